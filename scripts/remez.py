@@ -19,7 +19,8 @@ from math import ceil, inf, log2
 import flint
 from flint import arb, arb_mat, arb_poly
 
-flint.ctx.prec = 400
+PRECISION = 400  # bits
+flint.ctx.prec = PRECISION
 
 POINTS = 600  # even: a symmetric interval then has no point at 0, where target(t) is 0/0
 # A coefficient of a "pair" table is given in two parts while its plain rounding could cost more than 2^-70.
@@ -168,7 +169,7 @@ def measured(problem: Problem, coefficients: tuple[Coefficient, ...], points: in
 
 def stated(error: float) -> float:
     """log2 of an error, rounded up in the second decimal after a margin for the grid."""
-    return ceil((log2(error) + 1e-4) * 100) / 100 if error else -inf
+    return ceil((log2(error) + 1e-4) * 100) / 100 if error else float(-PRECISION)
 
 
 def fit_degree(
@@ -190,7 +191,7 @@ def fit_degree(
     return tuple(done)
 
 
-def fit(
+def shortest_fit(
     problem: Problem, target: float, bits: int, fixed: tuple[float, ...] = (), pair: bool = False
 ) -> tuple[tuple[Coefficient, ...], float]:
     """The shortest table whose error is at most 2^target, and log2 of the error it reaches."""

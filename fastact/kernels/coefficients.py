@@ -4,6 +4,7 @@ A table's coefficients are in ascending order and exactly representable in the w
 single_*, float64 for the others. The leading coefficients of a "pair" table are (high, low) pairs, also where low is 0.
 """
 
+# fmt: off
 from typing import NamedTuple
 
 

@@ -1,0 +1,254 @@
+"""What scripts/fit.py makes: every polynomial, table of values and constant of the kernels, declared.
+
+A new table is one entry of ENTRIES, a new constant one line of CONSTANTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log, sqrt
+from typing import NamedTuple
+
+from flint import arb
+from remez import Coefficient, Problem, expansion, rounded, shortest_fit, stated, total
+
+# The working arithmetics: how many bits a coefficient has, and whether the leading ones come in pairs.
+LEVELS = {
+    "single_rough": (24, False),
+    "single_fast": (24, False),
+    "double_rough": (53, False),
+    "double_fast": (53, False),
+    "double_wide": (53, False),
+    "pair": (53, True),
+}
+
+
+class Table(NamedTuple):
+    coefficients: tuple[Coefficient, ...]
+    error: float
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """value(t, p) approximates exact(t), p being a polynomial in t; `targets` are log2 of the error wanted.
+
+    `fixed` are the lowest coefficients, imposed exactly; `fixed_at` replaces them at single levels.
+    """
+
+    name: str
+    formula: str
+    domain: str
+    low: float
+    high: float
+    exact: Callable[[arb], arb]
+    value: Callable[[arb, arb | int], arb]
+    weighting: str  # what the error is relative to: the text for `scale`, which defaults to `exact`
+    targets: dict[str, float]
+    scale: Callable[[arb], arb] | None = None
+    fixed: tuple[float, ...] = ()
+    fixed_at: dict[str, tuple[float, ...]] | None = None
+
+    def tables(self) -> dict[str, Table]:
+        problem = Problem(self.low, self.high, self.exact, self.value, self.scale or self.exact)
+        made = {}
+        for level, target in self.targets.items():
+            bits, pair = LEVELS[level]
+            fixed = (self.fixed_at or {}).get(level, self.fixed)
+            made[level] = Table(*shortest_fit(problem, target, bits, fixed, pair))
+        return made
+
+    def describe(self, table: Table) -> str:
+        return f"degree {len(table.coefficients) - 1}, error 2^{table.error:.2f} relative to {self.weighting}"
+
+
+@dataclass(frozen=True)
+class Values:
+    """A list of numbers; `parts` says for each level into how many bits apiece each is split."""
+
+    name: str
+    formula: str
+    domain: str
+    values: Callable[[], list[arb]]
+    parts: dict[str, tuple[int, ...]]
+
+    def tables(self) -> dict[str, Table]:
+        exact, made = self.values(), {}
+        for level, bits in self.parts.items():
+            split = tuple(expansion(x, bits) if len(bits) > 1 else rounded(x, *bits) for x in exact)
+            error = max(float(abs((total(c) - x) / x).mid()) for c, x in zip(split, exact, strict=True))
+            made[level] = Table(split, stated(error))
+        return made
+
+    def describe(self, table: Table) -> str:
+        return f"{len(table.coefficients)} values, error 2^{table.error:.2f} relative to each"
+
+
+# Intervals are a little wider than the reduction leaves them: a reduced argument is itself rounded.
+HALF_LN2 = log(2) / 2 * 1.01
+LOG_LOW, LOG_HIGH = (sqrt(0.5) - 1) * 1.01, (sqrt(2) - 1) * 1.01
+LOG_DOMAIN = "1.01 (sqrt(1/2) - 1) <= f <= 1.01 (sqrt(2) - 1)"
+ATANH_HIGH = max((f / (2 + f)) ** 2 for f in (LOG_LOW, LOG_HIGH))
+
+
+def exp(name: str, formula: str, domain: str, high: float, relative: bool, **more) -> Polynomial:
+    """exp and expm1 share the polynomial's place and differ in what its error is measured against."""
+    return Polynomial(
+        name,
+        formula,
+        domain,
+        -high,
+        high,
+        exact=lambda r: r.expm1(),
+        value=lambda r, p: r * p,
+        scale=(lambda r: r.expm1()) if relative else (lambda r: r.exp()),
+        weighting="expm1(r)" if relative else "exp(r)",
+        **more,
+    )
+
+
+def log1p(name: str, domain: str, low: float, high: float, targets: dict[str, float]) -> Polynomial:
+    return Polynomial(
+        name,
+        "log(1 + f) = f - f^2/2 + f^3 P(f)",
+        domain,
+        low,
+        high,
+        exact=lambda f: f.log1p(),
+        value=lambda f, p: f - f**2 / 2 + f**3 * p,
+        weighting="log(1 + f)",
+        targets=targets,
+    )
+
+
+def tanh(name: str, domain: str, high: float) -> Polynomial:
+    return Polynomial(
+        name,
+        "tanh(x) = x + x^3 P(z), z = x^2",
+        domain,
+        0.0,
+        high**2,
+        exact=lambda z: z.sqrt().tanh(),
+        value=lambda z, p: z.sqrt() * (1 + z * p),
+        weighting="tanh(x)",
+        targets={"single_rough": -13.2, "single_fast": -27.0, "double_rough": -25.5, "double_fast": -56.0},
+    )
+
+
+def exp_table(name: str, size: int) -> Values:
+    return Values(
+        name,
+        f"2^(j/{size})",
+        f"j = 0 .. {size - 1}",
+        values=lambda: [arb(2) ** (arb(j) / size) for j in range(size)],
+        parts={"pair": (53, 53)},
+    )
+
+
+ENTRIES: list[Polynomial | Values] = [
+    exp(
+        "exp",
+        "exp(r) = 1 + r P(r)",
+        "|r| <= 1.01 ln(2)/2",
+        HALF_LN2,
+        relative=False,
+        targets={
+            "single_rough": -13.2,
+            "single_fast": -27.0,
+            "double_rough": -25.5,
+            "double_fast": -56.0,
+            "double_wide": -57.5,
+            "pair": -72.0,
+        },
+        fixed=(1.0,),
+        # A first coefficient of 1 would cost single_rough a degree; a second of 1/2 costs the pair nothing.
+        fixed_at={"single_rough": (), "pair": (1.0, 0.5)},
+    ),
+    exp(
+        "expm1",
+        "expm1(r) = r P(r)",
+        "|r| <= 1.01 ln(2)/2",
+        HALF_LN2,
+        relative=True,
+        targets={
+            "single_rough": -13.2,
+            "single_fast": -27.0,
+            "double_rough": -25.5,
+            "double_fast": -56.0,
+            "double_wide": -60.0,
+            "pair": -72.0,
+        },
+        fixed=(1.0,),
+        fixed_at={"pair": (1.0, 0.5)},
+    ),
+    exp(
+        "exp_pair_small",
+        "expm1(r) = r P(r)",
+        "|r| <= 1.01 ln(2)/32",
+        HALF_LN2 / 16,
+        relative=True,
+        targets={"pair": -72.0},
+        fixed=(1.0, 0.5),
+    ),
+    exp_table("exp_table", 16),
+    exp(
+        "exp_pair_small32",
+        "expm1(r) = r P(r)",
+        "|r| <= 1.01 ln(2)/64",
+        HALF_LN2 / 32,
+        relative=True,
+        targets={"pair": -72.0},
+        fixed=(1.0, 0.5),
+    ),
+    exp_table("exp_table32", 32),
+    log1p(
+        "log1p",
+        LOG_DOMAIN,
+        LOG_LOW,
+        LOG_HIGH,
+        targets={"single_rough": -13.2, "single_fast": -27.0, "double_rough": -25.5},
+    ),
+    Polynomial(
+        "log_atanh",
+        "log(1 + f) = 2 s + s^3 P(z), s = f/(2 + f), z = s^2",
+        LOG_DOMAIN,
+        0.0,
+        ATANH_HIGH,
+        exact=lambda z: 2 * z.sqrt().atanh(),
+        value=lambda z, p: z.sqrt() * (2 + z * p),
+        weighting="log(1 + f)",
+        targets={
+            "single_fast": -27.0,
+            "double_rough": -25.5,
+            "double_fast": -56.5,
+            "double_wide": -60.0,
+            "pair": -72.0,
+        },
+    ),
+    log1p(
+        "log_small",
+        "|f| <= 1.02/32",
+        -1.02 / 32,
+        1.02 / 32,
+        targets={"double_fast": -57.0, "double_wide": -61.0, "pair": -72.0},
+    ),
+    tanh("tanh_small", "|x| <= 0.55", 0.55),
+    tanh("tanh_tiny", "|x| <= 0.3", 0.3),
+]
+
+TRIPLE = (53, 53, 53)
+# (name, formula, value, bits of each part): the parts add up to the value.
+CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
+    ("LN2", "ln 2", arb.const_log2(), TRIPLE),
+    ("LOG2E", "log2 e", 1 / arb.const_log2(), TRIPLE),
+    ("LN10", "ln 10", arb.const_log10(), TRIPLE),
+    ("LOG2_10", "log2 10", arb.const_log10() / arb.const_log2(), TRIPLE),
+    ("SQRT1_2", "sqrt(1/2)", (1 / arb(2)).sqrt(), TRIPLE),
+    ("SQRT2", "sqrt 2", arb(2).sqrt(), TRIPLE),
+    ("PI", "pi", arb.pi(), TRIPLE),
+    ("TWO_OVER_SQRT_PI", "2/sqrt(pi)", 2 / arb.pi().sqrt(), TRIPLE),
+    ("SQRT_TWO_OVER_PI", "sqrt(2/pi)", (2 / arb.pi()).sqrt(), TRIPLE),
+    ("ONE_OVER_SQRT_TWO_PI", "1/sqrt(2 pi)", 1 / (2 * arb.pi()).sqrt(), TRIPLE),
+    ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
+    ("LN2_DOUBLE", "ln 2; n times the first is exact for |n| < 2^16", arb.const_log2(), (37, 53, 53)),
+]

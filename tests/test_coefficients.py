@@ -1,0 +1,199 @@
+"""The generated tables are fresh, are what their level promises, and reach the error they state."""
+
+import random
+from fractions import Fraction
+from pathlib import Path
+
+import flint
+import mpmath as mp
+import numpy as np
+import pytest
+
+from fastact.kernels.coefficients import CONSTANTS, TABLES
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+LEVELS = [(name, level) for name, levels in TABLES.items() for level in levels]
+
+# The definitions once more, in other words and with another library than the generator's:
+# name: (lower end, upper end, variable of the polynomial, approximation, function, what the error is relative to).
+ln2 = mp.mpf("0.693147180559945309417232121458")
+sqrt_half, sqrt_two = mp.mpf("0.70710678118654752440"), mp.mpf("1.41421356237309504880")
+
+
+def same(x):
+    return x
+
+
+def exp_like(high, function=mp.expm1):
+    return -high, high, same, lambda r, p: r * p, mp.expm1, function
+
+
+def log_like(low, high):
+    return low, high, same, lambda f, p: f - f * f / 2 + f**3 * p, mp.log1p, mp.log1p
+
+
+def tanh_like(high):
+    return -high, high, lambda x: x * x, lambda x, p: x + x**3 * p, mp.tanh, mp.tanh
+
+
+def atanh_form(f, p):
+    s = f / (2 + f)
+    return 2 * s + s**3 * p
+
+
+POLYNOMIALS = {
+    "exp": exp_like(1.01 * ln2 / 2, mp.exp),
+    "expm1": exp_like(1.01 * ln2 / 2),
+    "exp_pair_small": exp_like(1.01 * ln2 / 32),
+    "exp_pair_small32": exp_like(1.01 * ln2 / 64),
+    "log1p": log_like(1.01 * (sqrt_half - 1), 1.01 * (sqrt_two - 1)),
+    "log_atanh": (
+        1.01 * (sqrt_half - 1),
+        1.01 * (sqrt_two - 1),
+        lambda f: (f / (2 + f)) ** 2,
+        atanh_form,
+        mp.log1p,
+        mp.log1p,
+    ),
+    "log_small": log_like(-mp.mpf(1.02) / 32, mp.mpf(1.02) / 32),
+    "tanh_small": tanh_like(mp.mpf("0.55")),
+    "tanh_tiny": tanh_like(mp.mpf("0.3")),
+}
+VALUES = {
+    "exp_table": lambda j: mp.power(2, mp.mpf(j) / 16),
+    "exp_table32": lambda j: mp.power(2, mp.mpf(j) / 32),
+}
+
+
+def total(c):
+    return mp.fsum(map(mp.mpf, c)) if isinstance(c, tuple) else mp.mpf(c)
+
+
+def largest_error(name, table):
+    """The largest weighted error on a random grid, denser towards the ends, where the extrema crowd."""
+    draw = random.Random(name)
+    coefficients = [total(c) for c in table.coefficients]
+    if name in VALUES:
+        return max(abs(c / VALUES[name](j) - 1) for j, c in enumerate(coefficients))
+    low, high, variable, approximation, function, scale = POLYNOMIALS[name]
+    errors = []
+    for _ in range(400):
+        x = (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * draw.random())
+        p = mp.polyval(coefficients[::-1], variable(x))
+        errors.append(abs((approximation(x, p) - function(x)) / scale(x)))
+    return max(errors)
+
+
+@pytest.fixture
+def fit(monkeypatch):
+    """The generator as a module, at its own working precision."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    precision = flint.ctx.prec
+    import fit
+    import remez
+
+    flint.ctx.prec = remez.PRECISION
+    yield fit
+    flint.ctx.prec = precision
+
+
+def test_every_table_is_checked_here():
+    assert set(TABLES) == set(POLYNOMIALS) | set(VALUES)
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_stated_error_is_reached(name, level):
+    table = TABLES[name][level]
+    with mp.workprec(250):
+        measured = float(mp.log(largest_error(name, table), 2))
+    # Stated errors are rounded up, so they bound what any grid finds; a random grid misses the very top by a little.
+    assert table.error - 0.1 < measured <= table.error
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_coefficients_have_the_format_of_their_level(name, level):
+    coefficients = TABLES[name][level].coefficients
+    pairs = [c for c in coefficients if isinstance(c, tuple)]
+    assert all(isinstance(c, tuple) for c in coefficients[: len(pairs)]), "pairs lead"
+    assert all(high + low == high for high, low in pairs)
+    assert all(isinstance(c, float) for c in coefficients[len(pairs) :])
+    assert bool(pairs) == (level == "pair")
+    if level.startswith("single"):
+        assert all(float(np.float32(c)) == c for c in coefficients)
+
+
+def test_the_file_is_fresh(fit, capsys):
+    assert fit.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("level", TABLES["exp"])
+def test_the_check_sees_one_changed_bit(fit, level, capsys, monkeypatch, tmp_path):
+    last = TABLES["exp"][level].coefficients[-1]
+    changed = float(np.nextafter(np.float32(last), np.float32(1)) if "single" in level else np.nextafter(last, 1))
+    text = fit.OUTPUT.read_text()
+    assert text.count(repr(last)) == 1
+    (tmp_path / "coefficients.py").write_text(text.replace(repr(last), repr(changed)))
+    monkeypatch.setattr(fit, "OUTPUT", tmp_path / "coefficients.py")
+    assert fit.main(["--check", "exp"]) == 1
+    message = capsys.readouterr().out.splitlines()[-1]
+    assert "stale" in message and f"exp {level}" in message
+
+
+def test_remez_finds_the_chebyshev_polynomial(fit):
+    # x^3 - (3/4) x = T_3/4 is the cubic of least deviation on [-1, 1].
+    import remez
+
+    problem = remez.Problem(-1.0, 1.0, exact=lambda t: t**3, value=lambda t, p: p, scale=lambda t: flint.arb(1))
+    coefficients, error = remez.minimax(remez.Grid(problem), [], 2)
+    # A grid of 600 points may miss an extremum by its spacing squared.
+    assert [float(c) for c in coefficients] == pytest.approx([0.0, 0.75, 0.0], abs=1e-5)
+    assert error == pytest.approx(0.25, rel=1e-4)
+
+
+def test_rounding_is_to_nearest_even(fit):
+    import remez
+
+    draw = random.Random(1)
+    for _ in range(1000):
+        x = draw.uniform(-1, 1) * 2.0 ** draw.randint(-40, 40)
+        assert remez.rounded(Fraction(x), 24) == float(np.float32(x))
+        assert remez.rounded(Fraction(x), 53) == x
+    assert remez.rounded(Fraction(2**24 + 1), 24) == 2.0**24
+    assert remez.rounded(Fraction(2**24 + 3), 24) == 2.0**24 + 4
+    assert remez.rounded(Fraction(2**25 - 1), 24) == 2.0**25
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LN2", lambda: mp.log(2)),
+        ("LOG2E", lambda: 1 / mp.log(2)),
+        ("LN10", lambda: mp.log(10)),
+        ("LOG2_10", lambda: mp.log(10, 2)),
+        ("SQRT1_2", lambda: mp.sqrt(0.5)),
+        ("SQRT2", lambda: mp.sqrt(2)),
+        ("PI", lambda: +mp.pi),
+        ("TWO_OVER_SQRT_PI", lambda: 2 / mp.sqrt(mp.pi)),
+        ("SQRT_TWO_OVER_PI", lambda: mp.sqrt(2 / mp.pi)),
+        ("ONE_OVER_SQRT_TWO_PI", lambda: 1 / mp.sqrt(2 * mp.pi)),
+    ],
+)
+def test_constants_are_triple(name, value):
+    parts = CONSTANTS[name]
+    with mp.workprec(400):
+        rest = value()
+        for part in parts:
+            assert part == float(rest)
+            rest -= mp.mpf(part)
+        assert abs(rest) < abs(value()) * mp.mpf(2) ** -159
+
+
+def test_ln2_splits_multiply_exactly():
+    high, low = CONSTANTS["LN2_SINGLE"]
+    assert all(float(np.float32(c)) == c for c in (high, low))
+    n = np.arange(-(2**9) + 1, 2**9)
+    assert (n.astype(np.float32) * np.float32(high) == n * high).all()
+    assert abs(Fraction(high) + Fraction(low) - sum(map(Fraction, CONSTANTS["LN2"]))) < Fraction(1, 2**43)
+    high, *rest = CONSTANTS["LN2_DOUBLE"]
+    assert all(Fraction(n * high) == n * Fraction(high) for n in (3, 2**15 + 1, 2**16 - 1))
+    assert abs(sum(map(Fraction, (high, *rest))) - sum(map(Fraction, CONSTANTS["LN2"]))) < Fraction(1, 2**145)
