@@ -1,0 +1,95 @@
+"""Compiled kernels on disk.
+
+The name of a file is the digest of all that its machine code depends on: the graph, the sources of this package's
+back end, the processor with its features, and the compiler's version. So a file can be missing, but it cannot be
+stale. Its contents carry their own digest, so that a damaged file is compiled anew. Files appear by an atomic
+rename; a folder that cannot be written is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+MAGIC = b"fastact kernel 1\n"
+SUFFIX = ".kernel"
+
+
+def folder() -> Path:
+    """Where kernels are kept: ``FASTACT_CACHE_DIR``, or the user's cache folder."""
+    chosen = os.environ.get("FASTACT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastact" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastact"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastact"
+
+
+@functools.cache
+def backend_digest() -> str:
+    """Digest of the sources that turn a graph into machine code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def key(*parts: str) -> str:
+    return hashlib.sha256("\n".join((backend_digest(), *parts)).encode()).hexdigest()[:40]
+
+
+def load(name: str) -> bytes | None:
+    """The kernel of that name, or None where there is none or it is damaged."""
+    try:
+        content = (folder() / (name + SUFFIX)).read_bytes()
+    except OSError:
+        return None
+    head = len(MAGIC)
+    payload = content[head + 32 :]
+    if content[:head] != MAGIC or hashlib.sha256(payload).digest() != content[head : head + 32]:
+        return None
+    return payload
+
+
+def store(name: str, payload: bytes) -> bool:
+    """Keep a kernel; False where the folder cannot be written."""
+    try:
+        place = folder()
+        place.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+            os.replace(temporary, place / (name + SUFFIX))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError:
+        return False
+    return True
+
+
+def files() -> Iterator[Path]:
+    """The files of the cache, those of other versions and processors included."""
+    place = folder()
+    if place.is_dir():
+        yield from place.glob("*" + SUFFIX)
+
+
+def clear() -> int:
+    """Remove all kernels from the disk; returns how many there were."""
+    count = 0
+    for path in list(files()):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            count += 1
+    return count

@@ -1,0 +1,102 @@
+"""From a graph to the address of its inner loop, through LLVM or from the disk."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from fastact.cpu import cache
+from fastact.cpu.target import Processor, host
+from fastact.link.graph import Graph
+
+_lock = threading.RLock()
+_alive: list[Any] = []
+"""Execution engines; machine code lives as long as its engine."""
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_renew_lock)
+
+
+@functools.cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+
+
+def target_machine(processor: Processor) -> llvm.TargetMachine:
+    _initialize()
+    target = llvm.Target.from_triple(processor.triple)
+    return target.create_target_machine(
+        cpu=processor.name, features=processor.features, opt=3, codemodel="jitdefault", jit=True
+    )
+
+
+def module_for(graph: Graph, evidence: Graph | None, processor: Processor) -> str:
+    """The LLVM IR of the loop ``kernel`` around the graph."""
+    from fastact.cpu.loops import LoopBuilder
+
+    module = LoopBuilder(graph, evidence, processor.target(), "kernel").build()
+    module.triple = processor.triple
+    return str(module)
+
+
+def optimize(text: str, processor: Processor) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = target_machine(processor)
+    module = llvm.parse_assembly(text)
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = False
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module, machine
+
+
+def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None) -> str:
+    """The assembly text of a kernel, for the curious."""
+    processor = processor or host()
+    module, machine = optimize(module_for(graph, evidence, processor), processor)
+    return machine.emit_assembly(module)
+
+
+def object_code(graph: Graph, evidence: Graph | None, processor: Processor) -> bytes:
+    """The kernel as an object file, from the cache where it has it."""
+    name = cache.key(
+        graph.text(),
+        evidence.text() if evidence else "",
+        processor.triple, processor.name, processor.features,
+        llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)),
+    )  # fmt: skip
+    code = cache.load(name)
+    if code is None:
+        module, machine = optimize(module_for(graph, evidence, processor), processor)
+        code = machine.emit_object(module)
+        cache.store(name, code)
+    return code
+
+
+def address(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None) -> int:
+    """The address of the graph's inner loop, ready to be called."""
+    processor = processor or host()
+    with _lock:
+        code = object_code(graph, evidence, processor)
+        _initialize()
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(processor))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        _alive.append(engine)
+        return int(engine.get_function_address("kernel"))

@@ -1,0 +1,181 @@
+"""Lowering of a graph to LLVM instructions, on scalars (width 0) or on vectors of any width."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from fastact.link.graph import BITS, Graph, Node
+
+SCALARS: dict[str, ir.Type] = {
+    "i1": ir.IntType(1),
+    "i16": ir.IntType(16),
+    "i32": ir.IntType(32),
+    "i64": ir.IntType(64),
+    "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
+}
+
+_BINARY = {
+    "fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv",
+    "iadd": "add", "isub": "sub", "and": "and_", "or": "or_", "xor": "xor",
+    "shl": "shl", "lshr": "lshr", "ashr": "ashr",
+}  # fmt: skip
+_CAST = {
+    "bitcast": "bitcast", "fpext": "fpext", "fptrunc": "fptrunc", "sitofp": "sitofp",
+    "itrunc": "trunc", "zext": "zext", "sext": "sext",
+}  # fmt: skip
+_INTRINSIC = {
+    "fabs": "llvm.fabs", "sqrt": "llvm.sqrt", "fma": "llvm.fma", "copysign": "llvm.copysign", "rint": "llvm.rint",
+}  # fmt: skip
+
+
+def typed(name: str, width: int) -> ir.Type:
+    return ir.VectorType(SCALARS[name], width) if width else SCALARS[name]
+
+
+def constant(name: str, width: int, value: float | int) -> ir.Constant:
+    return ir.Constant(typed(name, width), [value] * width if width else value)
+
+
+class Emitter:
+    """Writes graphs into the block where ``builder`` stands.
+
+    ``half_instructions``: the target converts float16 in hardware; elsewhere it is done in integer arithmetic.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, width: int, half_instructions: bool = True) -> None:
+        self.builder, self.width, self.half_instructions = builder, width, half_instructions
+
+    @property
+    def module(self) -> ir.Module:
+        return self.builder.module
+
+    def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
+        """The outputs of a graph for the given inputs."""
+        values: dict[int, Any] = {node.index: inputs[node.data] for node in graph.inputs}  # type: ignore[index]
+        for node in graph.live():
+            if node.op != "input":
+                values[node.index] = self.node(node, [values[a.index] for a in node.args])
+        return [values[node.index] for node in graph.outputs]
+
+    def node(self, node: Node, args: list[ir.Value]) -> ir.Value:
+        op, kind, b = node.op, typed(node.type, self.width), self.builder
+        if op == "constant":
+            value = float.fromhex(node.data) if isinstance(node.data, str) else node.data
+            return constant(node.type, self.width, value)  # type: ignore[arg-type]
+        if op in _BINARY:
+            return getattr(b, _BINARY[op])(*args)
+        if op in _CAST:
+            return getattr(b, _CAST[op])(args[0], kind)
+        if op in _INTRINSIC:
+            return self.intrinsic(_INTRINSIC[op], node.type, args)
+        if op == "fneg":
+            return b.fneg(args[0])
+        if op == "fcmp":
+            compare = b.fcmp_unordered if node.data == "uno" else b.fcmp_ordered
+            symbol = {"olt": "<", "ole": "<=", "ogt": ">", "oge": ">=", "oeq": "==", "uno": "uno"}[str(node.data)]
+            return compare(symbol, *args)
+        if op == "icmp":
+            symbol = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}[str(node.data)]
+            return b.icmp_signed(symbol, *args)
+        if op == "select":
+            return b.select(*args)
+        if op == "lookup":
+            return self.lookup(node, args[0])
+        if op == "half_to_single":
+            return self.half_to_single(args[0])
+        if op == "single_to_half":
+            return self.single_to_half(args[0])
+        raise NotImplementedError(op)
+
+    def intrinsic(self, name: str, type: str, args: list[ir.Value]) -> ir.Value:
+        kind = typed(type, self.width)
+        full = f"{name}.v{self.width}{type}" if self.width else f"{name}.{type}"
+        return self.builder.call(self.declared(full, kind, [kind] * len(args)), args)
+
+    def declared(self, name: str, result: ir.Type, parameters: list[ir.Type]) -> ir.Function:
+        found = self.module.globals.get(name)
+        return found or ir.Function(self.module, ir.FunctionType(result, parameters), name)
+
+    # -- tables -------------------------------------------------------------------------------------------------
+    def lookup(self, node: Node, index: ir.Value) -> ir.Value:
+        """Elements of a constant table, by the position held in ``index``."""
+        b, element = self.builder, SCALARS[node.type]
+        entries = [float.fromhex(text) for text in node.data]  # type: ignore[attr-defined]
+        name = "table_" + "_".join((node.type, str(len(entries)), format(zlib.crc32("".join(node.data).encode()), "x")))  # type: ignore[arg-type]
+        table = self.module.globals.get(name)
+        if table is None:
+            kind = ir.ArrayType(element, len(entries))
+            table = ir.GlobalVariable(self.module, kind, name)
+            table.global_constant, table.linkage = True, "internal"
+            table.initializer = ir.Constant(kind, entries)
+            table.align = 64
+            table.type = ir.PointerType()
+        zero = ir.Constant(ir.IntType(64), 0)
+        if not self.width:
+            wide = index if BITS[node.args[0].type] == 64 else b.zext(index, ir.IntType(64))
+            return b.load(b.gep(table, [zero, wide], inbounds=True, source_etype=table.value_type), typ=element)
+        kind = typed(node.type, self.width)
+        result: ir.Value = ir.Constant(kind, ir.Undefined)
+        for lane in range(self.width):
+            position = ir.Constant(ir.IntType(32), lane)
+            one = b.extract_element(index, position)
+            if BITS[node.args[0].type] != 64:
+                one = b.zext(one, ir.IntType(64))
+            value = b.load(b.gep(table, [zero, one], inbounds=True, source_etype=table.value_type), typ=element)
+            result = b.insert_element(result, value, position)
+        return result
+
+    # -- float16 ------------------------------------------------------------------------------------------------
+    def half_to_single(self, bits: ir.Value) -> ir.Value:
+        half = ir.VectorType(ir.HalfType(), self.width) if self.width else ir.HalfType()
+        if self.half_instructions:
+            return self.builder.fpext(self.builder.bitcast(bits, half), typed("f32", self.width))
+        return _half_to_single_by_integers(self, bits)
+
+    def single_to_half(self, value: ir.Value) -> ir.Value:
+        half = ir.VectorType(ir.HalfType(), self.width) if self.width else ir.HalfType()
+        if self.half_instructions:
+            return self.builder.bitcast(self.builder.fptrunc(value, half), typed("i16", self.width))
+        return _single_to_half_by_integers(self, value)
+
+
+def _half_to_single_by_integers(e: Emitter, bits: ir.Value) -> ir.Value:
+    """Exponent and mantissa moved into place and multiplied by 2^112, which also normalises subnormals."""
+    b, w = e.builder, e.width
+    i32, f32 = typed("i32", w), typed("f32", w)
+    wide = b.zext(bits, i32)
+    magnitude = b.and_(wide, constant("i32", w, 0x7FFF))
+    sign = b.shl(b.and_(wide, constant("i32", w, 0x8000)), constant("i32", w, 16))
+    scaled = b.fmul(b.bitcast(b.shl(magnitude, constant("i32", w, 13)), f32), constant("f32", w, 2.0**112))
+    is_special = b.icmp_signed(">=", magnitude, constant("i32", w, 0x7C00))
+    special = b.or_(b.shl(magnitude, constant("i32", w, 13)), constant("i32", w, 0x7F800000))
+    result = b.select(is_special, special, b.bitcast(scaled, i32))
+    return b.bitcast(b.or_(result, sign), f32)
+
+
+def _single_to_half_by_integers(e: Emitter, value: ir.Value) -> ir.Value:
+    """Round to nearest even: by an addition that pushes the lost bits out, separately for subnormal results."""
+    b, w = e.builder, e.width
+    i32, f32 = typed("i32", w), typed("f32", w)
+
+    def c(number: int) -> ir.Constant:
+        return constant("i32", w, number)
+
+    bits = b.bitcast(value, i32)
+    sign = b.and_(b.lshr(bits, c(16)), c(0x8000))
+    magnitude = b.and_(bits, c(0x7FFFFFFF))
+    odd = b.and_(b.lshr(magnitude, c(13)), c(1))
+    normal = b.lshr(b.add(b.add(magnitude, c(0xFFF - (112 << 23))), odd), c(13))
+    pushed = b.fadd(b.bitcast(magnitude, f32), constant("f32", w, 0.5))
+    subnormal = b.sub(b.bitcast(pushed, i32), c(0x3F000000))
+    result = b.select(b.icmp_signed("<", magnitude, c(113 << 23)), subnormal, normal)
+    result = b.select(b.icmp_signed(">=", magnitude, c(0x47800000)), c(0x7C00), result)
+    result = b.select(b.icmp_signed(">", magnitude, c(0x7F800000)), c(0x7E00), result)
+    return b.trunc(b.or_(result, sign), typed("i16", w))
+
+

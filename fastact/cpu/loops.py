@@ -1,0 +1,228 @@
+"""The inner loop of a ufunc around one graph, as LLVM IR: ``void (char **args, npy_intp *dims, npy_intp *steps, void *)``.
+
+All elements go through one vector body. Contiguous operands are read and written in place; strided and broadcast
+ones go through blocks on the stack, and so do the last elements that do not fill a vector. Hence bits depend on
+nothing but the input.
+
+Floating-point flags are delivered as the mathematics has them, not as the instructions happen to raise them: they
+are saved and cleared before the loop; afterwards, if the instructions raised one or the graph's alarm went off, a
+second pass over inputs and outputs (the evidence graph) says which of them the results justify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from fastact.cpu.emit import SCALARS, Emitter, constant, typed
+from fastact.cpu.flags import FlagRegister, stack
+from fastact.link.graph import BITS, Graph
+
+BLOCK = 1024
+"""Elements of a block on the stack; a multiple of every vector width."""
+
+I32, I64, PTR = ir.IntType(32), ir.IntType(64), ir.PointerType()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the loop builder has to know of a CPU."""
+
+    vector_bytes: int
+    half_instructions: bool
+    flags: FlagRegister
+
+    def width(self, graph: Graph) -> int:
+        """Elements per vector: as many of the storage type as fill a register, those of 16 bits counted as 32."""
+        storage = max(BITS[node.type] for node in graph.inputs + graph.outputs if node.type != "i1")
+        return self.vector_bytes * 8 // max(storage, 32)
+
+
+@contextmanager
+def counted(b: ir.IRBuilder, count: ir.Value, step: int = 1) -> Iterator[ir.Value]:
+    """A loop over 0, step, 2 step, ... below ``count``; yields the counter."""
+    start = b.block
+    head, body, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
+    b.branch(head)
+    b.position_at_end(head)
+    i = b.phi(I64)
+    i.add_incoming(I64(0), start)
+    b.cbranch(b.icmp_signed("<", i, count), body, after)
+    b.position_at_end(body)
+    yield i
+    i.add_incoming(b.add(i, I64(step)), b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
+def at(b: ir.IRBuilder, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+    """The pointer moved by a number of bytes."""
+    return b.gep(pointer, [offset], source_etype=ir.IntType(8))
+
+
+class LoopBuilder:
+    """Builds the functions of one kernel in one module."""
+
+    def __init__(self, graph: Graph, evidence: Graph | None, target: Target, name: str) -> None:
+        self.graph, self.evidence, self.target, self.name = graph, evidence, target, name
+        self.alarm = len(graph.outputs) > 1 and graph.outputs[-1].type == "i1"
+        self.results = graph.outputs[:-1] if self.alarm else graph.outputs
+        self.operands = [node.type for node in graph.inputs + self.results]
+        self.sizes = [BITS[type] // 8 for type in self.operands]
+        self.inputs = len(graph.inputs)
+        self.width = target.width(graph)
+        self.module = ir.Module(name)
+
+    def build(self) -> ir.Module:
+        body = self._sweep("body", self.graph, len(self.operands), self.inputs)
+        judge = None
+        if self.evidence is not None:
+            judge = self._sweep("judge", self.evidence, len(self.operands), len(self.operands))
+        self._loop(body, judge)
+        return self.module
+
+    # -- a graph over whole vectors -----------------------------------------------------------------------------
+    def _sweep(self, name: str, graph: Graph, pointers: int, loads: int) -> ir.Function:
+        """i32 name(pointers..., i64 vectors): the first ``loads`` operands are read, the results written to the rest.
+
+        Outputs of type i1 are gathered over all elements into the bits of the value returned."""
+        function = ir.Function(self.module, ir.FunctionType(I32, [PTR] * pointers + [I64]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        w = self.width
+        marks = [node for node in graph.outputs if node.type == "i1"]
+        slots = [stack(b, typed("i1", w)) for _ in marks]
+        for slot in slots:
+            b.store(constant("i1", w, 0), slot)
+        emitter = Emitter(b, w, self.target.half_instructions)
+        with counted(b, function.args[-1]) as i:
+            element = b.mul(i, I64(w))
+            where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]
+            values = [
+                b.load(p, align=s, typ=typed(t, w))
+                for p, s, t in zip(where[:loads], self.sizes, self.operands, strict=False)
+            ]
+            outputs = emitter.graph(graph, values)
+            results = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
+            for value, p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
+                b.store(value, p, align=s)
+            raised = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type == "i1"]
+            for value, slot in zip(raised, slots, strict=True):
+                b.store(b.or_(value, b.load(slot, typ=typed("i1", w))), slot)
+        found: ir.Value = I32(0)
+        reduce = emitter.declared(f"llvm.vector.reduce.or.v{w}i1", SCALARS["i1"], [typed("i1", w)])
+        for bit, slot in enumerate(slots):
+            any_lane = b.zext(b.call(reduce, [b.load(slot, typ=typed("i1", w))]), I32)
+            found = b.or_(found, b.shl(any_lane, I32(bit)))
+        b.ret(found)
+        return function
+
+    # -- strides, blocks and remainders -------------------------------------------------------------------------
+    def _loop(self, body: ir.Function, judge: ir.Function | None) -> None:
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), self.name)
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        args, dims, steps, _ = function.args
+        operands = range(len(self.operands))
+        n = b.load(dims, typ=I64)
+        base = [b.load(at(b, args, I64(8 * k)), typ=PTR) for k in operands]
+        step = [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in operands]
+        blocks = [self._room(b, BLOCK, t) for t in self.operands]
+        tails = [self._room(b, self.width, t) for t in self.operands]
+        flags = self.target.flags
+        before = flags.read(b)
+        flags.write(b, flags.cleared(b, before))
+
+        direct = [b.icmp_signed("==", s, I64(size)) for s, size in zip(step, self.sizes, strict=True)]
+        fixed = [b.icmp_signed("==", s, I64(0)) for s in step[: self.inputs]]
+        if judge is not None:  # inputs that the results overwrite are kept until the evidence has been heard
+            for k in range(self.inputs):
+                for out in operands[self.inputs :]:
+                    direct[k] = b.and_(direct[k], b.icmp_unsigned("!=", base[k], base[out]))
+        whole = direct[0]
+        for d in direct[1:]:
+            whole = b.and_(whole, d)
+        block = b.select(whole, n, I64(BLOCK))
+        shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
+        for k in range(self.inputs):
+            with b.if_then(fixed[k]):
+                kind = SCALARS[self.operands[k]]
+                value = b.load(base[k], typ=kind, align=self.sizes[k])
+                with counted(b, shorter) as i:
+                    b.store(value, at(b, blocks[k], b.mul(i, I64(self.sizes[k]))))
+
+        raised = stack(b, flags.type)
+        b.store(flags.type(0), raised)
+        outer_start = b.block
+        head, inside, after = (b.append_basic_block(x) for x in ("blocks", "block", "done"))
+        b.branch(head)
+        b.position_at_end(head)
+        done = b.phi(I64)
+        done.add_incoming(I64(0), outer_start)
+        b.cbranch(b.icmp_signed("<", done, n), inside, after)
+        b.position_at_end(inside)
+        left = b.sub(n, done)
+        count = b.select(b.icmp_signed("<", left, block), left, block)
+        place = [at(b, base[k], b.mul(done, step[k])) for k in operands]
+        for k in range(self.inputs):
+            with b.if_then(b.not_(b.or_(direct[k], fixed[k]))):
+                self._copy(b, place[k], step[k], blocks[k], I64(self.sizes[k]), count, k)
+        here = [b.select(direct[k], place[k], blocks[k]) for k in operands]
+        alarm = self._apply(b, body, here, tails, count, writes=True)
+        if judge is not None:
+            natural = flags.exceptions(b, flags.read(b))
+            suspicious = b.or_(b.icmp_signed("!=", natural, I32(0)), b.icmp_signed("!=", alarm, I32(0)))
+            with b.if_then(suspicious, likely=False):
+                verdict = self._apply(b, judge, here, tails, count, writes=False)
+                b.store(b.or_(b.load(raised, typ=flags.type), flags.encode(b, verdict)), raised)
+                flags.write(b, flags.cleared(b, before))
+        for k in operands[self.inputs :]:
+            with b.if_then(b.not_(direct[k])):
+                self._copy(b, blocks[k], I64(self.sizes[k]), place[k], step[k], count, k)
+        done.add_incoming(b.add(done, count), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        flags.write(b, b.or_(before, b.load(raised, typ=flags.type)))
+        b.ret_void()
+
+    def _room(self, b: ir.IRBuilder, count: int, type: str) -> ir.Value:
+        return stack(b, ir.ArrayType(SCALARS[type], count), align=64)
+
+    def _copy(
+        self, b: ir.IRBuilder, source: ir.Value, source_step: ir.Value, sink: ir.Value, sink_step: ir.Value,
+        count: ir.Value, operand: int,
+    ) -> None:  # fmt: skip
+        kind, size = SCALARS[self.operands[operand]], self.sizes[operand]
+        with counted(b, count) as i:
+            value = b.load(at(b, source, b.mul(i, source_step)), typ=kind, align=size)
+            b.store(value, at(b, sink, b.mul(i, sink_step)), align=size)
+
+    def _apply(
+        self, b: ir.IRBuilder, sweep: ir.Function, here: list[ir.Value], tails: list[ir.Value], count: ir.Value,
+        writes: bool,
+    ) -> ir.Value:  # fmt: skip
+        """The sweep over ``count`` elements; the remainder is padded with its own first element."""
+        full = b.lshr(count, I64(self.width.bit_length() - 1))
+        rest = b.and_(count, I64(self.width - 1))
+        covered = b.sub(count, rest)
+        found = stack(b, I32)
+        b.store(I32(0), found)
+        with b.if_then(b.icmp_signed("!=", full, I64(0))):
+            b.store(b.call(sweep, [*here, full]), found)
+        with b.if_then(b.icmp_signed("!=", rest, I64(0))):
+            reads = range(self.inputs if writes else len(self.operands))
+            ends = [at(b, p, b.mul(covered, I64(s))) for p, s in zip(here, self.sizes, strict=True)]
+            for k in reads:
+                kind, size = SCALARS[self.operands[k]], self.sizes[k]
+                first = b.load(ends[k], typ=kind, align=size)
+                for lane in range(self.width):
+                    b.store(first, at(b, tails[k], I64(lane * size)), align=size)
+                self._copy(b, ends[k], I64(size), tails[k], I64(size), rest, k)
+            b.store(b.or_(b.load(found, typ=I32), b.call(sweep, [*tails, I64(1)])), found)
+            if writes:
+                for k in range(self.inputs, len(self.operands)):
+                    self._copy(b, tails[k], I64(self.sizes[k]), ends[k], I64(self.sizes[k]), rest, k)
+        return b.load(found, typ=I32)

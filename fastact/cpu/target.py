@@ -1,0 +1,62 @@
+"""The processor that kernels are compiled for."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from fastact.cpu.flags import flag_register
+from fastact.cpu.loops import Target
+
+
+@dataclass(frozen=True)
+class Processor:
+    """An LLVM processor name with its feature list, such as ``+avx2,+fma``."""
+
+    triple: str
+    name: str
+    features: str
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def machine(self) -> str:
+        return self.triple.split("-")[0]
+
+    @property
+    def vector_bytes(self) -> int:
+        if self.machine in ("x86_64", "amd64"):
+            if self.has("avx512f") and self.has("avx512dq"):
+                return 64
+            return 32 if self.has("avx") else 16
+        return 16
+
+    @property
+    def half_instructions(self) -> bool:
+        return self.has("f16c") or self.machine in ("aarch64", "arm64")
+
+    @property
+    def fused_multiply_add(self) -> bool:
+        return self.has("fma") or self.machine in ("aarch64", "arm64")
+
+    def target(self) -> Target:
+        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine))
+
+
+@functools.cache
+def host() -> Processor:
+    """The processor this process runs on."""
+    features = llvm.get_host_cpu_features()
+    return Processor(llvm.get_default_triple(), llvm.get_host_cpu_name(), features.flatten())
+
+
+def baseline(extra: str = "") -> Processor:
+    """A plain processor of this machine's family with only the features named, for comparisons of bits."""
+    here = host()
+    known = [f.lstrip("+-") for f in here.features.split(",")]
+    wanted = [f for f in extra.split(",") if f]
+    features = ",".join([f"-{f}" for f in known if f and f not in wanted] + [f"+{f}" for f in wanted])
+    return Processor(here.triple, "x86-64" if here.machine == "x86_64" else "generic", features)

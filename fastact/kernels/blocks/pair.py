@@ -1,0 +1,3 @@
+"""Elementary functions in double-double arithmetic."""
+
+from __future__ import annotations

@@ -1,0 +1,79 @@
+"""What a function declares about itself, and the registry of all declarations.
+
+A declaration holds the mathematics (the bodies) and the facts that everything else is derived from: tiers,
+dtypes, gradient checks, special values, benchmarks, accuracy rows, stubs and documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Body = Callable[..., object]
+
+REGISTRY: dict[str, Declaration] = {}
+ALIASES: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that broadcasts like an array, in the order in which it follows ``x``.
+
+    ``above``/``below`` are exclusive limits outside which the value is an error; NaN always passes and propagates.
+    ``learned`` says that networks train it, so that its gradient is offered too.
+    """
+
+    name: str
+    default: float | None = None
+    above: float | None = None
+    below: float | None = None
+    learned: bool = False
+    gradient: Body | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One function: its bodies and its facts.
+
+    ``formula`` is an expression in ``x`` and the parameters' names; arbitrary-precision evaluation of it is the
+    only truth that the tests know. Its derivative, taken by the oracle itself, is the truth for ``gradient``.
+    """
+
+    name: str
+    family: str
+    formula: str
+    value: Body
+    gradient: Body
+    parameters: tuple[Parameter, ...] = ()
+    from_output: Body | None = None
+    """Body of (g, y): the vector-Jacobian product from the output alone."""
+    aliases: tuple[str, ...] = ()
+    domain: tuple[float, float] = (float("-inf"), float("inf"))
+    """Where the value is a number, limits included; outside it the value is NaN and ``invalid`` is raised."""
+    poles: tuple[float, ...] = ()
+    """Finite inputs whose value is infinite: there ``divide`` is raised."""
+    critical: tuple[float, ...] = ()
+    """Inputs whose neighbourhoods deserve attention: roots of the function and its gradient, saturation, seams."""
+    gradient_roots: tuple[float, ...] = ()
+    peers: dict[str, str] = field(default_factory=dict)
+    """Library -> expression in ``x`` that computes the same function there."""
+    numpy: str = ""
+    """The formula a NumPy user would write, an expression in ``np``, ``x`` and the parameters' names."""
+    cite: str = ""
+    summary: str = ""
+
+
+def declare(**facts: object) -> Callable[[Body], Body]:
+    """Register the decorated body as the value of the function that bears its name."""
+
+    def register(body: Body) -> Body:
+        name = body.__name__
+        declaration = Declaration(name=name, value=body, summary=(body.__doc__ or "").strip(), **facts)  # type: ignore[arg-type]
+        if name in REGISTRY:
+            raise ValueError(f"{name} is declared twice")
+        REGISTRY[name] = declaration
+        for alias in declaration.aliases:
+            ALIASES[alias] = name
+        return body
+
+    return register

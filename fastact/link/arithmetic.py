@@ -1,0 +1,70 @@
+"""The working arithmetics: which word, how many of them to a number, which coefficient tables.
+
+An arithmetic is what a tier means for one dtype. ``exact`` works at twice the precision of the dtype and rounds once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How numbers are held between the input and the one rounding at the end."""
+
+    level: str
+    """Key of the coefficient tables."""
+    word: str
+    """Machine word: ``f32`` or ``f64``."""
+    pair: bool = False
+    """Numbers are unevaluated sums of two words (double-double)."""
+    rough: bool = False
+    """Subnormal results may be flushed to zero."""
+    wide: bool = False
+    """Results have a narrower exponent range than the word: scaling by 2^n cannot lose bits."""
+
+    @property
+    def mantissa_bits(self) -> int:
+        return {"f32": 23, "f64": 52}[self.word]
+
+    @property
+    def bias(self) -> int:
+        return {"f32": 127, "f64": 1023}[self.word]
+
+    @property
+    def integer(self) -> str:
+        return {"f32": "i32", "f64": "i64"}[self.word]
+
+    @property
+    def tail(self) -> float:
+        """A number t such that exp(t), and any number of the word times exp(t), is below every subnormal result,
+        while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``)."""
+        if self.word == "f32":
+            return -170.0
+        return -690.0 if self.wide else -1400.0
+
+
+SINGLE_ROUGH = Arithmetic("single_rough", "f32", rough=True)
+SINGLE_FAST = Arithmetic("single_fast", "f32")
+DOUBLE_ROUGH = Arithmetic("double_rough", "f64", rough=True)
+DOUBLE_FAST = Arithmetic("double_fast", "f64")
+DOUBLE_WIDE = Arithmetic("double_wide", "f64", wide=True)
+PAIR = Arithmetic("pair", "f64", pair=True)
+
+TIERS = ("exact", "fast", "rough")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+ARITHMETICS: dict[tuple[str, str], Arithmetic] = {
+    ("float64", "exact"): PAIR,
+    ("float64", "fast"): DOUBLE_FAST,
+    ("float64", "rough"): DOUBLE_ROUGH,
+    ("float32", "exact"): DOUBLE_WIDE,
+    ("float32", "fast"): SINGLE_FAST,
+    ("float32", "rough"): SINGLE_ROUGH,
+    ("float16", "exact"): DOUBLE_WIDE,
+    ("float16", "fast"): SINGLE_FAST,
+    ("float16", "rough"): SINGLE_ROUGH,
+    ("bfloat16", "exact"): DOUBLE_WIDE,
+    ("bfloat16", "fast"): SINGLE_FAST,
+    ("bfloat16", "rough"): SINGLE_ROUGH,
+}

@@ -1,0 +1,116 @@
+"""Binding a body to a dtype and a tier: the body runs once on symbolic values and leaves the graph of its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastact.kernels import coefficients
+from fastact.kernels.blocks import pair as pair_blocks
+from fastact.kernels.blocks import single as single_blocks
+from fastact.link.arithmetic import ARITHMETICS, Arithmetic
+from fastact.link.graph import Graph
+from fastact.link.pair import Pair
+from fastact.link.scaled import Plain, Scaled
+from fastact.link.values import Condition, Context, Integer, Number, Real
+
+STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
+
+
+class Linking(Context):
+    """A context whose numbers are those of its arithmetic: words, or pairs of words."""
+
+    def __init__(self, arithmetic: Arithmetic) -> None:
+        super().__init__(arithmetic, pair_blocks if arithmetic.pair else single_blocks)  # type: ignore[arg-type]
+
+    def number(self, value: Number) -> Plain:
+        return Pair.exactly(self, value) if self.arithmetic.pair else self.real(value)
+
+    def constant(self, name: str) -> Plain:
+        """A constant of the generated table."""
+        hi, lo, *_ = coefficients.CONSTANTS[name]
+        return Pair(self.real(hi), self.real(lo)) if self.arithmetic.pair else self.real(hi)
+
+    def split(self, name: str) -> tuple[float, ...]:
+        """A constant as a sum of words, the first short enough for exact products with small whole numbers."""
+        return coefficients.CONSTANTS[f"{name}_{'SINGLE' if self.arithmetic.word == 'f32' else 'DOUBLE'}"]
+
+    def table(self, name: str) -> tuple[Any, ...]:
+        return coefficients.TABLES[name][self.arithmetic.level].coefficients
+
+    def scaled(self, mantissa: Plain, exponent: Integer, bounded: bool = False) -> Scaled | Plain:
+        result = Scaled(mantissa, exponent, bounded)
+        return result.plain() if self.arithmetic.wide else result
+
+    # -- the way in and the way out -----------------------------------------------------------------------------
+    def receive(self, dtype: str) -> Scaled | Plain:
+        """An input of the given dtype as a number of the arithmetic."""
+        stored = self.graph.input(STORAGE[dtype])
+        word = self.arithmetic.word
+        if dtype == "float16":
+            return Real(self, self.graph.node("half_to_single", "f32", stored)).convert(word)
+        if dtype == "bfloat16":
+            return (Integer(self, stored).resize("i32") << 16).as_real().convert(word)
+        x = Real(self, stored).convert(word)
+        return self._input_pair(x) if self.arithmetic.pair else x
+
+    def _input_pair(self, x: Real) -> Scaled:
+        """Numbers near the subnormal range are held scaled up besides, so that products with them stay exact."""
+        tiny = abs(x) < 2.0**-900
+        factor = self.real(2.0**200).choose(tiny, 1.0)
+        zero = self.integer(0)
+        return Scaled(Pair(x * factor), self.integer(-200).choose(tiny, zero), True, Pair(x))
+
+    def deliver(self, value: Any, dtype: str) -> None:
+        """Round once to the dtype and make that an output."""
+        if isinstance(value, (int, float)):
+            value = self.number(value)
+        if isinstance(value, Scaled):
+            value = value.rounded()
+        if isinstance(value, Pair):
+            value = value.hi
+        if dtype in ("float16", "bfloat16"):
+            single = _round_to_odd(value) if self.arithmetic.word == "f64" else value
+            node = (
+                self.graph.node("single_to_half", "i16", single.node) if dtype == "float16" else _to_bfloat(single).node
+            )
+        else:
+            node = value.convert(STORAGE[dtype]).node
+        self.graph.outputs.append(node)
+
+    def alarm(self, condition: Condition) -> None:
+        """Mark the elements for which floating-point flags are to be looked into."""
+        self.graph.outputs.append(condition.node)
+
+
+def _round_to_odd(x: Real) -> Real:
+    """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
+    y = x.convert("f32")
+    back = y.convert("f64")
+    bits = y.bits()
+    wide_one = Integer(x.context, x.context.graph.constant("i32", 1))
+    too_far = wide_one.choose(abs(back) > abs(x), 0)
+    inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
+    return ((bits - too_far) | inexact).as_real()
+
+
+def _to_bfloat(x: Real) -> Integer:
+    """The upper half of a float32, rounded to nearest even; NaN stays NaN."""
+    bits = x.bits()
+    rounded = bits + 0x7FFF + (bits.shift_right_logical(16) & 1)
+    kept = (bits | 0x400000).choose(x.is_nan(), rounded)
+    return kept.shift_right_logical(16).resize("i16")
+
+
+def link(
+    body: Callable[..., Any], inputs: int, dtype: str, tier: str, alarm: Callable[..., Any] | None = None
+) -> Graph:
+    """The graph of a body of ``inputs`` arguments in a dtype and a tier."""
+    linking = Linking(ARITHMETICS[dtype, tier])
+    arguments = [linking.receive(dtype) for _ in range(inputs)]
+    results = body(*arguments)
+    for value in results if isinstance(results, tuple) else (results,):
+        linking.deliver(value, dtype)
+    if alarm is not None:
+        linking.alarm(alarm(*arguments))
+    return linking.graph

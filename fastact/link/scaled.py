@@ -1,0 +1,176 @@
+"""Numbers with a power of two held apart: mantissa * 2^exponent, the multiplication put off to the end.
+
+An exponential is such a number. Products and quotients keep the power apart, so that x exp(x) is right even where
+exp(x) alone would be subnormal or would have overflowed; sums and comparisons multiply it in first, and there
+anything below the smallest normal number counts as zero.
+"""
+
+from __future__ import annotations
+
+from fastact.link.pair import Pair, fast_two_sum
+from fastact.link.values import Condition, Context, Integer, Real
+
+Plain = Real | Pair
+
+
+def power_of_two(exponent: Integer) -> Real:
+    """2^exponent for exponents of normal numbers; one below the smallest of them gives 0."""
+    a = exponent.context.arithmetic
+    return ((exponent + a.bias) << a.mantissa_bits).as_real()
+
+
+def times(value: Plain, factor: Real) -> Plain:
+    """value * factor where factor is a power of two."""
+    if isinstance(value, Real):
+        return value * factor
+    return Pair(value.hi * factor, None if value.lo is None else value.lo * factor)
+
+
+class Scaled:
+    """mantissa * 2^exponent. ``bounded``: the exponent is known not to exceed that of a normal number.
+
+    ``plain`` is the number itself where it is known without scaling: an input is held both ways.
+    """
+
+    __slots__ = ("_plain", "bounded", "exponent", "is_input", "mantissa")
+
+    def __init__(
+        self, mantissa: Plain, exponent: Integer, bounded: bool = False, plain: Plain | None = None
+    ) -> None:
+        self.mantissa, self.exponent, self.bounded, self._plain = mantissa, exponent, bounded, plain
+        self.is_input = plain is not None
+
+    @property
+    def context(self) -> Context:
+        return self.mantissa.context
+
+    def plain(self) -> Plain:
+        """The number itself; zero where it is below the smallest normal number."""
+        if self._plain is None:
+            a = self.context.arithmetic
+            if self.bounded or a.wide:
+                floor = -a.bias
+                n = self.exponent if a.wide else self.exponent.choose(self.exponent.compare("sgt", floor), floor)
+                self._plain = times(self.mantissa, power_of_two(n))
+            else:
+                self._plain = self._in_two_steps(self.mantissa)
+        return self._plain
+
+    def _in_two_steps(self, value: Plain) -> Plain:
+        half = self.exponent >> 1
+        return times(times(value, power_of_two(half)), power_of_two(self.exponent - half))
+
+    def rounded(self) -> Real:
+        """The number rounded once to the working word, subnormal results included."""
+        a = self.context.arithmetic
+        if self.is_input or a.wide or (a.rough and self.bounded):
+            plain = self.plain()
+            return plain if isinstance(plain, Real) else plain.hi
+        if isinstance(self.mantissa, Real):
+            result = self._in_two_steps(self.mantissa)
+            assert isinstance(result, Real)
+            return result
+        # Adding 1.5 * 2^52 quanta of the subnormal range makes the one rounding happen at the quantum; the products
+        # that follow are exact. Where the result is normal nothing is added.
+        hi, low = self.mantissa.hi, self.mantissa.low
+        n = self.exponent.choose(self.exponent.compare("slt", 0), 0)
+        smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
+        shift = (smallest_normal * 1.5).choose(abs(hi) < smallest_normal, 0.0)
+        s, e = fast_two_sum(shift, hi)
+        result = self._in_two_steps((s + (e + low)) - shift)
+        assert isinstance(result, Real)
+        return result.copysign(hi)
+
+    # -- products keep the power apart --------------------------------------------------------------------------
+    def _product(self, other: object) -> tuple[Plain, Integer | None, bool]:
+        if isinstance(other, Scaled):
+            return other.mantissa, other.exponent, False
+        if isinstance(other, (Real, Pair)):
+            return other, None, self.bounded
+        return self.mantissa.lift(other), None, self.bounded  # type: ignore[arg-type,return-value]
+
+    def __mul__(self, other: object) -> Scaled | Plain:
+        if isinstance(other, Scaled) and self.context.arithmetic.rough:
+            return self.plain() * other.plain()  # type: ignore[operator]
+        if self.context.arithmetic.wide or self.context.arithmetic.rough:
+            return self.plain() * (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        factor, exponent, bounded = self._product(other)
+        product = self.mantissa * factor  # type: ignore[operator]
+        if isinstance(product, Pair) and product.lo is not None:
+            # The error of an infinite product is not a number: there is none to add.
+            finite = abs(self.mantissa.hi * _high(factor)) < float("inf")  # type: ignore[union-attr]
+            product = Pair(product.hi.choose(finite, self.mantissa.hi * _high(factor)), product.lo.choose(finite, 0.0))  # type: ignore[union-attr]
+        return Scaled(product, self.exponent if exponent is None else self.exponent + exponent, bounded)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: object) -> Scaled | Plain:
+        if self.context.arithmetic.wide or self.context.arithmetic.rough:
+            return self.plain() / (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        factor, exponent, bounded = self._product(other)
+        quotient = self.mantissa / factor  # type: ignore[operator]
+        return Scaled(quotient, self.exponent if exponent is None else self.exponent - exponent, bounded)
+
+    def __rtruediv__(self, other: object) -> Scaled | Plain:
+        if self.context.arithmetic.wide or self.context.arithmetic.rough:
+            return other / self.plain()  # type: ignore[operator]
+        return Scaled(other / self.mantissa, 0 - self.exponent)  # type: ignore[operator]
+
+    def __neg__(self) -> Scaled:
+        plain = None if self._plain is None else -self._plain
+        return Scaled(-self.mantissa, self.exponent, self.bounded, plain)
+
+    def __abs__(self) -> Scaled:
+        plain = None if self._plain is None else abs(self._plain)
+        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain)
+
+    def choose(self, condition: Condition, other: object) -> Scaled:
+        """self where the condition holds, other elsewhere."""
+        if isinstance(other, Scaled):
+            plain = self._plain.choose(condition, other._plain) if self.is_input and other.is_input else None  # type: ignore[union-attr,arg-type]
+            mantissa = self.mantissa.choose(condition, other.mantissa)  # type: ignore[arg-type]
+            return Scaled(mantissa, self.exponent.choose(condition, other.exponent), self.bounded and other.bounded, plain)
+        plain = self._plain.choose(condition, other) if self.is_input and self._plain is not None else None  # type: ignore[arg-type]
+        mantissa = self.mantissa.choose(condition, other)  # type: ignore[arg-type]
+        return Scaled(mantissa, self.exponent.choose(condition, 0), self.bounded, plain)
+
+    # -- sums and comparisons use the number itself ---------------------------------------------------------------
+    def __add__(self, other: object) -> Plain:
+        return self.plain() + (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+
+    __radd__ = __add__
+
+    def __sub__(self, other: object) -> Plain:
+        return self.plain() - (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+
+    def __rsub__(self, other: object) -> Plain:
+        return other - self.plain()  # type: ignore[operator]
+
+    def sqrt(self) -> Plain:
+        return self.plain().sqrt()
+
+    def __lt__(self, other: object) -> Condition:
+        return self.plain() < _plain(other)  # type: ignore[operator]
+
+    def __le__(self, other: object) -> Condition:
+        return self.plain() <= _plain(other)  # type: ignore[operator]
+
+    def __gt__(self, other: object) -> Condition:
+        return self.plain() > _plain(other)  # type: ignore[operator]
+
+    def __ge__(self, other: object) -> Condition:
+        return self.plain() >= _plain(other)  # type: ignore[operator]
+
+    def equals(self, other: object) -> Condition:
+        return self.plain().equals(_plain(other))  # type: ignore[arg-type]
+
+    def is_nan(self) -> Condition:
+        return self.mantissa.is_nan()
+
+
+def _plain(value: object) -> object:
+    return value.plain() if isinstance(value, Scaled) else value
+
+
+def _high(value: Plain) -> Real:
+    return value.hi if isinstance(value, Pair) else value

@@ -1,0 +1,294 @@
+"""The values that bodies compute with while they are being linked: each operation adds nodes to a graph.
+
+`Real` is one machine word, `Integer` its bit pattern, `Condition` the outcome of a comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+from fastact.link.arithmetic import Arithmetic
+from fastact.link.graph import BITS, Graph, Node
+
+Number = int | float | Fraction
+
+
+class Context:
+    """The graph under construction, its arithmetic and the elementary blocks written for that arithmetic."""
+
+    def __init__(self, arithmetic: Arithmetic, blocks: ModuleType | None = None) -> None:
+        self.graph = Graph()
+        self.arithmetic = arithmetic
+        self.blocks = blocks
+        self._bounds: dict[int, tuple[float, float]] = {}
+
+    def real(self, value: Number, word: str | None = None) -> Real:
+        word = word or self.arithmetic.word
+        return Real(self, self.graph.constant(word, round_to_word(value, word)))
+
+    def integer(self, value: int) -> Integer:
+        return Integer(self, self.graph.constant(self.arithmetic.integer, value))
+
+    # -- what is known of a value when the kernel is linked -------------------------------------------------------
+    def bounds(self, value: Any) -> tuple[float, float]:
+        """The interval known to hold a value (NaN apart)."""
+        return self._bounds.get(_word(value).node.index, (-math.inf, math.inf))
+
+    def note(self, value: Any, at_least: float = -math.inf, at_most: float = math.inf, like: Any = None) -> None:
+        """Remember that a value lies within bounds, besides those known of ``like``."""
+        low, high = (-math.inf, math.inf) if like is None else self.bounds(like)
+        self._bounds[_word(value).node.index] = (max(low, at_least), min(high, at_most))
+
+
+def _word(value: Any) -> Real:
+    return value.hi if hasattr(value, "hi") else value
+
+
+def round_to_word(value: Number, word: str) -> float:
+    """The float of the given word nearest to an exact number; a float literal means the decimal written."""
+    if word == "f64":
+        return float(value)
+    import numpy as np
+
+    return float(np.float32(value if not isinstance(value, Fraction) else float(value)))
+
+
+class Condition:
+    """A truth value per element."""
+
+    __slots__ = ("context", "node")
+
+    def __init__(self, context: Context, node: Node) -> None:
+        self.context, self.node = context, node
+
+    def _make(self, op: str, *others: Condition) -> Condition:
+        return Condition(self.context, self.context.graph.node(op, "i1", self.node, *(o.node for o in others)))
+
+    def __and__(self, other: Condition) -> Condition:
+        return self._make("and", other)
+
+    def __or__(self, other: Condition) -> Condition:
+        return self._make("or", other)
+
+    def __invert__(self) -> Condition:
+        true = Condition(self.context, self.context.graph.constant("i1", 1))
+        return self._make("xor", true)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a body cannot branch on a value; use where(condition, a, b)")
+
+
+class Integer:
+    """A bit pattern, or a whole number in two's complement, as wide as the word it comes from."""
+
+    __slots__ = ("context", "node")
+
+    def __init__(self, context: Context, node: Node) -> None:
+        self.context, self.node = context, node
+
+    def _lift(self, other: Integer | int) -> Node:
+        if isinstance(other, Integer):
+            return other.node
+        return self.context.graph.constant(self.node.type, other)
+
+    def _make(self, op: str, other: Integer | int) -> Integer:
+        return Integer(self.context, self.context.graph.node(op, self.node.type, self.node, self._lift(other)))
+
+    def __add__(self, other: Integer | int) -> Integer:
+        return self._make("iadd", other)
+
+    def __sub__(self, other: Integer | int) -> Integer:
+        return self._make("isub", other)
+
+    def __rsub__(self, other: int) -> Integer:
+        lifted = Integer(self.context, self._lift(other))
+        return lifted._make("isub", self)
+
+    def __and__(self, other: Integer | int) -> Integer:
+        return self._make("and", other)
+
+    def __or__(self, other: Integer | int) -> Integer:
+        return self._make("or", other)
+
+    def __xor__(self, other: Integer | int) -> Integer:
+        return self._make("xor", other)
+
+    def __lshift__(self, other: Integer | int) -> Integer:
+        return self._make("shl", other)
+
+    def __rshift__(self, other: Integer | int) -> Integer:
+        """Arithmetic shift: the sign is kept."""
+        return self._make("ashr", other)
+
+    def shift_right_logical(self, other: int) -> Integer:
+        return self._make("lshr", other)
+
+    def compare(self, op: str, other: Integer | int) -> Condition:
+        """``op`` is one of slt, sle, sgt, sge, eq, ne."""
+        node = self.context.graph.node("icmp", "i1", self.node, self._lift(other), data=op)
+        return Condition(self.context, node)
+
+    def choose(self, condition: Condition, other: Integer | int) -> Integer:
+        """self where the condition holds, other elsewhere."""
+        graph = self.context.graph
+        return Integer(
+            self.context, graph.node("select", self.node.type, condition.node, self.node, self._lift(other))
+        )
+
+    def resize(self, type: str, signed: bool = False) -> Integer:
+        have, want = BITS[self.node.type], BITS[type]
+        if have == want:
+            return self
+        op = "itrunc" if want < have else ("sext" if signed else "zext")
+        return Integer(self.context, self.context.graph.node(op, type, self.node))
+
+    def as_real(self) -> Real:
+        """The float that has these bits."""
+        word = "f" + self.node.type[1:]
+        return Real(self.context, self.context.graph.node("bitcast", word, self.node))
+
+    def to_real(self, word: str) -> Real:
+        """The float nearest to this whole number."""
+        return Real(self.context, self.context.graph.node("sitofp", word, self.node))
+
+
+class Real:
+    """One machine word per number; every operation rounds to nearest."""
+
+    __slots__ = ("context", "node")
+
+    def __init__(self, context: Context, node: Node) -> None:
+        self.context, self.node = context, node
+
+    # -- construction -------------------------------------------------------------------------------------------
+    def lift(self, other: Real | Number) -> Real:
+        if isinstance(other, Real):
+            return other
+        if isinstance(other, (int, float, Fraction)):
+            return self.context.real(other, self.node.type)
+        return NotImplemented
+
+    def _make(self, op: str, *others: Real) -> Real:
+        return Real(self.context, self.context.graph.node(op, self.node.type, self.node, *(o.node for o in others)))
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return self.context.arithmetic
+
+    # -- arithmetic ---------------------------------------------------------------------------------------------
+    def __add__(self, other: object) -> Real:
+        return self._binary("fadd", other)
+
+    def __sub__(self, other: object) -> Real:
+        return self._binary("fsub", other)
+
+    def __mul__(self, other: object) -> Real:
+        return self._binary("fmul", other)
+
+    def __truediv__(self, other: object) -> Real:
+        return self._binary("fdiv", other)
+
+    def __radd__(self, other: object) -> Real:
+        return self._binary("fadd", other)
+
+    def __rsub__(self, other: object) -> Real:
+        return self._binary("fsub", other, reverse=True)
+
+    def __rmul__(self, other: object) -> Real:
+        return self._binary("fmul", other)
+
+    def __rtruediv__(self, other: object) -> Real:
+        return self._binary("fdiv", other, reverse=True)
+
+    def _binary(self, op: str, other: object, reverse: bool = False) -> Real:
+        lifted = self.lift(other)  # type: ignore[arg-type]
+        if lifted is NotImplemented:
+            return NotImplemented
+        return lifted._make(op, self) if reverse else self._make(op, lifted)
+
+    def __neg__(self) -> Real:
+        result = self._make("fneg")
+        low, high = self.context.bounds(self)
+        self.context.note(result, -high, -low)
+        return result
+
+    def __abs__(self) -> Real:
+        result = self._make("fabs")
+        low, high = self.context.bounds(self)
+        self.context.note(result, 0.0, max(-low, high))
+        return result
+
+    def fma(self, factor: Real | Number, addend: Real | Number) -> Real:
+        """self * factor + addend, rounded once."""
+        return self._make("fma", self.lift(factor), self.lift(addend))
+
+    def sqrt(self) -> Real:
+        return self._make("sqrt")
+
+    def copysign(self, sign: Real) -> Real:
+        return self._make("copysign", sign)
+
+    def rint(self) -> Real:
+        return self._make("rint")
+
+    def split_integer(self, factor: Real | Number) -> tuple[Real, Integer]:
+        """The whole number nearest to self * factor, as a float and as an integer; its size is below 2^21.
+
+        Adding 1.5 * 2^p, where p are the bits of the mantissa, pushes the fraction out and leaves the whole number
+        in the low bits.
+        """
+        magic = self.context.real(1.5 * 2.0**self.arithmetic.mantissa_bits)
+        moved = self.fma(factor, magic)
+        offset = {"f32": 0x4B400000, "f64": 0x4338000000000000}[self.node.type]
+        return moved - magic, moved.bits() - offset
+
+    # -- comparison ---------------------------------------------------------------------------------------------
+    def _compare(self, op: str, other: Real | Number) -> Condition:
+        node = self.context.graph.node("fcmp", "i1", self.node, self.lift(other).node, data=op)
+        return Condition(self.context, node)
+
+    def __lt__(self, other: Real | Number) -> Condition:
+        return self._compare("olt", other)
+
+    def __le__(self, other: Real | Number) -> Condition:
+        return self._compare("ole", other)
+
+    def __gt__(self, other: Real | Number) -> Condition:
+        return self._compare("ogt", other)
+
+    def __ge__(self, other: Real | Number) -> Condition:
+        return self._compare("oge", other)
+
+    def equals(self, other: Real | Number) -> Condition:
+        return self._compare("oeq", other)
+
+    def is_nan(self) -> Condition:
+        return self._compare("uno", self)
+
+    def choose(self, condition: Condition, other: Real | Number) -> Real:
+        """self where the condition holds, other elsewhere."""
+        graph = self.context.graph
+        return Real(
+            self.context, graph.node("select", self.node.type, condition.node, self.node, self.lift(other).node)
+        )
+
+    # -- formats ------------------------------------------------------------------------------------------------
+    def bits(self) -> Integer:
+        return Integer(self.context, self.context.graph.node("bitcast", "i" + self.node.type[1:], self.node))
+
+    def convert(self, word: str) -> Real:
+        """The same number in the other word, rounded to nearest where that word is narrower."""
+        if word == self.node.type:
+            return self
+        op = "fpext" if BITS[word] > BITS[self.node.type] else "fptrunc"
+        return Real(self.context, self.context.graph.node(op, word, self.node))
+
+    def lookup(self, table: tuple[float, ...], index: Integer) -> Real:
+        """table[index]; the index must lie within the table."""
+        node = self.context.graph.node(
+            "lookup", self.node.type, index.node, data=tuple(float(v).hex() for v in table)
+        )
+        return Real(self.context, node)
