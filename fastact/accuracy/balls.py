@@ -88,8 +88,9 @@ def root(u: arb) -> arb:
 
 def power_of_two(u: arb) -> arb:
     """2^u, exact for whole u: there the results are representable and may be ties."""
-    if u.is_integer():
-        return arb((1, int(u.unique_fmpz())))
+    whole = u.unique_fmpz() if u.is_integer() else None
+    if whole is not None:
+        return arb((1, int(whole)))
     return (u * arb.const_log2()).exp()
 
 
@@ -100,6 +101,13 @@ def logarithm_2(u: arb) -> arb:
         if mantissa == 1:
             return arb(exponent)
     return logarithm(u) / arb.const_log2()
+
+
+def complementary_error_function(u: arb) -> arb:
+    """erfc(u), by monotony from the ends of the ball in the steep tail, where arb's own radius is far too wide."""
+    if u > 8 and not u.is_exact():
+        return u.lower().erfc().union(u.upper().erfc())
+    return u.erfc()
 
 
 def _slope_of_tanh(u: arb, _value: arb) -> arb:
@@ -140,7 +148,7 @@ FUNCTIONS: dict[str, Function] = {
     "sinh": Function(lambda u: u.sinh(), lambda u, v: u.cosh()),
     "cosh": Function(lambda u: u.cosh(), lambda u, v: u.sinh()),
     "erf": Function(lambda u: u.erf(), lambda u, v: _bell(u)),
-    "erfc": Function(lambda u: u.erfc(), lambda u, v: -_bell(u)),
+    "erfc": Function(complementary_error_function, lambda u, v: -_bell(u)),
     "sin": Function(lambda u: u.sin(), lambda u, v: u.cos()),
     "cos": Function(lambda u: u.cos(), lambda u, v: -u.sin()),
     "abs": Function(abs, _sign),
@@ -151,13 +159,12 @@ ONE_PLUS_TANH = Function(one_plus_tanh, _slope_of_tanh)
 
 def power(base: arb, exponent: arb) -> arb:
     """base^exponent; 0^0 is 1, a negative base takes whole exponents only."""
-    if exponent.is_integer():
-        count = int(exponent.unique_fmpz())
-        if count >= 0:
-            if count == 2:
-                return base * base
-            return base**count
-        return divide(ONE, base ** (-count))
+    whole = exponent.unique_fmpz()
+    if whole is not None and exponent.is_exact():
+        count = int(whole)
+        if count == 2:
+            return base * base
+        return base**count if count >= 0 else divide(ONE, base ** (-count))
     if base.is_zero():
         if exponent > 0:
             return base
@@ -165,9 +172,9 @@ def power(base: arb, exponent: arb) -> arb:
             raise Pole
         raise Undecided
     if base < 0:
-        if exponent.is_exact():
-            raise Undefined
-        raise Undecided
+        if exponent.contains_integer():
+            raise Undecided
+        raise Undefined
     return base**exponent
 
 

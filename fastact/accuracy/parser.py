@@ -8,10 +8,10 @@ Numbers are exact: 0.044715 means that decimal and 1/6 that fraction. ``max(a, b
 ``min(a, b)`` is ``where(a < b, a, b)``, and ``clip`` takes its limit at the limit: this decides the derivatives at
 the kinks.
 
-With ``identities`` the parser writes log(1 + u) as log1p(u), exp(u) - 1 as expm1(u), 1 + erf(u) as erfc(-u),
-1 + tanh(u) as 2/(1 + exp(-2u)), and their mirror images. They hold for all real u, so the value is the same; they
-keep the sign and spare the precision where 1 swallows u. Without them a ball of tens of thousands of bits does the
-same work.
+With ``identities`` the parser writes log(1 + u) as log1p(u), log(1/u) as -log(u), exp(u) - 1 as expm1(u), 1 + erf(u)
+as erfc(-u), 1 + tanh(u) as 2/(1 + exp(-2u)), and their mirror images. They hold wherever the original is defined, so
+the value is the same; they keep the sign and spare the precision where 1 swallows u. Without them, balls of tens of
+thousands of bits do the same work.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class Parser:
         if name in FUNCTIONS:
             if len(arguments) != 1:
                 raise self.fail(node, f"{name} takes one argument")
-            inner = self._one_plus(arguments[0]) if name == "log" and self.identities else None
-            if inner is not None:
-                return tree.Call(FUNCTIONS["log1p"], inner)
+            stable = self._logarithm(arguments[0]) if name == "log" and self.identities else None
+            if stable is not None:
+                return stable
             return tree.Call(FUNCTIONS[name], self.expression(arguments[0]))
         if name in ("min", "max"):
             if len(arguments) < 2:
@@ -139,16 +139,17 @@ class Parser:
         self._name(node, name)
         raise self.fail(node, f"{name} is not a function")
 
-    def _one_plus(self, node: ast.expr) -> Expression | None:
-        """u of an expression that reads 1 + u, u + 1 or 1 - u, else None."""
+    def _logarithm(self, node: ast.expr) -> Expression | None:
+        """log of an expression that reads 1/u, 1 + u, u + 1 or 1 - u, else None."""
         match node:
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                if self._is_one(left):
-                    return self.expression(right)
-                if self._is_one(right):
-                    return self.expression(left)
+            case ast.BinOp(left=left, op=ast.Div(), right=right) if self._is_one(left):
+                return negative(self._logarithm(right) or tree.Call(FUNCTIONS["log"], self.expression(right)))
+            case ast.BinOp(left=left, op=ast.Add(), right=right) if self._is_one(left):
+                return tree.Call(FUNCTIONS["log1p"], self.expression(right))
+            case ast.BinOp(left=left, op=ast.Add(), right=right) if self._is_one(right):
+                return tree.Call(FUNCTIONS["log1p"], self.expression(left))
             case ast.BinOp(left=left, op=ast.Sub(), right=right) if self._is_one(left):
-                return negative(self.expression(right))
+                return tree.Call(FUNCTIONS["log1p"], negative(self.expression(right)))
         return None
 
     @staticmethod
