@@ -1,1 +1,24 @@
-"""fastact."""
+"""Activation functions and elementary functions for NumPy, Numba and CUDA, at an accuracy chosen by ``approx=``.
+
+>>> import numpy as np, fastact
+>>> y = fastact.mish(np.linspace(-3, 3, 7), approx="fast")
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastact.function import FUNCTIONS, Function
+from fastact.kernels import ALIASES
+from fastact.precision import precision
+
+__version__ = "0.1.0"
+
+globals().update(FUNCTIONS)
+globals().update({alias: FUNCTIONS[name] for alias, name in ALIASES.items()})
+
+__all__ = ["Function", "__version__", "precision", *FUNCTIONS, *ALIASES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module 'fastact' has no attribute {name!r}")

@@ -52,6 +52,8 @@ class Declaration:
     """Where the value is a number, limits included; outside it the value is NaN and ``invalid`` is raised."""
     poles: tuple[float, ...] = ()
     """Finite inputs whose value is infinite: there ``divide`` is raised."""
+    silent: bool = False
+    """Selects among its inputs and constants only, so that no flag is ever justified."""
     critical: tuple[float, ...] = ()
     """Inputs whose neighbourhoods deserve attention: roots of the function and its gradient, saturation, seams."""
     gradient_roots: tuple[float, ...] = ()

@@ -1,0 +1,72 @@
+"""The forms of a function: its value, its gradients and their products with an incoming gradient.
+
+A kernel is one form in one dtype and one tier; everything about it follows from the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastact.kernels.declare import Declaration
+from fastact.link.evidence import alarm, evidence
+from fastact.link.graph import Graph
+from fastact.link.linker import link
+
+
+@dataclass(frozen=True)
+class Form:
+    """A body with the names of its arguments; ``place`` is the position of x among them."""
+
+    name: str
+    body: Callable[..., Any]
+    arguments: tuple[str, ...]
+    place: int = 0
+
+
+def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
+    def backward(g: Any, x: Any, *parameters: Any) -> Any:
+        return g * gradient(x, *parameters)
+
+    return backward
+
+
+def forms(declaration: Declaration) -> dict[str, Form]:
+    """All forms of a function by name: value, grad, backward, from_output where there is one, and for each learned
+    parameter p grad_p and backward_p."""
+    inputs = ("x", *(p.name for p in declaration.parameters))
+    found = [
+        Form("value", declaration.value, inputs),
+        Form("grad", declaration.gradient, inputs),
+        Form("backward", _times(declaration.gradient), ("g", *inputs), 1),
+    ]
+    if declaration.from_output is not None:
+        found.append(Form("from_output", declaration.from_output, ("g", "y", *inputs[1:]), 1))
+    for parameter in declaration.parameters:
+        if parameter.gradient is not None:
+            found.append(Form(f"grad_{parameter.name}", parameter.gradient, inputs))
+            found.append(Form(f"backward_{parameter.name}", _times(parameter.gradient), ("g", *inputs), 1))
+    return {form.name: form for form in found}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A form linked for a dtype and a tier, ready to be compiled."""
+
+    graph: Graph
+    evidence: Graph | None
+
+
+def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel:
+    """The kernel of a function's form in a dtype and a tier."""
+    chosen = forms(declaration)[form]
+    count = len(chosen.arguments)
+    from_input = form != "from_output"
+    poles = declaration.poles if from_input else ()
+    domain = declaration.domain if from_input else (float("-inf"), float("inf"))
+    if declaration.silent:
+        return Kernel(link(chosen.body, count, dtype, tier), None)
+    graph = link(chosen.body, count, dtype, tier, alarm(domain, poles, chosen.place))
+    outputs = sum(node.type != "i1" for node in graph.outputs)
+    return Kernel(graph, evidence(count, outputs, dtype, poles, chosen.place))
