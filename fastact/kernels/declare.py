@@ -45,6 +45,8 @@ class Declaration:
     value: Body
     gradient: Body
     parameters: tuple[Parameter, ...] = ()
+    backward: Body | None = None
+    """Body of (g, x, *parameters) where the plain product g * gradient will not do."""
     from_output: Body | None = None
     """Body of (g, y): the vector-Jacobian product from the output alone."""
     aliases: tuple[str, ...] = ()

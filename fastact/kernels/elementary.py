@@ -1,4 +1,4 @@
-"""Elementary functions: each body is the block of its name."""
+"""Elementary functions: each body is the block of its name, composed where a block alone would lose digits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
 FAMILY = "elementary"
+CODY_WAITE = "W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980"
 
 
 def _exp_gradient(x: Value) -> Value:
@@ -25,8 +26,243 @@ def _exp_from_output(g: Value, y: Value) -> Value:
     numpy="np.exp(x)",
     peers={"torch": "torch.exp(x)", "jax": "jax.numpy.exp(x)", "numexpr": "exp(x)"},
     critical=(0.0,),
-    cite="W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980",
+    cite=CODY_WAITE,
 )
 def exp(x: Value) -> Value:
     """e to the power x."""
     return op.exp(x)
+
+
+def _exp2_gradient(x: Value) -> Value:
+    return op.constant(x, "LN2") * op.exp2(x)
+
+
+def _exp2_from_output(g: Value, y: Value) -> Value:
+    return op.constant(y, "LN2") * (g * y)
+
+
+@declare(
+    family=FAMILY,
+    formula="exp2(x)",
+    gradient=_exp2_gradient,
+    from_output=_exp2_from_output,
+    numpy="np.exp2(x)",
+    peers={"torch": "torch.exp2(x)", "jax": "jax.numpy.exp2(x)", "scipy": "scipy.special.exp2(x)"},
+    critical=(0.0, 128.0, -126.0, -149.0, 1024.0, -1022.0, -1074.0),
+    cite=CODY_WAITE,
+)
+def exp2(x: Value) -> Value:
+    """2 to the power x."""
+    return op.exp2(x)
+
+
+def _expm1_gradient(x: Value) -> Value:
+    return op.exp(x)
+
+
+def _expm1_from_output(g: Value, y: Value) -> Value:
+    return g * (y + 1.0)
+
+
+@declare(
+    family=FAMILY,
+    formula="expm1(x)",
+    gradient=_expm1_gradient,
+    from_output=_expm1_from_output,
+    numpy="np.expm1(x)",
+    peers={
+        "torch": "torch.expm1(x)",
+        "jax": "jax.numpy.expm1(x)",
+        "scipy": "scipy.special.expm1(x)",
+        "numexpr": "expm1(x)",
+    },
+    critical=(0.0,),
+    cite=CODY_WAITE,
+)
+def expm1(x: Value) -> Value:
+    """exp(x) - 1, to full relative accuracy near 0."""
+    return op.expm1(x)
+
+
+def _log_gradient(x: Value) -> Value:
+    return 1.0 / x
+
+
+@declare(
+    family=FAMILY,
+    formula="log(x)",
+    gradient=_log_gradient,
+    numpy="np.log(x)",
+    peers={"torch": "torch.log(x)", "jax": "jax.numpy.log(x)", "numexpr": "log(x)"},
+    domain=(0.0, float("inf")),
+    poles=(0.0,),
+    critical=(1.0,),
+    cite=CODY_WAITE,
+)
+def log(x: Value) -> Value:
+    """The natural logarithm; -inf at 0, NaN below."""
+    return op.log(x)
+
+
+def _log1p_gradient(x: Value) -> Value:
+    return 1.0 / (x + 1.0)
+
+
+@declare(
+    family=FAMILY,
+    formula="log1p(x)",
+    gradient=_log1p_gradient,
+    numpy="np.log1p(x)",
+    peers={
+        "torch": "torch.log1p(x)",
+        "jax": "jax.numpy.log1p(x)",
+        "scipy": "scipy.special.log1p(x)",
+        "numexpr": "log1p(x)",
+    },
+    domain=(-1.0, float("inf")),
+    poles=(-1.0,),
+    critical=(0.0, -1.0),
+    cite=CODY_WAITE,
+)
+def log1p(x: Value) -> Value:
+    """log(1 + x), to full relative accuracy near 0; -inf at -1, NaN below."""
+    return op.log1p(x)
+
+
+def _reciprocal_gradient(x: Value) -> Value:
+    """-1/x^2, as the square of 1/x: neither overflows before the result does."""
+    y = 1.0 / x
+    return -(y * y)
+
+
+def _reciprocal_from_output(g: Value, y: Value) -> Value:
+    return -(g * y * y)
+
+
+@declare(
+    family=FAMILY,
+    formula="1/x",
+    gradient=_reciprocal_gradient,
+    from_output=_reciprocal_from_output,
+    numpy="1/x",
+    peers={"torch": "torch.reciprocal(x)", "jax": "jax.numpy.reciprocal(x)", "numexpr": "1/x"},
+    poles=(0.0,),
+    critical=(1.0,),
+    cite="approximate tiers: Newton-Raphson on an integer seed; gradient as in Caffe2's Reciprocal operator",
+)
+def reciprocal(x: Value) -> Value:
+    """1/x."""
+    return op.reciprocal(x)
+
+
+def _rsqrt_gradient(x: Value) -> Value:
+    return -0.5 * (op.rsqrt(x) / x)
+
+
+def _rsqrt_from_output(g: Value, y: Value) -> Value:
+    """-g y^3/2, multiplied from the left so that it overflows only where the result does."""
+    return g * -0.5 * y * y * y
+
+
+@declare(
+    family=FAMILY,
+    formula="1/sqrt(x)",
+    gradient=_rsqrt_gradient,
+    from_output=_rsqrt_from_output,
+    numpy="1/np.sqrt(x)",
+    peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
+    domain=(0.0, float("inf")),
+    poles=(0.0,),
+    critical=(1.0,),
+    cite="approximate tiers: Newton-Raphson on an integer seed",
+)
+def rsqrt(x: Value) -> Value:
+    """1/sqrt(x); inf at 0, NaN below."""
+    return op.rsqrt(x)
+
+
+def _tanh_gradient(x: Value) -> Value:
+    """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates."""
+    e = op.exp(op.absolute(x) * -2.0)
+    u = e + 1.0
+    return e * 4.0 / (u * u)
+
+
+def _tanh_from_output(g: Value, y: Value) -> Value:
+    """g (1 - y)(1 + y): 1 - y^2 would cancel next to 1."""
+    return g * ((1.0 - y) * (y + 1.0))
+
+
+@declare(
+    family=FAMILY,
+    formula="tanh(x)",
+    gradient=_tanh_gradient,
+    from_output=_tanh_from_output,
+    numpy="np.tanh(x)",
+    peers={"torch": "torch.tanh(x)", "jax": "jax.numpy.tanh(x)", "numexpr": "tanh(x)"},
+    critical=(0.0, 9.01, -9.01, 19.07, -19.07),
+    cite=CODY_WAITE,
+)
+def tanh(x: Value) -> Value:
+    """The hyperbolic tangent."""
+    return op.tanh(x)
+
+
+def _sigmoid_gradient(x: Value) -> Value:
+    """s(x) s(-x) = e/(1 + e)^2 with e = exp(-|x|): s (1 - s) would cancel for large x."""
+    e = op.exp(-op.absolute(x))
+    u = e + 1.0
+    return e / (u * u)
+
+
+def _sigmoid_from_output(g: Value, y: Value) -> Value:
+    return g * (y * (1.0 - y))
+
+
+@declare(
+    family=FAMILY,
+    formula="1/(1 + exp(-x))",
+    gradient=_sigmoid_gradient,
+    from_output=_sigmoid_from_output,
+    aliases=("expit",),
+    numpy="1/(1 + np.exp(-x))",
+    peers={
+        "torch": "torch.sigmoid(x)",
+        "jax": "jax.nn.sigmoid(x)",
+        "scipy": "scipy.special.expit(x)",
+        "numexpr": "1/(1 + exp(-x))",
+    },
+    critical=(0.0, 17.33, 37.43),
+    cite="Han and Moraga 1995, The influence of the sigmoid function parameters on the speed of backpropagation learning",
+)
+def sigmoid(x: Value) -> Value:
+    """The logistic function: with e = exp(-|x|), 1/(1 + e) for x >= 0 and e/(1 + e) below, so that nothing overflows."""
+    e = op.exp(-op.absolute(x))
+    return op.where(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+def _logsigmoid_gradient(x: Value) -> Value:
+    """s(-x)."""
+    e = op.exp(-op.absolute(x))
+    return op.where(x > 0.0, e, 1.0) / (e + 1.0)
+
+
+@declare(
+    family=FAMILY,
+    formula="-log1p(exp(-x))",
+    gradient=_logsigmoid_gradient,
+    aliases=("log_sigmoid", "log_expit"),
+    numpy="-np.log1p(np.exp(-x))",
+    peers={
+        "torch": "torch.nn.functional.logsigmoid(x)",
+        "jax": "jax.nn.log_sigmoid(x)",
+        "scipy": "scipy.special.log_expit(x)",
+        "numexpr": "-log1p(exp(-x))",
+    },
+    critical=(0.0, 17.33, -17.33, 37.43, -37.43),
+    cite="Maechler 2012, Accurately computing log(1 - exp(-|a|))",
+)
+def logsigmoid(x: Value) -> Value:
+    """log s(x) = min(x, 0) - log1p(exp(-|x|)): both terms have one sign, nothing cancels or overflows."""
+    correction = op.log1p(op.exp(-op.absolute(x)))
+    return op.where(x < 0.0, x - correction, -correction)

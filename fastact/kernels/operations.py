@@ -8,12 +8,13 @@ Value = Any
 """A number of the working arithmetic, or a Python number standing for the decimal it is written as."""
 
 
-def _plain(x: Value) -> Value:
+def plain(x: Value) -> Value:
+    """The number itself where a power of two is held apart: for arguments that need absolute accuracy only."""
     return x.plain() if hasattr(x, "plain") else x
 
 
 def _block(name: str, *args: Value) -> Value:
-    return getattr(args[0].context.blocks, name)(*(_plain(a) for a in args))
+    return getattr(args[0].context.blocks, name)(*(plain(a) for a in args))
 
 
 def where(condition: Value, a: Value, b: Value) -> Value:
@@ -28,19 +29,17 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 def minimum(x: Value, bound: Value) -> Value:
     """x, or the bound where x is above it; NaN stays."""
-    x, bound = _plain(x), _plain(bound)
     result = where(x > bound, bound, x)
     if isinstance(bound, (int, float)):
-        result.context.note(result, at_most=float(bound), like=x)
+        plain(x).context.note(plain(result), at_most=float(bound), like=plain(x))
     return result
 
 
 def maximum(x: Value, bound: Value) -> Value:
     """x, or the bound where x is below it; NaN stays."""
-    x, bound = _plain(x), _plain(bound)
     result = where(x < bound, bound, x)
     if isinstance(bound, (int, float)):
-        result.context.note(result, at_least=float(bound), like=x)
+        plain(x).context.note(plain(result), at_least=float(bound), like=plain(x))
     return result
 
 
@@ -51,6 +50,11 @@ def clip(x: Value, low: Value, high: Value) -> Value:
 
 def absolute(x: Value) -> Value:
     return abs(x)
+
+
+def copysign_zero(x: Value) -> Value:
+    """Zero with the sign of x."""
+    return _block("copysign", plain(x).context.number(0.0), x)
 
 
 def copysign(x: Value, sign: Value) -> Value:
@@ -85,6 +89,10 @@ def log(x: Value) -> Value:
 
 
 def log1p(x: Value) -> Value:
+    """log(1 + x). Of an exponential below 2^-110 it is that exponential, to working precision and beyond, and keeps
+    its power of two apart: so softplus is right down to the smallest subnormal."""
+    if hasattr(x, "plain") and not x.context.arithmetic.rough:
+        return where(x < 2.0**-110, x, _block("log1p", x))
     return _block("log1p", x)
 
 
@@ -101,4 +109,4 @@ def rsqrt(x: Value) -> Value:
 
 
 def sqrt(x: Value) -> Value:
-    return _plain(x).sqrt()
+    return plain(x).sqrt()

@@ -39,7 +39,7 @@ def forms(declaration: Declaration) -> dict[str, Form]:
     found = [
         Form("value", declaration.value, inputs),
         Form("grad", declaration.gradient, inputs),
-        Form("backward", _times(declaration.gradient), ("g", *inputs), 1),
+        Form("backward", declaration.backward or _times(declaration.gradient), ("g", *inputs), 1),
     ]
     if declaration.from_output is not None:
         found.append(Form("from_output", declaration.from_output, ("g", "y", *inputs[1:]), 1))

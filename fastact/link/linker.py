@@ -55,11 +55,13 @@ class Linking(Context):
         return self._input_pair(x) if self.arithmetic.pair else x
 
     def _input_pair(self, x: Real) -> Scaled:
-        """Numbers near the subnormal range are held scaled up besides, so that products with them stay exact."""
-        tiny = abs(x) < 2.0**-900
-        factor = self.real(2.0**200).choose(tiny, 1.0)
-        zero = self.integer(0)
-        return Scaled(Pair(x * factor), self.integer(-200).choose(tiny, zero), True, Pair(x))
+        """Very small and very large numbers are held scaled besides, so that the errors of products with them, and
+        their squares, stay normal numbers."""
+        tiny, huge = abs(x) < 2.0**-400, abs(x) > 2.0**400
+        one, zero = self.real(1.0), self.integer(0)
+        factor = self.real(2.0**600).choose(tiny, self.real(2.0**-600).choose(huge, one))
+        exponent = self.integer(-600).choose(tiny, self.integer(600).choose(huge, zero))
+        return Scaled(Pair(x * factor), exponent, True, Pair(x))
 
     def deliver(self, value: Any, dtype: str) -> None:
         """Round once to the dtype and make that an output."""

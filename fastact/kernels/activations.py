@@ -1,0 +1,158 @@
+"""Smooth and piecewise activation functions."""
+
+from __future__ import annotations
+
+from fastact.kernels import operations as op
+from fastact.kernels.declare import Parameter, declare
+from fastact.kernels.operations import Value
+
+FAMILY = "activations"
+
+
+def _relu_gradient(x: Value) -> Value:
+    """1 above 0, 0 elsewhere, 0 itself included."""
+    return op.where(x > 0.0, 1.0, op.where(x <= 0.0, 0.0, x))
+
+
+def _relu_backward(g: Value, x: Value) -> Value:
+    """A selection, so that an infinite g meets no 0."""
+    return op.where(x > 0.0, g, op.where(x <= 0.0, 0.0, x))
+
+
+@declare(
+    family=FAMILY,
+    formula="where(x > 0, x, 0)",
+    gradient=_relu_gradient,
+    backward=_relu_backward,
+    from_output=_relu_backward,
+    silent=True,
+    numpy="np.maximum(x, 0)",
+    peers={"torch": "torch.relu(x)", "jax": "jax.nn.relu(x)", "numexpr": "where(x > 0, x, 0)"},
+    critical=(0.0,),
+    cite="Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines",
+)
+def relu(x: Value) -> Value:
+    """The larger of x and 0; NaN stays NaN."""
+    return op.maximum(x, 0.0)
+
+
+def _softplus_gradient(x: Value, beta: Value) -> Value:
+    """s(beta x)."""
+    t = op.plain(x) * op.plain(beta)
+    e = op.exp(-op.absolute(t))
+    return op.where(t < 0.0, e, 1.0) / (e + 1.0)
+
+
+def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
+    """s(beta x) = 1 - exp(-beta y)."""
+    return -(g * op.expm1(-(op.plain(beta) * op.plain(y))))
+
+
+@declare(
+    family=FAMILY,
+    formula="log1p(exp(beta*x))/beta",
+    parameters=(Parameter("beta", 1.0, above=0.0),),
+    gradient=_softplus_gradient,
+    from_output=_softplus_from_output,
+    numpy="np.log1p(np.exp(beta*x))/beta",
+    peers={"torch": "torch.nn.functional.softplus(x, beta)", "jax": "jax.nn.softplus(x)", "numexpr": "log1p(exp(x))"},
+    critical=(0.0, 17.33, -17.33, 20.0, 37.43, -37.43),
+    cite="Dugas et al. 2001, Incorporating second-order functional knowledge for better option pricing",
+)
+def softplus(x: Value, beta: Value) -> Value:
+    """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
+    t = op.plain(x) * op.plain(beta)
+    correction = op.log1p(op.exp(-op.absolute(t))) / beta
+    return op.where(t > 0.0, x + correction, correction)
+
+
+def _silu_gradient(x: Value) -> Value:
+    """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below."""
+    x = op.clip(x, op.tail(x), -op.tail(x))
+    e = op.exp(-op.absolute(x))
+    u = e + 1.0
+    negative = x < 0.0
+    return op.where(negative, e, 1.0) * (op.where(negative, x, x * e) + u) / (u * u)
+
+
+@declare(
+    family=FAMILY,
+    formula="x/(1 + exp(-x))",
+    gradient=_silu_gradient,
+    gradient_roots=(-1.2784645427610738,),
+    numpy="x/(1 + np.exp(-x))",
+    peers={"torch": "torch.nn.functional.silu(x)", "jax": "jax.nn.silu(x)", "numexpr": "x/(1 + exp(-x))"},
+    critical=(0.0, -1.2784645427610738, 17.33, 37.43, -88.72, -103.97),
+    cite="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
+)
+def silu(x: Value) -> Value:
+    """x s(x) through e = exp(-|x|), so that the tail stays right where exp(-x) would overflow."""
+    e = op.exp(-op.absolute(x))
+    return op.maximum(x, op.tail(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+def _swish_gradient(x: Value, beta: Value) -> Value:
+    """The gradient of silu at t = beta x."""
+    return _silu_gradient(op.plain(x) * op.plain(beta))
+
+
+def _swish_gradient_beta(x: Value, beta: Value) -> Value:
+    """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
+    e = op.exp(-op.absolute(op.plain(x) * op.plain(beta)))
+    u = e + 1.0
+    finite = op.where(op.absolute(x) < float("inf"), x, op.copysign_zero(x))
+    return finite * e * finite / (u * u)
+
+
+@declare(
+    family=FAMILY,
+    formula="x/(1 + exp(-beta*x))",
+    parameters=(Parameter("beta", 1.0, learned=True, gradient=_swish_gradient_beta),),
+    gradient=_swish_gradient,
+    gradient_roots=(-1.2784645427610738,),
+    numpy="x/(1 + np.exp(-beta*x))",
+    peers={"torch": "torch.nn.functional.silu(x)", "jax": "jax.nn.silu(x)", "numexpr": "x/(1 + exp(-x))"},
+    critical=(0.0, -1.2784645427610738, 17.33, 37.43, -88.72, -103.97),
+    cite="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
+)
+def swish(x: Value, beta: Value) -> Value:
+    """x s(beta x) through e = exp(-|beta x|)."""
+    t = op.plain(x) * op.plain(beta)
+    e = op.exp(-op.absolute(t))
+    return op.where(t > op.tail(t), x, op.copysign_zero(x)) * op.where(t < 0.0, e, 1.0) / (e + 1.0)
+
+
+MISH_SATURATION = 40.0
+"""Above it n/(n + 2) = 1 - 2/(n + 2) with n > exp(80) rounds to 1 in every format, pairs of float64 included; n itself
+stays within float32."""
+
+
+def _mish_gradient(x: Value) -> Value:
+    """n/(n + 2) + 4 x e (e + 1)/(n + 2)^2 with e taken out, so that only products meet the tail."""
+    x = op.clip(x, op.tail(x), MISH_SATURATION)
+    e = op.exp(x)
+    n = e * (e + 2.0)
+    q = 1.0 / (n + 2.0)
+    return e * q * ((x * 4.0) * ((e + 1.0) * q) + (e + 2.0))
+
+
+@declare(
+    family=FAMILY,
+    formula="x*tanh(log1p(exp(x)))",
+    gradient=_mish_gradient,
+    gradient_roots=(-1.1924912290706,),
+    numpy="x*np.tanh(np.log1p(np.exp(x)))",
+    peers={
+        "torch": "torch.nn.functional.mish(x)",
+        "jax": "jax.nn.mish(x)",
+        "numexpr": "x*tanh(log1p(exp(x)))",
+    },
+    critical=(0.0, -1.1924912290706, 8.66, 18.7, 40.0, -88.72, -103.97),
+    cite="Misra 2019, arXiv:1908.08681",
+)
+def mish(x: Value) -> Value:
+    """x tanh(softplus x) = x n/(n + 2) with n = e (e + 2), e = exp x: one exponential, one division, no cancellation;
+    divided before x is multiplied in, which keeps large x from overflowing."""
+    e = op.exp(op.minimum(x, MISH_SATURATION))
+    n = e * (e + 2.0)
+    return op.maximum(x, op.tail(x)) * (n / (n + 2.0))
