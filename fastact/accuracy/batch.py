@@ -20,6 +20,10 @@ SIGN_BITS = 1 << 13
 """The precision beyond which the sign of a result that rounds to zero is no longer sought; it is then +0."""
 MARGIN = 26
 """Bits of the truth beyond the format's: errors in ULP are then right to 2^-25."""
+_NOTHING = -(1 << 12)
+"""Results certainly below 2 to this power count as 0."""
+_NEAR_POWER = 1 << 12
+"""Bits to which a truth is computed that may lie on either side of a power of two; if in doubt, it lies below."""
 
 Indices = NDArray[np.intp]
 
@@ -84,43 +88,48 @@ class Batch:
         return self._errors(form, y, False)
 
     def _errors(self, form: Format, y: Doubles, in_ulp: bool) -> Doubles:
-        high, low = self.pair(form.precision + MARGIN, form.smallest_exponent - 40 if in_ulp else -(1 << 12))
-        with np.errstate(all="ignore"):
-            beyond = np.ldexp(1.0, form.largest_exponent)
-            judged = np.where(np.isinf(y) & np.isfinite(high), np.copysign(beyond, y), y)
-            difference = np.abs((judged - high) - low)
-            below_power = (np.abs(np.frexp(high)[0]) == 0.5) & (high * low < 0)
-            unit = ulp(np.where(below_power, np.nextafter(high, 0.0), high), form) if in_ulp else np.abs(high)
-            error = np.where(difference == 0, 0.0, difference / unit)
+        high, low = self.pair(form.precision + MARGIN, form.smallest_exponent - 40 if in_ulp else _NOTHING)
         size = np.abs(high)
-        extreme = (size >= 2.0**1022) | ((size < 2.0**-900) & (form.name == "float64" or not in_ulp))
-        for i in np.flatnonzero(extreme & np.isfinite(y)).tolist():
-            error[i] = self._error(i, float(y[i]), form, in_ulp)
+        with np.errstate(all="ignore"):
+            judged = np.where(np.isinf(y) & np.isfinite(high), np.copysign(np.ldexp(1.0, form.largest_exponent), y), y)
+            difference = np.abs((judged - high) - low)
+            beneath = (np.frexp(size)[0] == 0.5) & (high * low < 0)
+            unit = ulp(np.where(beneath, np.nextafter(high, 0.0), high), form) if in_ulp else size
+            error = np.where(difference == 0, 0.0, difference / unit)
+            # The ULP jumps at powers of two, the range of float64 ends: there ball arithmetic decides.
+            power = np.ldexp(1.0, np.frexp(size * 1.25)[1] - 1)
+            doubtful = (size >= 2.0**1022) | ((size < 2.0**-900) & (form.name == "float64" or not in_ulp))
+            if in_ulp:
+                doubtful |= (np.abs(size - power) < power * 2.0 ** -(form.precision + 20)) & (np.abs(y) != power)
+        finite = np.zeros(self.length, dtype=np.bool_)
+        finite[self.ordinary] = True
+        for i in np.flatnonzero(doubtful & finite & np.isfinite(y)).tolist():
+            error[i] = self._error(i, float(y[i]), form, in_ulp, float(error[i]))
         error[np.isnan(y) | np.isnan(high)] = np.inf
         with np.errstate(all="ignore"):
             error[np.isinf(y) & (nearest(high, form) == y)] = 0.0
         error[np.isnan(y) & np.isnan(high)] = 0.0
         return error
 
-    def _error(self, i: int, y: float, form: Format, in_ulp: bool) -> float:
-        """One error, in ball arithmetic, for truths at the ends of float64's range."""
-        try:
-            truth = enclose(self.program, self._balls(i), form.precision + MARGIN, -(1 << 12))
-        except (Pole, Undefined):
-            return math.inf
-        if below(truth, -(1 << 12)):
-            truth = arb(0)
+    def _error(self, i: int, y: float, form: Format, in_ulp: bool, at_limit: float) -> float:
+        """One error, in ball arithmetic; ``at_limit`` where the truth is a limit."""
+        bits, arguments = form.precision + MARGIN, self._balls(i)
+        while True:
+            try:
+                truth = enclose(self.program, arguments, bits, _NOTHING)
+            except (Pole, Undefined):
+                return at_limit
+            if below(truth, _NOTHING):
+                truth = arb(0)
+            least, most = _binade(truth.abs_lower()), _binade(truth.abs_upper())
+            if least == most or not in_ulp or bits > _NEAR_POWER:
+                break
+            bits *= 2
         difference = abs(arb(y) - truth)
-        if not in_ulp:
-            return float(difference / abs(truth)) if not truth.is_zero() else math.inf if y else 0.0
-        exponent = form.smallest_exponent + form.precision
-        if not truth.is_zero():
-            mantissa, shift = truth.mid().man_exp()
-            top = int(shift) + abs(int(mantissa)).bit_length()
-            if below(truth, top - 1):
-                top -= 1
-            exponent = min(max(exponent, top), form.largest_exponent)
-        return float(difference * arb((1, form.precision - exponent)))
+        if in_ulp:
+            exponent = min(max(least, form.smallest_exponent + form.precision), form.largest_exponent)
+            return float(difference * arb((1, form.precision - exponent)))
+        return float(difference / abs(truth)) if not truth.is_zero() else math.inf if y else 0.0
 
     def _balls(self, i: int) -> tuple[arb, ...]:
         return tuple(arb(a) for a in self._point(i))
@@ -226,6 +235,12 @@ class Batch:
                 way = one_sided(self.program, point, side)
                 signs[key] = side if way.ball.is_nan() else math.copysign(1.0, way.number()) if way.ball == 0 else 1.0
             result[i] = math.copysign(0.0, signs.get(key, 1.0))
+
+
+def _binade(size: arb) -> int:
+    """The e with 2^(e-1) <= size < 2^e, for an exact size; far below everything for 0."""
+    mantissa, exponent = size.man_exp()
+    return int(exponent) + int(mantissa).bit_length() if mantissa else _NOTHING
 
 
 def _beside(exact: arb, rounded: float) -> float:

@@ -173,16 +173,19 @@ class Scaled(Expression):
 
     def __init__(self, operand: Expression, fraction: Fraction) -> None:
         self.operand = operand
-        self.numerator = arb(fraction.numerator)
+        self.numerator = arb(fraction.numerator) if fraction.numerator != 1 else None
         self.denominator = arb(fraction.denominator)
 
+    def scale(self, ball: arb) -> arb:
+        """The ball times the fraction."""
+        return (ball if self.numerator is None else ball * self.numerator) / self.denominator
+
     def value(self, arguments: Arguments) -> arb:
-        return self.operand.value(arguments) * self.numerator / self.denominator
+        return self.scale(self.operand.value(arguments))
 
     def pair(self, arguments: Arguments, index: int) -> tuple[arb, Slope]:
         a, da = self.operand.pair(arguments, index)
-        slope = None if da is None else da * self.numerator / self.denominator
-        return a * self.numerator / self.denominator, slope
+        return self.scale(a), None if da is None else self.scale(da)
 
 
 class Power(Binary):

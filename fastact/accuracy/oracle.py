@@ -24,8 +24,9 @@ from fastact.accuracy import limits
 from fastact.accuracy.balls import Pole, Undecided, Undefined, arb, ctx
 from fastact.accuracy.batch import Batch
 from fastact.accuracy.parser import Parser
-from fastact.accuracy.ulp import Doubles, Floats, Format, format_of
+from fastact.accuracy.ulp import Doubles, Floats, Format, as_doubles, format_of
 from fastact.accuracy.workers import Progress, Task, in_chunks
+from fastact.kernels.declare import Declaration
 
 __all__ = ["Oracle", "Undecided"]
 
@@ -57,6 +58,11 @@ class Oracle:
         self.identities = identities
         self.variables = ("x", *self.parameters)
         self.expression = Parser(formula, self.variables, identities).parse()
+
+    @classmethod
+    def of(cls, declaration: Declaration) -> Oracle:
+        """The oracle of a declared function; its arguments are x and the declaration's parameters."""
+        return cls(declaration.formula, tuple(parameter.name for parameter in declaration.parameters))
 
     def __repr__(self) -> str:
         return f"Oracle({self.formula!r}, {self.parameters!r})"
@@ -140,7 +146,7 @@ class Oracle:
         The ULP is never less than the smallest subnormal number. Zeros of either sign are equal. NaN for NaN is 0,
         NaN for a number and a number for NaN are inf. Where the truth is finite, an infinite y counts as 0 if the
         truth rounds to it, and else as the power of two after the largest finite number. Where the truth is an
-        infinity, anything but itself is inf.
+        infinity, anything but itself is inf. A truth that cannot be told from a power of two counts as below it.
         """
         return self._errors("ulp_error", x, y, par, dtype, wrt, jobs, progress)
 
@@ -186,7 +192,7 @@ class Oracle:
         form, columns, shape = self._prepare(x, par, y.dtype if dtype is None else dtype)
         if y.shape != shape:
             raise ValueError(f"y has shape {y.shape}, the arguments {shape}")
-        columns.append(y.astype(np.float64).reshape(-1))
+        columns.append(as_doubles(y).reshape(-1))
         return self._apply(method, wrt, (form.name,), columns, jobs, progress)[0].reshape(shape)
 
     def _apply(
@@ -208,7 +214,7 @@ class Oracle:
         arrays = [np.asarray(a) for a in self._complete((x, *par))]
         form = format_of(arrays[0].dtype if dtype is None else dtype)
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        doubles = [a.astype(np.float64) for a in arrays]
+        doubles = [as_doubles(a) for a in arrays]
         columns = [d.reshape(1) if d.size == 1 else np.broadcast_to(d, shape).reshape(-1) for d in doubles]
         return form, columns, shape
 

@@ -101,6 +101,12 @@ def format_of(dtype: Any) -> Format:
     return FORMATS[name]
 
 
+def as_doubles(values: ArrayLike) -> Doubles:
+    """The values in float64, without the warning that signalling NaNs would raise."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values).astype(np.float64)
+
+
 def to_bits(values: Floats) -> NDArray[Any]:
     """Bit patterns of floats, as unsigned integers of the same width."""
     values = np.asarray(values)
@@ -148,7 +154,7 @@ def ulp(values: ArrayLike, dtype: Any) -> Doubles:
     it is the ulp of the last binade, at the infinities too. NaN gives NaN.
     """
     form = format_of(dtype)
-    magnitude = np.abs(np.asarray(values).astype(np.float64))
+    magnitude = np.abs(as_doubles(values))
     finite = np.where(np.isfinite(magnitude), magnitude, np.where(np.isnan(magnitude), 0.0, form.largest))
     exponent = np.where(finite > 0, np.frexp(finite)[1], form.smallest_exponent)
     exponent = np.clip(exponent, None, form.largest_exponent) - form.precision
@@ -162,9 +168,9 @@ def nearest(values: ArrayLike, dtype: Any) -> Doubles:
     One rounding only: ml_dtypes' own cast from float64 to bfloat16 goes through float32 and rounds twice.
     """
     form = format_of(dtype)
-    numbers = np.asarray(values, dtype=np.float64)
+    numbers = as_doubles(values)
     if form.name == "float64":
-        return numbers.copy()
+        return numbers
     if form.name == "float32":
         with np.errstate(all="ignore"):
             return numbers.astype(np.float32).astype(np.float64)

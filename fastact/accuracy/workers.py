@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from fastact.accuracy.ulp import Doubles
 
 CHUNK = 4096
 """Elements per chunk."""
-WORTH = 8 * CHUNK
+WORTH = 32 * CHUNK
 """Elements from which several processes pay: below it their start takes longer than the work."""
+AHEAD = 4
+"""Chunks handed out per process before the first of them comes back."""
 
 Progress = Callable[[int, int], None]
 """Called with (elements done, elements in all)."""
@@ -42,7 +45,7 @@ def in_chunks(task: Task, columns: list[Doubles], jobs: int, progress: Progress 
     done = 0
     for start, result in _results(task, columns, starts, jobs if length >= WORTH else 1):
         pieces[start] = result
-        done = min(done + CHUNK, length)
+        done += min(CHUNK, length - start)
         if progress is not None:
             progress(done, length)
     return tuple(np.concatenate(parts) for parts in zip(*(pieces[start] for start in starts), strict=True))
@@ -58,10 +61,16 @@ def _results(task: Task, columns: list[Doubles], starts: range, jobs: int) -> It
         return
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    waiting = iter(starts)
+    running: dict[Future[tuple[Doubles, ...]], int] = {}
     with ProcessPoolExecutor(min(jobs, len(starts)), mp_context=context) as pool:
-        futures = {pool.submit(run, task, chunk(start)): start for start in starts}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        while True:
+            for start in islice(waiting, AHEAD * jobs - len(running)):
+                running[pool.submit(run, task, chunk(start))] = start
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
 
 
 @lru_cache(maxsize=64)
