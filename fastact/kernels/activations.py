@@ -67,12 +67,13 @@ def softplus(x: Value, beta: Value) -> Value:
 
 
 def _silu_gradient(x: Value) -> Value:
-    """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below."""
+    """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below. Next to the root 1 + x is exact,
+    so it comes first."""
     x = op.clip(x, op.tail(x), -op.tail(x))
     e = op.exp(-op.absolute(x))
     u = e + 1.0
     negative = x < 0.0
-    return op.where(negative, e, 1.0) * (op.where(negative, x, x * e) + u) / (u * u)
+    return op.where(negative, e, 1.0) * ((op.where(negative, x, x * e) + 1.0) + e) / (u * u)
 
 
 @declare(
@@ -101,7 +102,7 @@ def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     e = op.exp(-op.absolute(op.plain(x) * op.plain(beta)))
     u = e + 1.0
     finite = op.where(op.absolute(x) < float("inf"), x, op.copysign_zero(x))
-    return finite * e * finite / (u * u)
+    return finite * (e / (u * u)) * finite
 
 
 @declare(

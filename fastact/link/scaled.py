@@ -12,6 +12,11 @@ from fastact.link.values import Condition, Context, Integer, Real
 
 Plain = Real | Pair
 
+LIFT = 8
+"""Binary places by which a product may exceed the number that a rough exponential flushes to zero: x exp(x) exceeds
+exp(x) by the factor x, which is about 90 where exp(x) leaves the normal numbers of float32 and 710 for float64; those
+of float64 carry ten more digits than its rough tier promises."""
+
 
 def power_of_two(exponent: Integer) -> Real:
     """2^exponent for exponents of normal numbers; one below the smallest of them gives 0."""
@@ -29,26 +34,43 @@ def times(value: Plain, factor: Real) -> Plain:
 class Scaled:
     """mantissa * 2^exponent. ``bounded``: the exponent is known not to exceed that of a normal number.
 
-    ``plain`` is the number itself where it is known without scaling: an input is held both ways.
+    ``plain`` is the number itself where it is known without scaling: an input is held both ways. ``fixed`` is the
+    exponent where it is one and the same for all elements.
     """
 
-    __slots__ = ("_plain", "bounded", "exponent", "is_input", "mantissa")
+    __slots__ = ("_lifted", "_plain", "bounded", "exponent", "fixed", "is_input", "mantissa")
 
     def __init__(
-        self, mantissa: Plain, exponent: Integer, bounded: bool = False, plain: Plain | None = None
+        self, mantissa: Plain, exponent: Integer, bounded: bool = False, plain: Plain | None = None, fixed: int = 0
     ) -> None:
         self.mantissa, self.exponent, self.bounded, self._plain = mantissa, exponent, bounded, plain
-        self.is_input = plain is not None
+        self.is_input, self.fixed = plain is not None, fixed
+        self._lifted: Scaled | None = None
 
     @property
     def context(self) -> Context:
         return self.mantissa.context
 
+    def lifted(self) -> Scaled:
+        """For arithmetics that may flush: the power multiplied in but for a constant 2^-LIFT."""
+        if self.fixed:
+            return self
+        if self._lifted is None:
+            floor = -self.context.arithmetic.bias
+            n = self.exponent + LIFT
+            scaled = times(self.mantissa, power_of_two(n.choose(n.compare("sgt", floor), floor)))
+            self._lifted = Scaled(scaled, self.context.integer(-LIFT), True, fixed=-LIFT)
+        return self._lifted
+
     def plain(self) -> Plain:
         """The number itself; zero where it is below the smallest normal number."""
         if self._plain is None:
             a = self.context.arithmetic
-            if self.bounded or a.wide:
+            if self.fixed:
+                self._plain = times(self.mantissa, self.context.real(2.0**self.fixed))
+            elif a.rough and self.bounded:
+                self._plain = self.lifted().plain()
+            elif self.bounded or a.wide:
                 floor = -a.bias
                 n = self.exponent if a.wide else self.exponent.choose(self.exponent.compare("sgt", floor), floor)
                 self._plain = times(self.mantissa, power_of_two(n))
@@ -90,10 +112,11 @@ class Scaled:
         return self.mantissa.lift(other), None, self.bounded  # type: ignore[arg-type,return-value]
 
     def __mul__(self, other: object) -> Scaled | Plain:
-        if isinstance(other, Scaled) and self.context.arithmetic.rough:
-            return self.plain() * other.plain()  # type: ignore[operator]
-        if self.context.arithmetic.wide or self.context.arithmetic.rough:
-            return self.plain() * (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        if self.context.arithmetic.rough:
+            if not self.bounded:
+                return self.plain() * _plain(other)  # type: ignore[operator,return-value]
+            lifted = self.lifted()
+            return Scaled(lifted.mantissa * _plain(other), lifted.exponent, True, fixed=-LIFT)  # type: ignore[operator,arg-type]
         factor, exponent, bounded = self._product(other)
         product = self.mantissa * factor  # type: ignore[operator]
         if isinstance(product, Pair) and product.lo is not None:
@@ -102,35 +125,55 @@ class Scaled:
             product = Pair(product.hi.choose(finite, self.mantissa.hi * _high(factor)), product.lo.choose(finite, 0.0))  # type: ignore[union-attr]
         return Scaled(product, self.exponent if exponent is None else self.exponent + exponent, bounded)
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: object) -> Scaled | Plain:
+        """A number times a scaled one. In arithmetics that may flush this multiplies the power in, number first, so
+        that neither a large number overflows nor the power is lost before the product."""
+        if self.context.arithmetic.rough and self.bounded:
+            lifted = self.lifted()
+            number = self.mantissa.lift(other)  # type: ignore[arg-type]
+            return times(number, self.context.real(2.0**-LIFT)) * lifted.mantissa  # type: ignore[operator,return-value]
+        return self * other
 
     def __truediv__(self, other: object) -> Scaled | Plain:
-        if self.context.arithmetic.wide or self.context.arithmetic.rough:
-            return self.plain() / (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        if self.context.arithmetic.rough:
+            if not self.bounded:
+                return self.plain() / _plain(other)  # type: ignore[operator,return-value]
+            lifted = self.lifted()
+            return Scaled(lifted.mantissa / _plain(other), lifted.exponent, True, fixed=-LIFT)  # type: ignore[operator,arg-type]
         factor, exponent, bounded = self._product(other)
         quotient = self.mantissa / factor  # type: ignore[operator]
         return Scaled(quotient, self.exponent if exponent is None else self.exponent - exponent, bounded)
 
     def __rtruediv__(self, other: object) -> Scaled | Plain:
-        if self.context.arithmetic.wide or self.context.arithmetic.rough:
+        if self.context.arithmetic.rough:
             return other / self.plain()  # type: ignore[operator]
         return Scaled(other / self.mantissa, 0 - self.exponent)  # type: ignore[operator]
 
     def __neg__(self) -> Scaled:
-        plain = None if self._plain is None else -self._plain
-        return Scaled(-self.mantissa, self.exponent, self.bounded, plain)
+        plain = -self._plain if self.is_input and self._plain is not None else None
+        return Scaled(-self.mantissa, self.exponent, self.bounded, plain, self.fixed)
 
     def __abs__(self) -> Scaled:
-        plain = None if self._plain is None else abs(self._plain)
-        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain)
+        plain = abs(self._plain) if self.is_input and self._plain is not None else None
+        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain, self.fixed)
 
     def choose(self, condition: Condition, other: object) -> Scaled:
         """self where the condition holds, other elsewhere."""
         if isinstance(other, Scaled):
             plain = self._plain.choose(condition, other._plain) if self.is_input and other.is_input else None  # type: ignore[union-attr,arg-type]
             mantissa = self.mantissa.choose(condition, other.mantissa)  # type: ignore[arg-type]
+            if self.fixed or other.fixed:
+                return Scaled(
+                    self.lifted().mantissa.choose(condition, other.lifted().mantissa),  # type: ignore[arg-type]
+                    self.lifted().exponent, True, fixed=-LIFT,
+                )  # fmt: skip
             return Scaled(mantissa, self.exponent.choose(condition, other.exponent), self.bounded and other.bounded, plain)
         plain = self._plain.choose(condition, other) if self.is_input and self._plain is not None else None  # type: ignore[arg-type]
+        if self.context.arithmetic.rough and self.bounded:
+            if not isinstance(other, (int, float)):
+                return self.plain().choose(condition, other)  # type: ignore[arg-type,return-value]
+            chosen = self.lifted().mantissa.choose(condition, float(other) * 2.0**LIFT)  # type: ignore[arg-type]
+            return Scaled(chosen, self.lifted().exponent, True, fixed=-LIFT)
         mantissa = self.mantissa.choose(condition, other)  # type: ignore[arg-type]
         return Scaled(mantissa, self.exponent.choose(condition, 0), self.bounded, plain)
 

@@ -33,7 +33,7 @@ def limited(x: Value, low: float, high: float) -> Value:
 def exp(x: Value) -> Value:
     """2^n exp(r)."""
     x = limited(x, x.context.arithmetic.tail, -x.context.arithmetic.tail)
-    bounded = x.context.bounds(x)[1] < 0.69 * x.context.arithmetic.bias
+    bounded = x.context.bounds(x)[1] < 0.63 * x.context.arithmetic.bias
     _, n, r = reduce_exp(x)
     p = r.fma(polynomial(r, x.context.table("exp")), 1.0)
     return x.context.scaled(p, n, bounded)
