@@ -76,7 +76,9 @@ class Values:
         exact, made = self.values(), {}
         for level, bits in self.parts.items():
             split = tuple(expansion(x, bits) if len(bits) > 1 else rounded(x, *bits) for x in exact)
-            error = max(float(abs((total(c) - x) / x).mid()) for c, x in zip(split, exact, strict=True))
+            # A value of 0 is held exactly.
+            pairs = [(total(c), x) for c, x in zip(split, exact, strict=True) if x != 0]
+            error = max(float(abs((c - x) / x).mid()) for c, x in pairs)
             made[level] = Table(split, stated(error))
         return made
 
@@ -88,6 +90,7 @@ class Values:
 HALF_LN2 = log(2) / 2 * 1.01
 LOG_LOW, LOG_HIGH = (sqrt(0.5) - 1) * 1.01, (sqrt(2) - 1) * 1.01
 LOG_DOMAIN = "1.01 (sqrt(1/2) - 1) <= f <= 1.01 (sqrt(2) - 1)"
+LOG_PAIR_HIGH = 1.5 / 64  # farthest that log_reciprocals leave m c from 1
 ATANH_HIGH = max((f / (2 + f)) ** 2 for f in (LOG_LOW, LOG_HIGH))
 
 
@@ -145,6 +148,29 @@ def exp_table(name: str, size: int) -> Values:
     )
 
 
+def log_reciprocals(size: int = 32, below: int = 8) -> list[float]:
+    """The multiples c of 1/64 that bring m c nearest to 1 on each of ``size`` intervals of m.
+
+    The intervals divide the bit patterns of a binade evenly; 1 is in the middle of one of them, and ``below`` lie
+    beneath that one. Each c is short enough for m c - 1 to be a float. Where c = 1 reaches as near to 1 as any
+    other interval has to, it is taken: no logarithm is to be added there.
+    """
+
+    def edge(position: float) -> float:
+        return 1 + position / (size if position >= 0 else 2 * size)
+
+    chosen = []
+    for i in range(-below, size - below):
+        low, high = edge(i - 0.5), edge(i + 0.5)
+
+        def distance(c: float, low: float = low, high: float = high) -> float:
+            return max(abs(low * c - 1), abs(high * c - 1))
+
+        best = min((k / 64 for k in range(32, 129)), key=distance)
+        chosen.append(1.0 if distance(1.0) <= LOG_PAIR_HIGH else best)
+    return chosen
+
+
 ENTRIES: list[Polynomial | Values] = [
     exp(
         "exp",
@@ -180,6 +206,24 @@ ENTRIES: list[Polynomial | Values] = [
         },
         fixed=(1.0,),
         fixed_at={"pair": (1.0, 0.5)},
+    ),
+    Polynomial(
+        "exp2",
+        "2^r = 1 + r P(r)",
+        "|r| <= 1/2",
+        -0.5,
+        0.5,
+        exact=lambda r: (r * arb.const_log2()).expm1(),
+        value=lambda r, p: r * p,
+        scale=lambda r: arb(2) ** r,
+        weighting="2^r",
+        targets={
+            "single_rough": -13.2,
+            "single_fast": -27.0,
+            "double_rough": -25.5,
+            "double_fast": -56.0,
+            "double_wide": -57.5,
+        },
     ),
     exp(
         "exp_pair_small",
@@ -232,6 +276,15 @@ ENTRIES: list[Polynomial | Values] = [
         1.02 / 32,
         targets={"double_fast": -57.0, "double_wide": -61.0, "pair": -72.0},
     ),
+    Values(
+        "log_table",
+        "-log c_j",
+        "c_j = k/64 nearest to 1/m on the j-th of 32 intervals of m",
+        values=lambda: [-arb(c).log() for c in log_reciprocals()],
+        # The first part is a multiple of 2^-42, as n times the first part of LN2_DOUBLE is: their sum is exact.
+        parts={"pair": (36, 53)},
+    ),
+    log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"pair": -67.0}),
     tanh("tanh_small", "|x| <= 0.55", 0.55),
     tanh("tanh_tiny", "|x| <= 0.3", 0.3),
 ]

@@ -44,6 +44,7 @@ def atanh_form(f, p):
 POLYNOMIALS = {
     "exp": exp_like(1.01 * ln2 / 2, mp.exp),
     "expm1": exp_like(1.01 * ln2 / 2),
+    "exp2": (-mp.mpf(0.5), mp.mpf(0.5), same, lambda r, p: r * p, lambda r: mp.expm1(r * ln2), lambda r: mp.power(2, r)),
     "exp_pair_small": exp_like(1.01 * ln2 / 32),
     "exp_pair_small32": exp_like(1.01 * ln2 / 64),
     "log1p": log_like(1.01 * (sqrt_half - 1), 1.01 * (sqrt_two - 1)),
