@@ -272,6 +272,21 @@ def test_rational_functions_are_exact(formula: str, data: st.DataObject) -> None
         assert math.copysign(1, result) == (1 if truth > 0 else -1)
 
 
+def test_results_next_to_a_tie_fall_on_the_right_side() -> None:
+    """x - tanh(x) lies 2^(-6e7) above x - 1, an odd number that float32 cannot hold; and the like."""
+    single = np.float32
+    shrink = Oracle("x - tanh(x)")
+    odd = np.array([20677754.0, 20677756.0, -20677754.0, -20677756.0])
+    assert same(shrink.rounded(odd, dtype=single), [20677754, 20677756, -20677754, -20677756])
+    assert same(Oracle("x + 1").rounded(odd, dtype=single), [20677756, 20677756, -20677752, -20677756])
+    assert same(Oracle("x - 1 + exp(-x)").rounded(odd[:2], dtype=np.float64), odd[:2] - 1)
+    assert same(Oracle("exp(x) - 1 - x").rounded(odd[2:], dtype=single), [20677754, 20677756])
+    assert same(Oracle("x + 2 - erfc(x)").rounded(odd[2:] + 1, dtype=single), [-20677752, -20677754])
+    assert same(Oracle("x + (1 + tanh(x))/2").rounded(odd[:2], dtype=single), [20677754, 20677756])
+    slope = Oracle("x*clip(x/6 + 1/2, 0, 1)").rounded(np.float16([-39 / 8192]), wrt="x")
+    assert slope[0] == round_fraction(Fraction(1, 2) - Fraction(13, 8192), FORMATS["float16"])
+
+
 def test_float16_squares_in_full() -> None:
     bits = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     x = bits[np.isfinite(bits)]

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastact.accuracy.balls import Pole, Undecided, Undefined, arb, ctx
+from fastact.accuracy.expansion import ExpansionProgram, round_expansion
 from fastact.accuracy.limits import MOST_BITS, Limit, Program, below, enclose, limit, one_sided
 from fastact.accuracy.ulp import Doubles, Format, is_midpoint, nearest, ulp
 
 SIGN_BITS = 1 << 13
 """The precision beyond which the sign of a result that rounds to zero is no longer sought; it is then +0."""
+EXPANSION_BITS = 1 << 10
+"""The precision after which a rounding left open is looked at as an exact number with a rest."""
 MARGIN = 26
 """Bits of the truth beyond the format's: errors in ULP are then right to 2^-25."""
 _NOTHING = -(1 << 12)
@@ -31,11 +35,13 @@ Indices = NDArray[np.intp]
 class Batch:
     """One program (a value or a derivative) and the columns of its arguments, x first.
 
-    The columns are float64, of one common length or of length 1.
+    The columns are float64, of one common length or of length 1. ``expansion`` is the same program for exact numbers
+    with a rest.
     """
 
-    def __init__(self, program: Program, columns: list[Doubles]) -> None:
+    def __init__(self, program: Program, columns: list[Doubles], expansion: ExpansionProgram | None = None) -> None:
         self.program = program
+        self.expansion = expansion
         self.columns = columns
         self.length = max(column.size for column in columns)
         self.limits: dict[tuple[float, ...], Limit] = {}
@@ -52,7 +58,7 @@ class Batch:
         result = np.full(self.length, np.nan)
         for i in self.infinite.tolist():
             result[i] = nearest(self._limit(i).number(), form)
-        pending, precision = self.ordinary, form.precision + 40
+        pending, precision, expanded = self.ordinary, form.precision + 40, False
         while pending.size:
             lower, upper, missing = self._bounds(pending, precision, form)
             first, last = nearest(lower, form), nearest(upper, form)
@@ -64,6 +70,8 @@ class Batch:
             result[pending[done]] = first[done]
             pending = pending[~(done | missing)]
             precision = self._more(precision, pending)
+            if precision > EXPANSION_BITS and not expanded:
+                pending, expanded = self._expand(pending, form, result), True
         self._sign_zeros(result)
         return result
 
@@ -209,6 +217,20 @@ class Batch:
             else:
                 left.append(i)
         high[places], low[places] = highs, lows
+        return np.array(left, dtype=np.intp)
+
+    def _expand(self, pending: Indices, form: Format, result: Doubles) -> Indices:
+        """Settle results next to ties as exact numbers with a rest; returns the indices left open."""
+        left = []
+        ctx.prec = EXPANSION_BITS
+        for i in pending.tolist():
+            rounded = None
+            if self.expansion is not None:
+                rounded = round_expansion(self.expansion, tuple(Fraction(a) for a in self._point(i)), form)
+            if rounded is None:
+                left.append(i)
+            else:
+                result[i] = rounded
         return np.array(left, dtype=np.intp)
 
     def _more(self, precision: int, pending: Indices) -> int:

@@ -173,6 +173,7 @@ class Scaled(Expression):
 
     def __init__(self, operand: Expression, fraction: Fraction) -> None:
         self.operand = operand
+        self.fraction = fraction
         self.numerator = arb(fraction.numerator) if fraction.numerator != 1 else None
         self.denominator = arb(fraction.denominator)
 

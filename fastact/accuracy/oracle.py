@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike
 from fastact.accuracy import limits
 from fastact.accuracy.balls import Pole, Undecided, Undefined, arb, ctx
 from fastact.accuracy.batch import Batch
+from fastact.accuracy.expansion import ExpansionProgram, expand
 from fastact.accuracy.parser import Parser
 from fastact.accuracy.ulp import Doubles, Floats, Format, as_doubles, format_of
 from fastact.accuracy.workers import Progress, Task, in_chunks
@@ -172,7 +174,7 @@ class Oracle:
                 return Batch(program, columns).pair(int(str(bits)), int(str(floor)))
             form = format_of(task.options[0])
             if task.method == "rounded":
-                return (Batch(program, columns).rounded(form),)
+                return (Batch(program, columns, self._expansion(task.wrt)).rounded(form),)
             batch = Batch(program, columns[:-1])
             errors = batch.ulp_error if task.method == "ulp_error" else batch.relative_error
             return (errors(form, columns[-1]),)
@@ -230,6 +232,10 @@ class Oracle:
         if len(arguments) != len(self.variables):
             raise TypeError(f"{self!r} takes {len(self.variables)} arguments, not {len(arguments)}")
         return arguments
+
+    def _expansion(self, wrt: str | None) -> ExpansionProgram:
+        index = None if wrt is None else self.variables.index(wrt)
+        return partial(expand, self.expression, index)
 
     def _program(self, wrt: str | None) -> limits.Program:
         if wrt is None:
