@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +18,7 @@ pytest.importorskip("flint")
 
 from fastact.accuracy.oracle import Oracle, Undecided
 from fastact.accuracy.ulp import FORMATS, nearest, neighbour
+from fastact.kernels.declare import Declaration, Parameter
 
 mp = mpmath.mp
 
@@ -87,6 +90,9 @@ def test_the_ulp_is_that_of_the_truths_binade() -> None:
     assert oracle.ulp_error(np.array([2.0**-60]), np.array([1.0]))[0] == pytest.approx(2.0**-7)
     assert oracle.ulp_error(np.array([-(2.0**-60)]), np.array([1.0]))[0] == pytest.approx(2.0**-8)
     assert oracle.ulp_error(np.array([2.0**-30]), np.array([1.0]), dtype=np.float32)[0] == pytest.approx(2.0**-6)
+    small = 2.0 ** np.array([-100, -700, -899])
+    errors = Oracle("x*(1 - z)", ("z",)).ulp_error(small, small, 2.0**-60)
+    np.testing.assert_allclose(errors, 2.0**-7, rtol=1e-6)
     above, below = 1 + 2.0**-52, 1 - 2.0**-53
     cases: list[tuple[str, float, list[float]]] = [
         (SIGMOID, 60.0, [1, 2]),
@@ -154,3 +160,15 @@ def test_misuse_is_refused() -> None:
         Oracle("x").ulp_error(np.ones(3), np.ones(4))
     with pytest.raises(Undecided, match="do not decide"):
         Oracle("where(exp(2*log(x)) > x**2, 1, 2)").rounded(np.array([3.0]))
+
+
+def test_declarations_give_their_oracle() -> None:
+    declaration = Declaration("elu", "activations", ELU, abs, abs, parameters=(Parameter("alpha", 1.0),))
+    assert Oracle.of(declaration).rounded(np.array([2.0, -math.inf]), 3.0).tolist() == [2.0, -3.0]
+
+
+def test_without_python_flint_the_error_names_the_extra() -> None:
+    program = "import sys; sys.modules['flint'] = None; import fastact.accuracy.oracle"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert 'ImportError: arbitrary precision needs python-flint: pip install "fastact[accuracy]"' in result.stderr

@@ -101,7 +101,7 @@ class Batch:
         with np.errstate(all="ignore"):
             judged = np.where(np.isinf(y) & np.isfinite(high), np.copysign(np.ldexp(1.0, form.largest_exponent), y), y)
             difference = np.abs((judged - high) - low)
-            beneath = (np.frexp(size)[0] == 0.5) & (high * low < 0)
+            beneath = (np.frexp(size)[0] == 0.5) & (low != 0) & (np.signbit(low) != np.signbit(high))
             unit = ulp(np.where(beneath, np.nextafter(high, 0.0), high), form) if in_ulp else size
             error = np.where(difference == 0, 0.0, difference / unit)
             # The ULP jumps at powers of two, the range of float64 ends: there ball arithmetic decides.
