@@ -92,12 +92,13 @@ class Scaled:
             result = self._in_two_steps(self.mantissa)
             assert isinstance(result, Real)
             return result
-        # Adding 1.5 * 2^52 quanta of the subnormal range makes the one rounding happen at the quantum; the products
-        # that follow are exact. Where the result is normal nothing is added.
+        # Adding 2^52 quanta of the subnormal range, which is the smallest normal number, away from zero makes the one
+        # rounding happen at the quantum; the products that follow are exact. Where the result is normal nothing is
+        # added.
         hi, low = self.mantissa.hi, self.mantissa.low
         n = self.exponent.choose(self.exponent.compare("slt", 0), 0)
         smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
-        shift = (smallest_normal * 1.5).choose(abs(hi) < smallest_normal, 0.0)
+        shift = smallest_normal.choose(abs(hi) < smallest_normal, 0.0).copysign(hi)
         s, e = fast_two_sum(shift, hi)
         result = self._in_two_steps((s + (e + low)) - shift)
         assert isinstance(result, Real)
