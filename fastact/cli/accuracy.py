@@ -1,0 +1,124 @@
+"""``accuracy``: the published bounds, and errors measured here and now where there are none."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from fastact.accuracy.measure import Truth, arguments
+from fastact.accuracy.peers import FORMS, Task, Unavailable, ours
+from fastact.accuracy.samples import stratified
+from fastact.cli.arguments import declaration, dtype_name
+from fastact.cli.compare import number, percent, ulps
+from fastact.cli.output import Progress, Table, print_json, progress
+from fastact.kernels import REGISTRY, Declaration
+from fastact.link.arithmetic import DTYPES
+from fastact.precision import TIERS
+
+POINTS = 4000
+
+
+def run(options: argparse.Namespace) -> int:
+    functions = [declaration(options.name)] if options.name else list(REGISTRY.values())
+    found = [row for function in functions for row in published(function.name)]
+    source = "published"
+    if not found:
+        names = functions[0].name if len(functions) == 1 else f"{len(functions)} functions"
+        with progress(f"measuring {names}") as report:
+            found = measured(functions, report)
+        source = (
+            f"measured on {POINTS:,} stratified inputs per row (all binades, the neighbourhoods of critical points); "
+            "no bounds are published with this version"
+        )
+    if options.json:
+        print_json({"source": source, "rows": found})
+    else:
+        _print(source, found)
+    return 0
+
+
+def published(name: str) -> list[dict[str, Any]]:
+    """The rows of the certificates, as dictionaries; none where no certificates are shipped."""
+    try:
+        certificates = importlib.import_module("fastact.accuracy.certificates")
+    except ModuleNotFoundError:
+        return []
+    rows: list[Any] = list(certificates.rows(name))
+    return [_as_dict(row) for row in rows]
+
+
+def _as_dict(row: Any) -> dict[str, Any]:
+    if isinstance(row, Mapping):
+        return dict(row)
+    if is_dataclass(row) and not isinstance(row, type):
+        return asdict(row)
+    converted: dict[str, Any] = row._asdict()
+    return converted
+
+
+def measured(functions: list[Declaration], report: Progress) -> list[dict[str, Any]]:
+    """Errors of the values and gradients in all dtypes and tiers."""
+    rows = []
+    for place, function in enumerate(functions):
+        for dtype in _dtypes():
+            sample = stratified(dtype, POINTS, 0, function.critical, function.domain)
+            parameters = arguments(function, dtype)
+            for form in FORMS:
+                report(f"{function.name} {form} {dtype}", place / len(functions))
+                truth = Truth(function, sample, parameters, "x" if form == "gradient" else None)
+                for tier in TIERS:
+                    row = _row(Task(function, form, sample, parameters), tier, truth)
+                    rows.append({"function": function.name, "form": form, "dtype": dtype, "tier": tier, **row})
+    return rows
+
+
+def _row(task: Task, tier: str, truth: Truth) -> dict[str, Any]:
+    try:
+        with np.errstate(all="ignore"):
+            errors = truth.summary(ours(task, tier).result())
+    except Unavailable as reason:
+        return {"truth": f"not available: {reason}"}
+    found: dict[str, Any] = {"max_ulp": None, "correctly_rounded": None, "worst_input": None, "truth": truth.source}
+    if errors is not None:
+        found |= {"max_ulp": errors.largest, "correctly_rounded": errors.right, "worst_input": errors.worst}
+    return found
+
+
+def _dtypes() -> list[str]:
+    try:
+        dtype_name("bfloat16")
+    except Exception:
+        return [name for name in DTYPES if name != "bfloat16"]
+    return list(DTYPES)
+
+
+def _print(source: str, rows: list[dict[str, Any]]) -> None:
+    print(source)
+    truths = {row["truth"] for row in rows if "truth" in row}
+    shown = [key for key in dict.fromkeys(k for row in rows for k in row) if key != "truth" or len(truths) > 1]
+    table = Table([("<" if any(isinstance(row.get(key), str) for row in rows) else "") + key for key in shown])
+    for row in rows:
+        table.rows.append([_cell(key, row.get(key), row.get("dtype")) for key in shown])
+    if len(truths) == 1:
+        print(f"truth: {truths.pop()}")
+    print()
+    table.print()
+
+
+def _cell(key: str, value: Any, dtype: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        if "ulp" in key:
+            return ulps(value)
+        if key == "correctly_rounded":
+            return percent(value)
+        if dtype in ("float16", "float32", "float64"):
+            return number(value, np.dtype(dtype))
+        return f"{value:g}"
+    return str(value)

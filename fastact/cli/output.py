@@ -1,0 +1,154 @@
+"""Tables, JSON and progress, with rich where it is installed and a terminal shows it, and without it elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Table:
+    """Rows of text; columns whose names begin with ``<`` are aligned to the left."""
+
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    title: str = ""
+
+    def print(self) -> None:
+        if sys.stdout.isatty() and _rich():
+            self._print_rich()
+        else:
+            print(self.text())
+
+    def text(self) -> str:
+        """The table as aligned plain text."""
+        names = [name.lstrip("<") for name in self.columns]
+        left = [name.startswith("<") for name in self.columns]
+        widths = [max(map(len, cells)) for cells in zip(names, *self.rows, strict=True)]
+        lines = [self.title] if self.title else []
+        for cells in (names, ["-" * w for w in widths], *self.rows):
+            parts = [c.ljust(w) if lt else c.rjust(w) for c, w, lt in zip(cells, widths, left, strict=True)]
+            lines.append("  ".join(parts).rstrip())
+        return "\n".join(lines)
+
+    def _print_rich(self) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table as Drawn
+        from rich.text import Text
+
+        drawn = Drawn(title=self.title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for name in self.columns:
+            drawn.add_column(name.lstrip("<"), justify="left" if name.startswith("<") else "right")
+        for row in self.rows:
+            ours = row[0].startswith("fastact ")
+            drawn.add_row(*(Text(cell) for cell in row), style="bold" if ours else "")
+        Console().print(drawn)
+
+
+def _rich() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None
+
+
+def print_json(content: object) -> None:
+    """One JSON object; numbers that JSON does not have become the strings inf, -inf and nan."""
+    print(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+class Progress:
+    """Called with what is being done and the share of it that is done."""
+
+    def __call__(self, what: str, share: float) -> None:
+        raise NotImplementedError
+
+
+class Bar(Progress):
+    """A bar on a terminal."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._task, self._last = bar, bar.add_task("", total=1.0), 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        shown = now - self._last >= 0.1
+        self._last = now if shown else self._last
+        self._bar.update(self._task, description=what, completed=share, refresh=shown)
+
+
+class Line(Progress):
+    """One line that is written over, on a terminal without rich."""
+
+    def __init__(self) -> None:
+        self._width, self._last = 0, 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if now - self._last < 0.1:
+            return
+        self._last = now
+        text = f"{what} {share:4.0%}"
+        print("\r" + text.ljust(self._width), end="", file=sys.stderr, flush=True)
+        self._width = len(text)
+
+    def close(self) -> None:
+        print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
+
+
+class Notes(Progress):
+    """One line when the work begins, for logs."""
+
+    def __init__(self, headline: str) -> None:
+        print(f"fastact: {headline} ...", file=sys.stderr, flush=True)
+
+    def __call__(self, what: str, share: float) -> None:
+        return None
+
+
+@contextmanager
+def progress(headline: str) -> Iterator[Progress]:
+    """Shows on stderr that work is being done."""
+    if not sys.stderr.isatty():
+        yield Notes(headline)
+    elif _rich():
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        # No refreshing thread: it would disturb what is being timed.
+        with RichProgress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+            yield Bar(bar)
+    else:
+        line = Line()
+        try:
+            yield line
+        finally:
+            line.close()
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes for people."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
