@@ -45,10 +45,13 @@ class Emitter:
     """Writes graphs into the block where ``builder`` stands.
 
     ``half_instructions``: the target converts float16 in hardware; elsewhere it is done in integer arithmetic.
+    ``avx512``: the target has those instructions, which find an element of a small table in registers.
     """
 
-    def __init__(self, builder: ir.IRBuilder, width: int, half_instructions: bool = True) -> None:
-        self.builder, self.width, self.half_instructions = builder, width, half_instructions
+    def __init__(
+        self, builder: ir.IRBuilder, width: int, half_instructions: bool = True, avx512: bool = False
+    ) -> None:
+        self.builder, self.width, self.half_instructions, self.avx512 = builder, width, half_instructions, avx512
 
     @property
     def module(self) -> ir.Module:
@@ -106,6 +109,9 @@ class Emitter:
         """Elements of a constant table, by the position held in ``index``."""
         b, element = self.builder, SCALARS[node.type]
         entries = [float.fromhex(text) for text in node.data]  # type: ignore[attr-defined]
+        permuted = self.width and self.width % 8 == 0 and len(entries) in (8, 16, 32)
+        if self.avx512 and permuted and (node.type, node.args[0].type) == ("f64", "i64"):
+            return self.permutation(entries, index)
         name = "table_" + "_".join((node.type, str(len(entries)), format(zlib.crc32("".join(node.data).encode()), "x")))  # type: ignore[arg-type]
         table = self.module.globals.get(name)
         if table is None:
@@ -129,6 +135,40 @@ class Emitter:
             value = b.load(b.gep(table, [zero, one], inbounds=True, source_etype=table.value_type), typ=element)
             result = b.insert_element(result, value, position)
         return result
+
+    def permutation(self, entries: list[float], index: ir.Value) -> ir.Value:
+        """Elements of a table of 8, 16 or 32 float64, held in registers, eight of them looked up at a time."""
+        b, kind, whole = self.builder, typed("f64", 8), typed("i64", 8)
+        parts = [ir.Constant(kind, entries[i : i + 8]) for i in range(0, len(entries), 8)]
+        one = self.declared("llvm.x86.avx512.permvar.df.512", kind, [kind, whole])
+        two = self.declared("llvm.x86.avx512.vpermi2var.pd.512", kind, [kind, whole, kind])
+        found = []
+        for start in range(0, self.width, 8):
+            i = self.lanes(index, start, 8)
+            if len(parts) == 1:
+                found.append(b.call(one, [parts[0], i]))
+                continue
+            halves = [b.call(two, [low, i, high]) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+            if len(halves) == 2:
+                upper = b.icmp_signed("!=", b.and_(i, constant("i64", 8, 16)), constant("i64", 8, 0))
+                halves = [b.select(upper, halves[1], halves[0])]
+            found += halves
+        while len(found) > 1:
+            found = [self.joined(low, high) for low, high in zip(found[::2], found[1::2], strict=True)]
+        return found[0]
+
+    def lanes(self, vector: ir.Value, start: int, count: int) -> ir.Value:
+        """Neighbouring elements of a vector as a vector of their own."""
+        if (start, count) == (0, self.width):
+            return vector
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(start, start + count)))
+        return self.builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+    def joined(self, low: ir.Value, high: ir.Value) -> ir.Value:
+        """The elements of two vectors one after the other."""
+        count = 2 * low.type.count
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+        return self.builder.shuffle_vector(low, high, mask)
 
     # -- float16 ------------------------------------------------------------------------------------------------
     def half_to_single(self, bits: ir.Value) -> ir.Value:

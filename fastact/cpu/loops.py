@@ -34,6 +34,7 @@ class Target:
     vector_bytes: int
     half_instructions: bool
     flags: FlagRegister
+    avx512: bool = False
 
     def width(self, graph: Graph) -> int:
         """Elements per vector: as many of the storage type as fill a register, those of 16 bits counted as 32."""
@@ -98,7 +99,7 @@ class LoopBuilder:
         slots = [stack(b, typed("i1", w)) for _ in marks]
         for slot in slots:
             b.store(constant("i1", w, 0), slot)
-        emitter = Emitter(b, w, self.target.half_instructions)
+        emitter = Emitter(b, w, self.target.half_instructions, self.target.avx512)
         with counted(b, function.args[-1]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]

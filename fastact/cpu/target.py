@@ -29,10 +29,14 @@ class Processor:
     @property
     def vector_bytes(self) -> int:
         if self.machine in ("x86_64", "amd64"):
-            if self.has("avx512f") and self.has("avx512dq"):
+            if self.avx512:
                 return 64
             return 32 if self.has("avx") else 16
         return 16
+
+    @property
+    def avx512(self) -> bool:
+        return self.has("avx512f") and self.has("avx512dq")
 
     @property
     def half_instructions(self) -> bool:
@@ -43,7 +47,7 @@ class Processor:
         return self.has("fma") or self.machine in ("aarch64", "arm64")
 
     def target(self) -> Target:
-        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine))
+        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine), self.avx512)
 
 
 @functools.cache
