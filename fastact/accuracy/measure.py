@@ -129,7 +129,7 @@ def typical(declaration: Declaration, dtype: Any, size: int, seed: int = 0) -> t
     return nearest(np.clip(x, -form.largest, form.largest), form).astype(form.dtype), f"{words}, seed {seed}"
 
 
-def arguments(declaration: Declaration, dtype: Any, given: dict[str, float] | None = None) -> tuple[float, ...]:
+def settings(declaration: Declaration, dtype: Any, given: dict[str, float] | None = None) -> tuple[float, ...]:
     """Values for the parameters: the given ones, else the defaults, else 1/4 or the middle of the allowed range.
 
     They are rounded to the dtype, since that is how a kernel receives them.

@@ -7,6 +7,7 @@ the library, ``x`` and the parameters; conversions of the data into the library'
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import os
 import sys
@@ -19,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from fastact.accuracy.measure import arguments
+from fastact.accuracy.measure import settings
 from fastact.accuracy.ulp import Floats, format_of
 from fastact.function import FUNCTIONS
 from fastact.kernels import Declaration
 
 LABELS = {
-    "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "jax": "JAX", "numexpr": "numexpr", "numba": "Numba loop",
+    "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "jax": "JAX", "numexpr": "numexpr", "numba": "Numba",
 }  # fmt: skip
 GRADIENTS = ("torch", "jax")
 """The peers that differentiate."""
@@ -62,6 +63,11 @@ class Task:
         return tuple(p.name for p in self.declaration.parameters)
 
     @property
+    def described(self) -> str:
+        """The parameters with their values, each after a comma."""
+        return "".join(f", {n} = {v:g}" for n, v in zip(self.names, self.parameters, strict=True))
+
+    @property
     def arrays(self) -> int:
         """How many arrays of the size of x are read and written."""
         return 2 if self.form == "value" else 3
@@ -84,6 +90,11 @@ class Contestant:
 
 def installed() -> dict[str, str]:
     """The libraries that are there, with their versions; none is imported for that."""
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
     found = {}
     for name in LABELS:
         if find_spec(name) is not None:
@@ -161,7 +172,7 @@ def peer(task: Task, library: str) -> Contestant:
     declaration = task.declaration
     expression = declaration.numpy if library in ("numpy", "numba") else declaration.peers[library]
     used = {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
-    usual = arguments(declaration, task.x.dtype)
+    usual = settings(declaration, task.x.dtype)
     for name, value, default in zip(task.names, task.parameters, usual, strict=True):
         if name not in used and value != default:
             raise Unavailable(f"its version takes no {name}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.accuracy.measure import Truth, arguments
+from fastact.accuracy.measure import Truth, settings
 from fastact.accuracy.peers import FORMS, Task, Unavailable, ours
 from fastact.accuracy.samples import stratified
 from fastact.cli.arguments import declaration, dtype_name
@@ -67,7 +67,7 @@ def measured(functions: list[Declaration], report: Progress) -> list[dict[str, A
     for place, function in enumerate(functions):
         for dtype in _dtypes():
             sample = stratified(dtype, POINTS, 0, function.critical, function.domain)
-            parameters = arguments(function, dtype)
+            parameters = settings(function, dtype)
             for form in FORMS:
                 report(f"{function.name} {form} {dtype}", place / len(functions))
                 truth = Truth(function, sample, parameters, "x" if form == "gradient" else None)
@@ -99,13 +99,16 @@ def _dtypes() -> list[str]:
 
 def _print(source: str, rows: list[dict[str, Any]]) -> None:
     print(source)
-    truths = {row["truth"] for row in rows if "truth" in row}
-    shown = [key for key in dict.fromkeys(k for row in rows for k in row) if key != "truth" or len(truths) > 1]
+    truths: dict[str, list[str]] = {}
+    for row in rows:
+        if "truth" in row:
+            truths.setdefault(row["truth"], []).append(str(row.get("dtype")))
+    shown = [key for key in dict.fromkeys(k for row in rows for k in row) if key != "truth"]
     table = Table([("<" if any(isinstance(row.get(key), str) for row in rows) else "") + key for key in shown])
     for row in rows:
         table.rows.append([_cell(key, row.get(key), row.get("dtype")) for key in shown])
-    if len(truths) == 1:
-        print(f"truth: {truths.pop()}")
+    for truth, dtypes in truths.items():
+        print(f"truth for {', '.join(dict.fromkeys(dtypes))}: {truth}")
     print()
     table.print()
 

@@ -59,6 +59,20 @@ def tiers(text: str | None) -> list[str]:
     return found
 
 
+def peers(text: str | None) -> list[str]:
+    """The libraries to compare with: the installed ones of a selection, or all that are installed."""
+    from fastact.accuracy.peers import installed
+
+    there = installed()
+    if text is None:
+        return list(there)
+    chosen = choices(text, PEERS, "peer")
+    for name in chosen:
+        if name not in there:
+            raise Problem(f"peer {name!r} is not installed; there are {', '.join(there)}")
+    return chosen
+
+
 def dtype_name(text: str) -> str:
     """A dtype by its name, one that works on this machine."""
     if text not in DTYPES:
@@ -133,4 +147,4 @@ def load(path: str) -> np.ndarray[Any, Any]:
         raise Problem(f"{path}: dtype {array.dtype}; allowed: {', '.join(FILE_DTYPES)}")
     if array.size == 0:
         raise Problem(f"{path}: holds no elements (shape {array.shape})")
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")

@@ -11,10 +11,9 @@ import numpy as np
 
 from fastact.accuracy import peers
 from fastact.accuracy.contest import Contest, Row, hold
-from fastact.accuracy.measure import INSTALL, arguments, typical
+from fastact.accuracy.measure import INSTALL, settings, typical
 from fastact.accuracy.ulp import format_of, nearest
-from fastact.cli import machine
-from fastact.cli.arguments import PEERS, choices, declaration, dtype_name, load, parameters, tiers
+from fastact.cli import arguments, machine
 from fastact.cli.output import Table, print_json, progress
 from fastact.kernels import Declaration
 
@@ -22,19 +21,22 @@ DRAWN = 1_000_000
 
 
 def run(options: argparse.Namespace) -> int:
-    function = declaration(options.name)
-    chosen = tiers(options.tiers)
-    wanted = choices(options.peers, PEERS, "peer")
-    given = parameters(function, options.settings)
+    function = arguments.declaration(options.name)
+    chosen = arguments.tiers(options.tiers)
+    wanted = arguments.peers(options.peers)
+    given = arguments.parameters(function, options.settings)
     x, source = _data(function, options)
-    values = arguments(function, x.dtype, given)
+    values = settings(function, x.dtype, given)
     contests = []
     headline = f"comparing {function.name} on {x.size:,} {x.dtype.name} elements"
     with peers.one_thread(), progress(headline) as report:
         for form in ("value", "gradient"):
-            libraries = [p for p in peers.candidates(function, form) if p in wanted]
+            able = peers.candidates(function, form)
             task = peers.Task(function, form, x, values)
+            libraries = [p for p in wanted if p in able]
             contests.append(hold(task, chosen, libraries, options.sample, options.seconds, report))
+            if options.peers is not None:
+                contests[-1].skipped |= {p: "no version of it is known" for p in wanted if p not in able}
     if options.json:
         print_json(_content(function, source, contests))
     else:
@@ -45,11 +47,11 @@ def run(options: argparse.Namespace) -> int:
 def _data(function: Declaration, options: argparse.Namespace) -> tuple[np.ndarray[Any, Any], str]:
     """The data in one dimension, and where they come from."""
     if options.input is None:
-        dtype = dtype_name(options.dtype or "float32")
+        dtype = arguments.dtype_name(options.dtype or "float32")
         x, words = typical(function, dtype, options.size or DRAWN)
         return x, f"drawn from {words}"
-    wanted = None if options.dtype is None else dtype_name(options.dtype)
-    array = load(options.input)
+    wanted = None if options.dtype is None else arguments.dtype_name(options.dtype)
+    array = arguments.load(options.input)
     source = f"{options.input}, {array.dtype.name} of shape {array.shape}"
     x = array.reshape(-1)[: options.size]
     if wanted is not None and wanted != x.dtype.name:
@@ -112,8 +114,7 @@ def _row(contest: Contest, row: Row) -> dict[str, Any]:
 # -- the tables -----------------------------------------------------------------------------------------------------
 def _print(function: Declaration, source: str, contests: list[Contest]) -> None:
     task, first = contests[0].task, contests[0]
-    settings = ", ".join(f"{n} = {v:g}" for n, v in zip(task.names, task.parameters, strict=True))
-    print(f"{function.name}(x) = {function.formula}" + (f", {settings}" if settings else ""))
+    print(f"{function.name}(x) = {function.formula}{task.described}")
     print(f"data    {task.x.size:,} {task.x.dtype.name} elements, {source}")
     where = "all" if first.sample == task.x.size else f"a random sample of {first.sample:,}"
     print(f"truth   {first.truth}" + (f"; errors on {where} of them" if first.rows and first.rows[0].errors else ""))
@@ -127,6 +128,8 @@ def _print(function: Declaration, source: str, contests: list[Contest]) -> None:
                 print(f"{row.label}: {row.note}")
         for name, reason in contest.skipped.items():
             print(f"{peers.LABELS.get(name, name)} left out: {reason}")
+    if any(row.library in ("numpy", "numba") for row in contests[0].rows):
+        print(f"\nNumPy evaluates {function.numpy}, Numba the same in a loop over the elements.")
     if function.gradient_roots and any(row.errors for row in contests[-1].rows):
         roots = ", ".join(f"{root:.5g}" for root in function.gradient_roots)
         print(f"Next to a root of the gradient ({roots}) ULPs shrink without limit, so that errors grow in them.")
@@ -142,7 +145,7 @@ def _title(contest: Contest) -> str:
 
 def _table(contest: Contest) -> Table:
     known = any(row.errors for row in contest.rows)
-    accuracy = ["max ULP", "mean ULP", "correct", "worst input"] if known else ["<accuracy"]
+    accuracy = ["max ULP", "mean", "correct", "worst input"] if known else ["<accuracy"]
     table = Table(["<", *accuracy, "ns/elem", "median", "GB/s", "of copy"])
     for row in contest.rows:
         best, median = contest.nanoseconds(row.timing)

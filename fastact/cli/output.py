@@ -1,4 +1,4 @@
-"""Tables, JSON and progress, with rich where it is installed and a terminal shows it, and without it elsewhere."""
+"""Tables, JSON and progress; rich draws the bar where it is installed and stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class Table:
     title: str = ""
 
     def print(self) -> None:
-        if sys.stdout.isatty() and _rich():
-            self._print_rich()
-        else:
-            print(self.text())
+        """On a terminal with our own rows in bold."""
+        lines = self.text().split("\n")
+        if sys.stdout.isatty() and sys.platform != "win32":
+            lines = [f"\033[1m{line}\033[0m" if line.startswith("fastact ") else line for line in lines]
+        print("\n".join(lines))
 
     def text(self) -> str:
         """The table as aligned plain text."""
@@ -36,20 +37,6 @@ class Table:
             parts = [c.ljust(w) if lt else c.rjust(w) for c, w, lt in zip(cells, widths, left, strict=True)]
             lines.append("  ".join(parts).rstrip())
         return "\n".join(lines)
-
-    def _print_rich(self) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table as Drawn
-        from rich.text import Text
-
-        drawn = Drawn(title=self.title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for name in self.columns:
-            drawn.add_column(name.lstrip("<"), justify="left" if name.startswith("<") else "right")
-        for row in self.rows:
-            ours = row[0].startswith("fastact ")
-            drawn.add_row(*(Text(cell) for cell in row), style="bold" if ours else "")
-        Console().print(drawn)
 
 
 def _rich() -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from fastact.accuracy import peers
-from fastact.accuracy.measure import INSTALL, Truth, arguments
+from fastact.accuracy.measure import INSTALL, Truth, settings
 from fastact.accuracy.samples import MODERATE
 from fastact.accuracy.ulp import Doubles, Floats, format_of, from_ordinal, nearest, ordinal
-from fastact.cli.arguments import PEERS, Problem, choices, declaration, dtype_name, parameters, tiers
+from fastact.cli import arguments
+from fastact.cli.arguments import Problem
 from fastact.cli.output import Progress, progress
 from fastact.kernels import Declaration
 
@@ -32,12 +33,12 @@ _COLOURS = {
 
 
 def run(options: argparse.Namespace) -> int:
-    function = declaration(options.name)
-    chosen = tiers(options.tiers)
-    wanted = choices(options.peers, PEERS, "peer")
+    function = arguments.declaration(options.name)
+    chosen = arguments.tiers(options.tiers)
+    wanted = arguments.peers(options.peers)
     form = "gradient" if options.gradient else "value"
-    dtype = dtype_name(options.dtype)
-    values = arguments(function, dtype, parameters(function, options.settings))
+    dtype = arguments.dtype_name(options.dtype)
+    values = settings(function, dtype, arguments.parameters(function, options.settings))
     output = Path(options.output or f"{function.name}.png")
     if output.suffix.lstrip(".").lower() not in FORMATS:
         raise Problem(f"{output}: unknown kind of picture; allowed: {', '.join('.' + f for f in FORMATS)}")
@@ -146,9 +147,8 @@ def _binned(along: Doubles, errors: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def _title(task: peers.Task, source: str) -> str:
-    settings = "".join(f", {n} = {v:g}" for n, v in zip(task.names, task.parameters, strict=True))
     what = task.declaration.name if task.form == "value" else f"gradient of {task.declaration.name}"
-    return f"{what}(x), {task.declaration.formula}{settings}\n{task.x.size:,} inputs; {source.partition(';')[0]}"
+    return f"{what}(x), {task.declaration.formula}{task.described}\n{task.x.size:,} inputs; {source.partition(';')[0]}"
 
 
 def _ticks(x: Floats) -> tuple[list[float], list[str]]:

@@ -1,0 +1,90 @@
+"""Speed of every declared function and its gradient in all tiers, dtypes and sizes, beside installed peers.
+
+    python -m pytest benchmarks --benchmark-only -k mish
+
+Contestants of one function, form, dtype and size stand in one group. ``extra_info`` holds nanoseconds per element at
+best, gigabytes read and written per second, and the largest error in ULP on the first elements of the data.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastact.accuracy.measure import Truth, settings, typical
+from fastact.accuracy.peers import FORMS, Contestant, Task, Unavailable, candidates, ours, peer
+from fastact.kernels import REGISTRY
+from fastact.link.arithmetic import DTYPES
+from fastact.precision import TIERS
+
+SIZES = (1, 1_000, 65_536, 1 << 22)
+JUDGED = 1_000
+"""Elements on which errors are taken."""
+WIDE_ONLY = ("numexpr", "numba")
+"""Peers that have no 16-bit floats."""
+
+
+def dtypes() -> list[str]:
+    """The dtypes that NumPy has here; bfloat16 comes from another package."""
+    try:
+        import ml_dtypes  # noqa: F401
+    except ImportError:
+        return [name for name in DTYPES if name != "bfloat16"]
+    return list(DTYPES)
+
+
+def cases() -> Iterator[Any]:
+    """A case per function, form, dtype, size and contestant; only installed peers that have the function."""
+    for name, declaration in REGISTRY.items():
+        for form in FORMS:
+            libraries = candidates(declaration, form)
+            for dtype in dtypes():
+                there = [p for p in libraries if p not in WIDE_ONLY or dtype in ("float32", "float64")]
+                for size in SIZES:
+                    for contestant in (*TIERS, *there):
+                        label = f"{name}-{form}-{dtype}-{size}-{contestant}"
+                        yield pytest.param(name, form, dtype, size, contestant, id=label)
+
+
+@functools.lru_cache(maxsize=2)
+def task(name: str, form: str, dtype: str, size: int) -> Task:
+    declaration = REGISTRY[name]
+    x, _ = typical(declaration, dtype, size)
+    return Task(declaration, form, x, settings(declaration, dtype))
+
+
+@functools.lru_cache(maxsize=8)
+def truth(name: str, form: str, dtype: str, size: int) -> Truth:
+    given = task(name, form, dtype, size)
+    return Truth(given.declaration, given.x[:JUDGED], given.parameters, None if form == "value" else "x")
+
+
+def contestant_for(given: Task, contestant: str) -> Contestant:
+    try:
+        return ours(given, contestant) if contestant in TIERS else peer(given, contestant)
+    except Unavailable as reason:
+        if contestant in TIERS:
+            raise
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize(("name", "form", "dtype", "size", "contestant"), list(cases()))
+def test_speed(benchmark: Any, name: str, form: str, dtype: str, size: int, contestant: str) -> None:
+    given = task(name, form, dtype, size)
+    with np.errstate(all="ignore"):
+        entrant = contestant_for(given, contestant)
+        benchmark.group = f"{name} {form} {dtype} {size}"
+        benchmark(entrant.call)
+        errors = truth(name, form, dtype, size).summary(entrant.result()[:JUDGED])
+    if benchmark.stats is not None:
+        best = benchmark.stats.stats.min
+        benchmark.extra_info["ns_per_element"] = best / size * 1e9
+        benchmark.extra_info["GB_per_s"] = given.arrays * given.x.nbytes / best / 1e9
+    benchmark.extra_info["contestant"] = entrant.label
+    benchmark.extra_info["max_ulp"] = None if errors is None else errors.largest
+    if entrant.note:
+        benchmark.extra_info["note"] = entrant.note
