@@ -105,7 +105,7 @@ def log(x: Value) -> Value:
 
 
 def _log1p_gradient(x: Value) -> Value:
-    return 1.0 / (x + 1.0)
+    return 1.0 / op.one_plus(x)
 
 
 @declare(
@@ -156,7 +156,7 @@ def reciprocal(x: Value) -> Value:
 
 
 def _rsqrt_gradient(x: Value) -> Value:
-    return -0.5 * (op.rsqrt(x) / x)
+    return op.rsqrt(x) * -0.5 / x
 
 
 def _rsqrt_from_output(g: Value, y: Value) -> Value:

@@ -52,6 +52,11 @@ def absolute(x: Value) -> Value:
     return abs(x)
 
 
+def one_plus(x: Value) -> Value:
+    """1 + x for quotients: where 1 no longer counts, x with its power of two held apart."""
+    return where(absolute(x) > 2.0**400, x, plain(x) + 1.0) if hasattr(x, "plain") else x + 1.0
+
+
 def copysign_zero(x: Value) -> Value:
     """Zero with the sign of x."""
     return _block("copysign", plain(x).context.number(0.0), x)
