@@ -1,0 +1,240 @@
+"""Kernels compared with a truth of twice the precision, both compiled into one loop.
+
+An audit is a graph of its own: from one input it computes the kernels under test, exactly as they are linked, and the
+same function in double-double arithmetic, which shares neither blocks nor coefficients nor precision with kernels of
+float32. What it returns is the error of each kernel. Where that evaluation is too near to a rounding boundary to tell
+the rounding, or the kernel contradicts it, the result is NaN and ball arithmetic has to decide.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastact.accuracy.ulp import Doubles, Floats, Format, format_of, nearest
+from fastact.cpu.compile import address
+from fastact.cpu.ufunc import LOOP
+from fastact.kernels import Declaration
+from fastact.link.arithmetic import PAIR
+from fastact.link.forms import forms, kernel
+from fastact.link.graph import Graph, Node
+from fastact.link.linker import STORAGE, Linking
+from fastact.link.pair import Pair, fast_two_sum
+from fastact.link.scaled import Scaled, power_of_two
+from fastact.link.values import Condition, Integer, Real
+
+BOUND = 2.0**-60
+"""The relative error that the double-double evaluation is trusted not to exceed. It is good for about 2^-100, and
+loses some 2^25 next to a root of the function that no number of float32 hits; each run checks a sample of inputs."""
+
+REACH = 900
+"""Results are moved into [2^-900, 2^900]: beyond, they over- and underflow in float32 all the same."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Inputs next to a root of a gradient, and the size of the terms that cancel there: within [low, high] errors
+    count in ULPs of ``terms`` (for ``rough`` relative to it) where the truth is smaller than that."""
+
+    low: float
+    high: float
+    terms: float
+
+    def holds(self, x: Floats) -> NDArray[np.bool_]:
+        return (x >= self.low) & (x <= self.high)
+
+
+def parameters(declaration: Declaration, form: str, dtype: str) -> tuple[float, ...]:
+    """The values at which the parameters of a form are held: their defaults, else 1/4 or the middle of their range,
+    rounded to the dtype, as a kernel receives them."""
+    names = forms(declaration)[form].arguments
+    chosen = []
+    for parameter in declaration.parameters:
+        if parameter.name in names:
+            value = parameter.default
+            if value is None:
+                low = -1.0 if parameter.above is None else parameter.above
+                high = low + 2.0 if parameter.below is None else parameter.below
+                value = 0.25 if low < 0.25 < high else (low + high) / 2
+            chosen.append(value)
+    return tuple(nearest(chosen, dtype).tolist())
+
+
+def graft(graph: Graph, into: Graph, inputs: Sequence[Node]) -> list[Node]:
+    """Copy a graph into another one, with the given nodes for its inputs; returns its outputs, alarms left out."""
+    values: dict[int, Node] = {}
+    for node in graph.live():
+        if node.op == "input":
+            values[node.index] = inputs[int(node.data)]  # type: ignore[call-overload]
+        else:
+            arguments = [values[a.index] for a in node.args]
+            values[node.index] = into.node(node.op, node.type, *arguments, data=node.data)
+    return [values[node.index] for node in graph.outputs if node.type != "i1"]
+
+
+def reference(declaration: Declaration, form: str, dtype: str) -> Graph:
+    """Double-double evaluation of a form for inputs of a dtype: its outputs hi, lo, n stand for (hi + lo) 2^n."""
+    chosen = forms(declaration)[form]
+    linking = Linking(PAIR)
+    given: list[Any] = [linking.receive(dtype) for _ in chosen.arguments]
+    if dtype != "float64":  # nothing is so small or so large that a power of two has to be held apart
+        given = [argument.plain() for argument in given]
+    value = chosen.body(*given)
+    if isinstance(value, (int, float)):
+        value = linking.number(value)
+    exponent = linking.integer(0)
+    if isinstance(value, Scaled):
+        if not value.is_input:
+            exponent = value.exponent
+        value = value.plain() if value.is_input else value.mantissa
+    pair = value if isinstance(value, Pair) else Pair(value)
+    hi, lo = fast_two_sum(pair.hi, pair.low)
+    whole = abs(pair.hi) < float("inf")
+    linking.graph.outputs += [hi.node, lo.choose(whole, 0.0).node, exponent.node]
+    return linking.graph
+
+
+class _Judge:
+    """Builds the nodes that compare results with the truth (hi + lo) 2^n.
+
+    The truth and the results are first moved by a power of two, 2^shift, such that neither the truth nor the errors
+    leave the range of float64.
+    """
+
+    def __init__(self, dtype: str, floors: Sequence[Floor], domain: tuple[float, float]) -> None:
+        self.form: Format = format_of(dtype)
+        self.floors, self.domain = floors, domain
+        self.context = Linking(PAIR)
+        self.graph = self.context.graph
+        self.x = Real(self.context, self.graph.input(STORAGE[dtype]))
+
+    def bind(self, truth: Sequence[Node]) -> None:
+        hi, lo, n = Real(self.context, truth[0]), Real(self.context, truth[1]), Integer(self.context, truth[2])
+        zero = self.context.integer(0)
+        self.shift = zero
+        reach = REACH
+        if self.form.name == "float64":
+            binade = _exponent(hi) + n
+            up = self.context.integer(600).choose(binade.compare("slt", -300), zero)
+            self.shift = self.context.integer(-600).choose(binade.compare("sgt", 300), up)
+            n, reach = n + self.shift, 1000
+        n = n.choose(n.compare("slt", reach), reach)
+        factor = power_of_two(n.choose(n.compare("sgt", -reach), -reach))
+        self.hi, self.lo = hi * factor, lo * factor
+        self.beyond = power_of_two(self.shift + self.form.largest_exponent)
+        x = self.x.convert("f64")
+        self.near = [((x >= floor.low) & (x <= floor.high), floor) for floor in self.floors]
+        self.undefined = x.is_nan() | (x < self.domain[0]) | (x > self.domain[1])
+
+    def ulp(self) -> Real:
+        """The unit in the last place in the truth's binade."""
+        form, one = self.form, self.context.integer(1)
+        power = (self.hi.bits() & ((1 << 52) - 1)).compare("eq", 0)
+        exponent = _exponent(self.hi) - one.choose(power & (self.hi * self.lo < 0.0), 0)
+        least = self.shift + (form.smallest_exponent + form.precision - 1)
+        most = self.shift + (form.largest_exponent - 1)
+        exponent = exponent.choose(exponent.compare("sgt", least), least)
+        exponent = exponent.choose(exponent.compare("slt", most), most)
+        return power_of_two(exponent - (form.precision - 1))
+
+    def size(self) -> Real:
+        """The truth's size, or the smallest normal number where that is larger."""
+        form = self.form
+        size = abs(self.hi)
+        least = power_of_two(self.shift + (form.smallest_exponent + form.precision - 1))
+        return size.choose(size > least, least)
+
+    def unit(self, tier: str) -> Real:
+        """What errors are multiples of."""
+        unit = self.size() if tier == "rough" else self.ulp()
+        if tier != "exact":
+            for near, floor in self.near:
+                least = floor.terms if tier == "rough" else float(np.spacing(self.form.dtype.type(floor.terms)))
+                unit = self.context.real(least).choose(near & (unit < least), unit)
+        return unit
+
+    def error(self, stored: Node, tier: str) -> Real:
+        """The error of a result as the tier counts it; NaN where ball arithmetic has to decide."""
+        result = Real(self.context, stored)
+        y = result.convert("f64")
+        nan, zero = self.context.real(float("nan")), self.context.real(0.0)
+        moved = self.beyond.copysign(y).choose(abs(y).equals(float("inf")), y * power_of_two(self.shift))
+        error = ((moved - self.hi) - self.lo) / self.unit(tier)
+        if tier == "exact" and self.form.name == "float32":
+            error = error.choose(self._certain(result), nan)
+        signs_differ = (y.bits() ^ self.hi.bits()).compare("slt", 0)
+        vanished = y.equals(0.0)
+        if tier == "rough":
+            smallest = power_of_two(self.shift + (self.form.smallest_exponent + self.form.precision - 1))
+            error = zero.choose(vanished & (abs(self.hi) < smallest), error)
+        error = nan.choose(vanished & signs_differ, error)
+        overflowed = abs(y).equals(float("inf")) & (abs(self.hi) >= self.beyond) & ~signs_differ
+        error = zero.choose(overflowed | (y.is_nan() & self.undefined), error)
+        return nan.choose(self.undefined & ~y.is_nan(), error)
+
+    def _certain(self, result: Real) -> Condition:
+        """Whether the truth is far enough from every rounding boundary and the result is its rounding."""
+        hi, lo = self.hi, self.lo
+        bits = hi.bits()
+        above, below = ((bits + step).as_real().convert("f32") for step in (1, -1))
+        boundary = ~above.equals(below) & ~hi.equals(0.0)
+        open_ = boundary & (abs(lo) <= abs(hi) * BOUND)
+        # hi + lo rounded to odd: a last bit of 1 stands for everything between two neighbours of even last bit.
+        step = self.context.integer(-1).choose((lo.bits() ^ bits).compare("slt", 0), 1)
+        inexact = ~lo.equals(0.0) & (bits & 1).compare("eq", 0)
+        rounded = (bits + step.choose(inexact, 0)).as_real().convert("f32")
+        return rounded.bits().compare("eq", result.bits()) & ~open_
+
+
+def _exponent(x: Real) -> Integer:
+    """The exponent of a normal number's binade; zeros and subnormal numbers have that of half the smallest one."""
+    return (x.bits().shift_right_logical(52) & 0x7FF) - 1023
+
+
+class Audit:
+    """The errors of the kernels of some tiers of one form against the double-double evaluation.
+
+    ``exact`` and ``fast`` count in ULPs of the truth, ``rough`` relative to the truth (or the smallest normal number,
+    if that is larger; a result flushed to a zero of the right sign has no error). For ``exact`` in float32 a number
+    means that the rounding is the right one.
+    """
+
+    def __init__(
+        self, declaration: Declaration, form: str, dtype: str, tiers: Sequence[str], floors: Sequence[Floor] = ()
+    ) -> None:
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"audits are for float32 and float64, not {dtype}")
+        self.dtype, self.tiers = dtype, tuple(tiers)
+        judge = _Judge(dtype, floors, declaration.domain)
+        graph = judge.graph
+        given = parameters(declaration, form, dtype)
+        inputs = [judge.x.node, *(graph.constant(STORAGE[dtype], value) for value in given)]
+        judge.bind(graft(reference(declaration, form, dtype), graph, inputs))
+        for tier in self.tiers:
+            (y,) = graft(kernel(declaration, form, dtype, tier).graph, graph, inputs)
+            graph.outputs.append(judge.error(y, tier).node)
+        self.graph = graph
+        self._loop = Loop(graph)
+
+    def errors(self, x: Floats, out: Sequence[Doubles]) -> None:
+        """Write the signed errors at the inputs to one array for each tier."""
+        self._loop(x, *out)
+
+
+class Loop:
+    """A compiled graph, callable on contiguous arrays: first those read, then those written."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._loop = LOOP(address(graph))
+        self._width = len(graph.inputs) + sum(node.type != "i1" for node in graph.outputs)
+
+    def __call__(self, *arrays: Floats) -> None:
+        pointers = (ctypes.c_void_p * self._width)(*(array.ctypes.data for array in arrays))
+        steps = (ctypes.c_ssize_t * self._width)(*(array.itemsize for array in arrays))
+        count = ctypes.c_ssize_t(arrays[0].size)
+        self._loop(ctypes.addressof(pointers), ctypes.addressof(count), ctypes.addressof(steps), None)
