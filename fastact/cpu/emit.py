@@ -8,6 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from fastact.cpu.order import Detour, order
 from fastact.link.graph import BITS, Graph, Node
 
 SCALARS: dict[str, ir.Type] = {
@@ -60,10 +61,32 @@ class Emitter:
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
         """The outputs of a graph for the given inputs."""
         values: dict[int, Any] = {node.index: inputs[node.data] for node in graph.inputs}  # type: ignore[index]
-        for node in graph.live():
-            if node.op != "input":
-                values[node.index] = self.node(node, [values[a.index] for a in node.args])
+        for step in order(graph, detours=self.width > 0):
+            if isinstance(step, Detour):
+                self.detour(step, values)
+            elif step.op != "input":
+                values[step.index] = self.node(step, [values[a.index] for a in step.args])
         return [values[node.index] for node in graph.outputs]
+
+    def detour(self, detour: Detour, values: dict[int, Any]) -> None:
+        """What only some elements need, passed by where no element of the vector does."""
+        b = self.builder
+        reduce = self.declared(f"llvm.vector.reduce.or.v{self.width}i1", SCALARS["i1"], [typed("i1", self.width)])
+        start = b.block
+        aside, after = b.append_basic_block("aside"), b.append_basic_block("after")
+        b.cbranch(b.call(reduce, [values[detour.condition.index]]), aside, after).set_weights([1, 1000])
+        b.position_at_end(aside)
+        for node in detour.nodes:
+            values[node.index] = self.node(node, [values[a.index] for a in node.args])
+        chosen = [self.node(m, [values[a.index] for a in m.args]) for m in detour.members]
+        aside = b.block
+        b.branch(after)
+        b.position_at_end(after)
+        for member, value in zip(detour.members, chosen, strict=True):
+            result = b.phi(value.type)
+            result.add_incoming(values[member.args[2].index], start)
+            result.add_incoming(value, aside)
+            values[member.index] = result
 
     def node(self, node: Node, args: list[ir.Value]) -> ir.Value:
         op, kind, b = node.op, typed(node.type, self.width), self.builder

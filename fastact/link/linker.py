@@ -38,8 +38,10 @@ class Linking(Context):
     def table(self, name: str) -> tuple[Any, ...]:
         return coefficients.TABLES[name][self.arithmetic.level].coefficients
 
-    def scaled(self, mantissa: Plain, exponent: Integer, bounded: bool = False) -> Scaled | Plain:
-        result = Scaled(mantissa, exponent, bounded)
+    def scaled(
+        self, mantissa: Plain, exponent: Integer, bounded: bool = False, far: Condition | None = None
+    ) -> Scaled | Plain:
+        result = Scaled(mantissa, exponent, bounded, far=far)
         return result.plain() if self.arithmetic.wide else result
 
     # -- the way in and the way out -----------------------------------------------------------------------------

@@ -31,18 +31,36 @@ def times(value: Plain, factor: Real) -> Plain:
     return Pair(value.hi * factor, None if value.lo is None else value.lo * factor)
 
 
+def unless(usual: Plain, condition: Condition, rare: Plain) -> Plain:
+    """``rare`` where the condition holds, which it hardly ever does."""
+    if isinstance(usual, Real):
+        assert isinstance(rare, Real)
+        return usual.unless(condition, rare)
+    assert isinstance(rare, Pair)
+    low = None if usual.lo is None and rare.lo is None else usual.low.unless(condition, rare.low)
+    return Pair(usual.hi.unless(condition, rare.hi), low)
+
+
 class Scaled:
     """mantissa * 2^exponent. ``bounded``: the exponent is known not to exceed that of a normal number.
 
     ``plain`` is the number itself where it is known without scaling: an input is held both ways. ``fixed`` is the
-    exponent where it is one and the same for all elements.
+    exponent where it is one and the same for all elements. ``far`` says where the number may not be a normal one;
+    elsewhere, which is nearly everywhere, the power of two is.
     """
 
-    __slots__ = ("_lifted", "_plain", "bounded", "exponent", "fixed", "is_input", "mantissa")
+    __slots__ = ("_lifted", "_plain", "bounded", "exponent", "far", "fixed", "is_input", "mantissa")
 
     def __init__(
-        self, mantissa: Plain, exponent: Integer, bounded: bool = False, plain: Plain | None = None, fixed: int = 0
+        self,
+        mantissa: Plain,
+        exponent: Integer,
+        bounded: bool = False,
+        plain: Plain | None = None,
+        fixed: int = 0,
+        far: Condition | None = None,
     ) -> None:
+        self.far = far
         self.mantissa, self.exponent, self.bounded, self._plain = mantissa, exponent, bounded, plain
         self.is_input, self.fixed = plain is not None, fixed
         self._lifted: Scaled | None = None
@@ -70,13 +88,19 @@ class Scaled:
                 self._plain = times(self.mantissa, self.context.real(2.0**self.fixed))
             elif a.rough and self.bounded:
                 self._plain = self.lifted().plain()
-            elif self.bounded or a.wide:
-                floor = -a.bias
-                n = self.exponent if a.wide else self.exponent.choose(self.exponent.compare("sgt", floor), floor)
-                self._plain = times(self.mantissa, power_of_two(n))
+            elif a.wide:
+                self._plain = times(self.mantissa, power_of_two(self.exponent))
             else:
-                self._plain = self._in_two_steps(self.mantissa)
+                product = self._in_one_step if self.bounded else self._in_two_steps
+                self._plain = product(self.mantissa)
+                if self.far is not None:
+                    usual = times(self.mantissa, power_of_two(self.exponent))
+                    self._plain = unless(usual, self.far, self._plain)
         return self._plain
+
+    def _in_one_step(self, value: Plain) -> Plain:
+        floor = -self.context.arithmetic.bias
+        return times(value, power_of_two(self.exponent.choose(self.exponent.compare("sgt", floor), floor)))
 
     def _in_two_steps(self, value: Plain) -> Plain:
         half = self.exponent >> 1
@@ -92,17 +116,30 @@ class Scaled:
             result = self._in_two_steps(self.mantissa)
             assert isinstance(result, Real)
             return result
-        # Adding 2^52 quanta of the subnormal range, which is the smallest normal number, away from zero makes the one
-        # rounding happen at the quantum; the products that follow are exact. Where the result is normal nothing is
-        # added.
-        hi, low = self.mantissa.hi, self.mantissa.low
+        hi = self.mantissa.hi
+        if self.far is not None:
+            return (hi * power_of_two(self.exponent)).unless(self.far, self._rounded_anywhere())
+        usual = self._in_one_step(hi) if self.bounded else self._in_two_steps(hi)
+        assert isinstance(usual, Real)
+        small = (abs(usual) < 2.0 ** (2 - a.bias)) & ~hi.equals(0.0)
+        return usual.unless(small, self._rounded_anywhere())
+
+    def _rounded_anywhere(self) -> Real:
+        """A pair rounded once, also where the result is subnormal or overflows.
+
+        Adding 2^52 quanta of the subnormal range, which is the smallest normal number, away from zero makes the one
+        rounding happen at the quantum; the products that follow are exact. Where the result is normal nothing is
+        added.
+        """
+        a, pair = self.context.arithmetic, self.mantissa
+        assert isinstance(pair, Pair)
         n = self.exponent.choose(self.exponent.compare("slt", 0), 0)
         smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
-        shift = smallest_normal.choose(abs(hi) < smallest_normal, 0.0).copysign(hi)
-        s, e = fast_two_sum(shift, hi)
-        result = self._in_two_steps((s + (e + low)) - shift)
+        shift = smallest_normal.choose(abs(pair.hi) < smallest_normal, 0.0).copysign(pair.hi)
+        s, e = fast_two_sum(shift, pair.hi)
+        result = self._in_two_steps((s + (e + pair.low)) - shift)
         assert isinstance(result, Real)
-        return result.copysign(hi)
+        return result.copysign(pair.hi)
 
     # -- products keep the power apart --------------------------------------------------------------------------
     def _product(self, other: object) -> tuple[Plain, Integer | None, bool]:
@@ -152,11 +189,11 @@ class Scaled:
 
     def __neg__(self) -> Scaled:
         plain = -self._plain if self.is_input and self._plain is not None else None
-        return Scaled(-self.mantissa, self.exponent, self.bounded, plain, self.fixed)
+        return Scaled(-self.mantissa, self.exponent, self.bounded, plain, self.fixed, self.far)
 
     def __abs__(self) -> Scaled:
         plain = abs(self._plain) if self.is_input and self._plain is not None else None
-        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain, self.fixed)
+        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain, self.fixed, self.far)
 
     def choose(self, condition: Condition, other: object) -> Scaled:
         """self where the condition holds, other elsewhere."""
@@ -168,7 +205,8 @@ class Scaled:
                     self.lifted().mantissa.choose(condition, other.lifted().mantissa),  # type: ignore[arg-type]
                     self.lifted().exponent, True, fixed=-LIFT,
                 )  # fmt: skip
-            return Scaled(mantissa, self.exponent.choose(condition, other.exponent), self.bounded and other.bounded, plain)
+            exponent = self.exponent.choose(condition, other.exponent)
+            return Scaled(mantissa, exponent, self.bounded and other.bounded, plain)
         plain = self._plain.choose(condition, other) if self.is_input and self._plain is not None else None  # type: ignore[arg-type]
         if self.context.arithmetic.rough and self.bounded:
             if not isinstance(other, (int, float)):

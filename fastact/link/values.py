@@ -275,6 +275,14 @@ class Real:
             self.context, graph.node("select", self.node.type, condition.node, self.node, self.lift(other).node)
         )
 
+    def unless(self, condition: Condition, rare: Real | Number) -> Real:
+        """``rare`` where the condition holds, self elsewhere; the condition is expected to hold hardly ever."""
+        graph = self.context.graph
+        return Real(
+            self.context,
+            graph.node("select", self.node.type, condition.node, self.lift(rare).node, self.node, data="rare"),
+        )
+
     # -- formats ------------------------------------------------------------------------------------------------
     def bits(self) -> Integer:
         return Integer(self.context, self.context.graph.node("bitcast", "i" + self.node.type[1:], self.node))

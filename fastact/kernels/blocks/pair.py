@@ -73,25 +73,26 @@ def _power_table(context: Value, whole: Value) -> tuple[Value, Value]:
     return real.lookup(tuple(c[0] for c in table), j), real.lookup(tuple(-c[1] / c[0] for c in table), j)
 
 
-def _exponential(n: Value, c: Value, t: Value, u: Value, bounded: bool) -> Value:
-    """2^n c exp(t - u) = 2^n (c + c t + c (-u + r^2/2 + ...)), r = t - u."""
+def _exponential(x: Pair, at_most: float, n: Value, c: Value, t: Value, u: Value) -> Value:
+    """2^n c exp(t - u) = 2^n (c + c t + c (-u + r^2/2 + ...)), r = t - u; |n| <= 1000 where |x| <= ``at_most``."""
     r = t - u
     rest = (r * r).fma(polynomial(r, plain(t.context.table("exp_pair_small32"))[1:]), -u)
     high = c.fma(t, c)
     low = c.fma(rest, c.fma(t, c - high))
-    return t.context.scaled(Pair(*fast_two_sum(high, low)), n, bounded)
+    bounded = x.context.bounds(x)[1] <= at_most
+    return t.context.scaled(Pair(*fast_two_sum(high, low)), n, bounded, abs(x.hi) > at_most)
 
 
 def exp(x: Pair) -> Value:
     limit = -x.context.arithmetic.tail
     x = limited(x, -limit, limit)
-    return _exponential(*reduce_exp(x), x.context.bounds(x)[1] < 709.0)
+    return _exponential(x, 690.0, *reduce_exp(x))
 
 
 def exp2(x: Pair) -> Value:
     limit = -x.context.arithmetic.tail / math.log(2)
     x = limited(x, -limit, limit)
-    return _exponential(*reduce_exp2(x), x.context.bounds(x)[1] < 1023.0)
+    return _exponential(x, 1000.0, *reduce_exp2(x))
 
 
 def expm1(x: Pair) -> Pair:
