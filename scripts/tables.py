@@ -265,7 +265,7 @@ ENTRIES: list[Polynomial | Values] = [
             "single_fast": -27.0,
             "double_rough": -25.5,
             "double_fast": -56.5,
-            "double_wide": -60.0,
+            "double_wide": -59.0,
             "pair": -72.0,
         },
     ),

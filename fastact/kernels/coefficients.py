@@ -274,15 +274,6 @@ TABLES: dict[str, dict[str, Table]] = {
             -59.22,
         ),
         # log(1 + f) = 2 s + s^3 P(z), s = f/(2 + f), z = s^2, 1.01 (sqrt(1/2) - 1) <= f <= 1.01 (sqrt(2) - 1)
-        # degree 7, error 2^-66.24 relative to log(1 + f); python scripts/fit.py log_atanh
-        "double_wide": Table(
-            (
-                0.6666666666666666, 0.40000000000005287, 0.2857142856923182, 0.22222222639859238, 0.1818177540749463,
-                0.15387127510807477, 0.13248860355676514, 0.1326577265664341,
-            ),
-            -66.24,
-        ),
-        # log(1 + f) = 2 s + s^3 P(z), s = f/(2 + f), z = s^2, 1.01 (sqrt(1/2) - 1) <= f <= 1.01 (sqrt(2) - 1)
         # degree 8, error 2^-73.61 relative to log(1 + f); python scripts/fit.py log_atanh
         "pair": Table(
             (
@@ -429,6 +420,7 @@ TABLES: dict[str, dict[str, Table]] = {
 TABLES["exp"]["double_wide"] = TABLES["exp"]["double_fast"]
 TABLES["expm1"]["double_wide"] = TABLES["expm1"]["double_fast"]
 TABLES["exp2"]["double_wide"] = TABLES["exp2"]["double_fast"]
+TABLES["log_atanh"]["double_wide"] = TABLES["log_atanh"]["double_fast"]
 TABLES["log_small"]["double_wide"] = TABLES["log_small"]["double_fast"]
 
 # Each constant is the unevaluated sum of its parts; every part is rounded from what is left.

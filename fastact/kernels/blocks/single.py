@@ -16,9 +16,22 @@ LN2 = math.log(2)
 
 
 def polynomial(r: Value, coefficients: tuple[float, ...]) -> Value:
-    """Horner's rule with fused multiply-adds; coefficients in ascending order."""
-    p = r.lift(coefficients[-1])
-    for c in reversed(coefficients[:-1]):
+    """Horner's rule with fused multiply-adds; coefficients in ascending order.
+
+    The upper terms of long polynomials go by pairs, (a + b r) + r^2 (...): that halves the chain of dependent
+    operations at the price of one more, and costs no accuracy where the terms are small."""
+    lower = len(coefficients)
+    if lower < 8:
+        lower -= 1
+        p = r.lift(coefficients[-1])
+    else:
+        lower = 2 + lower % 2
+        upper, z = coefficients[lower:], r * r
+        pairs = [r.fma(b, a) for a, b in zip(upper[::2], upper[1::2], strict=True)]
+        p = pairs.pop()
+        while pairs:
+            p = p.fma(z, pairs.pop())
+    for c in reversed(coefficients[:lower]):
         p = p.fma(r, c)
     return p
 
@@ -42,30 +55,30 @@ def power_of_two(n: Value) -> Value:
 # -- exponentials ---------------------------------------------------------------------------------------------------
 def exp(x: Value) -> Value:
     """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2."""
-    a = x.context.arithmetic
-    limit = _reach(x) * LN2
-    x = limited(x, -limit, limit)
-    n, whole = x.split_integer(x.context.constant("LOG2E"))
+    context, a = x.context, x.context.arithmetic
+    low, high = _limits(a)
+    x = limited(x, low * LN2, high * LN2)
+    n, whole = x.split_integer(context.constant("LOG2E"))
     if a.rough:
-        r = n.fma(-x.context.constant("LN2"), x)
+        r = n.fma(-context.constant("LN2"), x)
     else:
-        high, low, *_ = x.context.split("LN2")
-        r = n.fma(-low, n.fma(-high, x))
-    return _exponential(r, x.context.table("exp"), whole, x.context.bounds(x)[1] / LN2)
+        above, below, *_ = context.split("LN2")
+        r = n.fma(-below, n.fma(-above, x))
+    return _exponential(r, context.table("exp"), whole, context.bounds(x)[1] / LN2)
 
 
 def exp2(x: Value) -> Value:
     """2^n 2^r with n = rint(x); r = x - n is exact."""
-    limit = _reach(x)
-    x = limited(x, -limit, limit)
+    x = limited(x, *_limits(x.context.arithmetic))
     n, whole = x.split_integer(1.0)
     return _exponential(x - n, x.context.table("exp2"), whole, x.context.bounds(x)[1])
 
 
-def _reach(x: Value) -> float:
-    """A binary exponent beyond that of every result, within that of a product of two normal powers of two."""
-    a = x.context.arithmetic
-    return -a.tail / LN2 if not a.rough else a.bias + a.mantissa_bits + 2.0
+def _limits(a: Value) -> tuple[float, float]:
+    """Binary exponents beyond those of all results, with which _exponential can still do."""
+    if a.rough:
+        return -(a.bias + a.mantissa_bits + 0.1), a.bias + 2.0
+    return a.tail / LN2, -a.tail / LN2
 
 
 def _exponential(r: Value, table: tuple[float, ...], n: Value, at_most: float) -> Value:
@@ -81,45 +94,39 @@ def _exponential(r: Value, table: tuple[float, ...], n: Value, at_most: float) -
 
 
 def expm1(x: Value) -> Value:
-    """2^n (1 + (exp(r) - 1)) - 1 = (2^n - 1) + 2^n r + 2^n (exp(r) - 1 - r)."""
+    """2^n - 1 + 2^n (exp(r) - 1) with n and r as for exp."""
     a = x.context.arithmetic
     # Below the lower limit the result rounds to -1; at the upper one it overflows while 2^(n-1) does not.
-    y = limited(x, *_expm1_limits(a))
-    large = not a.wide and x.context.bounds(y)[1] > (a.bias - 0.5) * LN2
-    value = _expm1(y, halved=large)
-    if isinstance(value, tuple):
-        value = value[0] + value[1]
-    if large:  # half a subnormal number is not exact, but expm1(x) is x there
-        return x.choose(abs(x) < 2.0 ** (1 - a.bias), value + value)
-    return value.copysign(x)
+    low = -math.ceil((a.mantissa_bits + 3) * LN2)
+    high = math.ceil((128 if a.wide else a.bias + 1) * LN2)
+    y = limited(x, low, high)
+    if a.wide or x.context.bounds(y)[1] < a.bias * LN2:
+        s, rest, top = _expm1(y)
+        return s.fma(rest, top).copysign(x)
+    s, rest, top = _expm1(y, halved=True)
+    half = s.fma(rest, top)
+    # Half a subnormal number is not exact, but expm1(x) is x there.
+    return x.choose(abs(x) < 2.0 ** (1 - a.bias), half + half)
 
 
-def _expm1_limits(a: Value) -> tuple[float, float]:
-    return -(a.mantissa_bits + 3.0) * LN2, (129.25 if a.wide else a.bias + 1.25) * LN2
-
-
-def _expm1(x: Value, halved: bool = False) -> Value:
-    """expm1(x), or half of it, for an x within limits; where ``wide``, as a sum of two terms."""
+def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
+    """s, a, b with s a + b = expm1(x), or half of it, for an x within limits."""
     context, a = x.context, x.context.arithmetic
     table = context.table("expm1")
     n, whole = x.split_integer(context.constant("LOG2E"))
     s = power_of_two(whole - 1 if halved else whole)
-    one_less = s - (0.5 if halved else 1.0)
+    less_one = s - (0.5 if halved else 1.0)
     if a.rough:
         r = n.fma(-context.constant("LN2"), x)
-        return s.fma(r * polynomial(r, table), one_less)
+        return s, r * polynomial(r, table), less_one
     assert table[0] == 1.0
     high, low, *_ = context.split("LN2")
+    # The first step is exact: the rounding of r reaches the curvature only.
+    line = n.fma(-high, x)
     rest = n * -low
-    long = n.fma(-high, x)  # exact: the rounding of r reaches the curvature only
-    r = long + rest
+    r = line + rest
     curved = (r * r).fma(polynomial(r, table[1:]), rest)
-    if not a.wide:
-        return s.fma(curved, s.fma(long, one_less))
-    line = s * long
-    top = one_less + line
-    # Of the two terms the larger comes first: |2^n - 1| >= 2^n |r| unless n = 0, where the first is 0.
-    return top, s.fma(curved, line - (top - one_less))
+    return s, curved, s.fma(line, less_one)
 
 
 def tanh(x: Value) -> Value:
@@ -129,22 +136,18 @@ def tanh(x: Value) -> Value:
     is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any more."""
     a = x.context.arithmetic
     y = abs(x)
-    h = _expm1(limited(y + y, -inf, (a.mantissa_bits + 4.0) * LN2), halved=True)
-    low = None
-    if a.wide:
-        top, rest = h
-        h = top + rest
-        low = rest - (h - top)
-    d = h + (1.0 if a.rough else 1.0 - 2.0 ** -(a.mantissa_bits + 1))
+    s, rest, top = _expm1(limited(y + y, -inf, math.ceil((a.mantissa_bits + 4) * LN2)), halved=True)
+    h = s.fma(rest, top)
+    if a.rough:
+        return (h / (h + 1.0)).copysign(x)
+    d = h + (1.0 - 2.0 ** -(a.mantissa_bits + 1))
     q = h / d
-    if not a.rough:
-        d_low = h - (d - 1.0)
-        if low is None:
-            q = d_low.fma(q.fma(q, -q), q)
-        else:
-            remainder = (-q).fma(d_low + low, (-q).fma(d, h) + low)
-            q = remainder.fma(1.0 - q, q)
-    return q.copysign(x)
+    d_low = h - (d - 1.0)
+    if a.wide:
+        low = s.fma(rest, top - h)
+        remainder = (-q).fma(d_low + low, (-q).fma(d, h) + low)
+        return remainder.fma(1.0 - q, q).copysign(x)
+    return d_low.fma(q.fma(q, -q), q).copysign(x)
 
 
 # -- logarithms -----------------------------------------------------------------------------------------------------
@@ -208,16 +211,12 @@ def _log(k: Value, f: Value) -> Value:
     if a.word == "f32":
         curved = (f * f).fma(f.fma(polynomial(f, context.table("log1p")), -0.5), k * low)
     else:
-        # With s = f/(2 + f): log(1 + f) = 2 s + s R = f - f^2/2 + s (f^2/2 + R), R = s^2 P(s^2).
+        # With s = f/(2 + f): log(1 + f) = 2 s + s R = f + s (R - f), R = s^2 P(s^2).
         s = f / (f + 2.0)
         z = s * s
-        h = f * f * 0.5
-        curved = s.fma(z.fma(polynomial(z, context.table("log_atanh")), h), k.fma(low, -h))
-    if not a.wide:
-        return k.fma(high, f) + curved
-    line = k * high  # exact
-    top = line + f
-    return top + (curved + (f - (top - line)))
+        curved = s.fma(z.fma(polynomial(z, context.table("log_atanh")), -f), k * low)
+    # For an f with half the bits of the word the first sum is exact.
+    return k.fma(high, f) + curved
 
 
 def _at_ends(value: Value, x: Value, pole: float) -> Value:
