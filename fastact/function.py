@@ -78,6 +78,25 @@ class Door:
             found = self._ufuncs[tier] = inner_ufunc(self._declaration.name, self._form.name, tier)
         return found
 
+    def scalar(self, approx: Approx = None) -> Any:
+        """The function of a tier as a Numba function of numbers, inlined into compiled code that calls it."""
+        from fastact.cpu.numba_functions import scalar
+
+        return scalar(self._declaration.name, self._form.name, parse(approx))
+
+    def vectorized(self, approx: Approx = None) -> Any:
+        """The function of a tier as a Numba ``DUFunc``; its parameters are positional arguments without defaults."""
+        from fastact.cpu.numba_functions import vectorized
+
+        return vectorized(self._declaration.name, self._form.name, parse(approx))
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba asks for when it meets this object in a function that it compiles."""
+        from fastact.cpu.numba_extension import door_type
+
+        return door_type(self._declaration.name, self._form.name)
+
     @property
     def nin(self) -> int:
         """Number of inputs, parameters counted."""

@@ -1,0 +1,266 @@
+"""The front door's objects inside Numba's compiled code.
+
+With this, ``fastact.exp(x, approx="fast")`` and its like can be written in any ``@njit`` function, for numbers and for
+arrays, and mean there what they mean outside, bit for bit. What compiled code cannot have:
+
+- The tier has to be a literal, and where it is left out (or None) it is ``exact``: compiled code does not see
+  ``fastact.precision(...)``.
+- A number given for a parameter, or next to an array, takes the dtype of x or of the array, as a Python number does in
+  NumPy. Compiled code cannot tell 2.0 from np.float64(2.0).
+- Ranges of parameters are not checked, there is no float16, and of NumPy's options only ``out=``.
+
+Numba learns of the objects when it first meets one, or before, through the entry point ``numba_extensions``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+from numba.core import cgutils, errors, types
+from numba.core.imputils import lower_constant
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AttributeTemplate, Signature
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_builtin,
+    lower_getattr_generic,
+    models,
+    register_model,
+    unbox,
+)
+from numba.np import npyimpl
+
+from fastact.cpu.numba_kernels import DTYPES, call
+from fastact.kernels import REGISTRY, Parameter
+from fastact.link.forms import Form, forms
+from fastact.precision import ACCEPTED, Tier
+
+CHOICE = "write one of the literals 'exact' (or False), 'fast' (or True), 'rough'; None means 'exact' in compiled code"
+ATTRIBUTES = {"backward_from_output": "from_output"}
+"""Attributes of a function whose names differ from those of the forms they stand for."""
+
+
+class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
+    """Type of one front-door object: each is a type of its own, as functions are in Numba."""
+
+    def __init__(self, function: str, form: str) -> None:
+        self.function, self.form_name = function, form
+        super().__init__(f"fastact.{function}" if form == "value" else f"fastact.{function}.{form}")
+
+    @property
+    def form(self) -> Form:
+        return forms(REGISTRY[self.function])[self.form_name]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that a call may leave out or name."""
+        form = self.form
+        return REGISTRY[self.function].parameters if len(form.arguments) > form.place + 1 else ()
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        strict, lenient = call_signatures(self.function, self.form_name)
+        try:
+            given = strict.bind(*args, **dict(kws)).arguments
+        except TypeError as error:
+            raise errors.TypingError(f"{self.name}(): {error}") from None
+        out, approx = given.get("out", types.none), given.get("approx", types.none)
+        if _can_become_literal(approx, context):
+            raise errors.ForceLiteralArg({len(self.form.arguments) + 1}, functools.partial(_fold, lenient))
+        tier_of(self.name, approx)
+        operands = [given.get(name) for name in self.form.arguments]
+        dtype = _working_dtype(self, operands)
+        resolved = [operand if isinstance(operand, types.Array) else dtype for operand in operands]
+        return Signature(_result(self, resolved, dtype, out), (*resolved, out, approx), recvr=self, pysig=lenient)
+
+    def get_call_signatures(self) -> Any:
+        return [], True
+
+    def get_impl_key(self, sig: Any) -> Any:
+        return DoorType
+
+
+@functools.cache
+def call_signatures(function: str, form: str) -> tuple[inspect.Signature, inspect.Signature]:
+    """What a call may look like, and the same with ``approx`` allowed in its place, as Numba's lowering needs it."""
+    kind = inspect.Parameter
+    door = DoorType(function, form)
+    defaults = {p.name: kind.empty if p.default is None else p.default for p in door.parameters}
+    inputs = [
+        kind(name, kind.POSITIONAL_OR_KEYWORD, default=defaults[name])
+        if name in defaults
+        else kind(name, kind.POSITIONAL_ONLY)
+        for name in door.form.arguments
+    ]
+    inputs.append(kind("out", kind.POSITIONAL_OR_KEYWORD, default=None))
+    strict, lenient = (
+        inspect.Signature([*inputs, kind("approx", how, default=None)])
+        for how in (kind.KEYWORD_ONLY, kind.POSITIONAL_OR_KEYWORD)
+    )
+    return strict, lenient
+
+
+# -- typing the arguments ---------------------------------------------------------------------------------------------
+def tier_of(name: str, approx: Any) -> Tier:
+    """The tier that the type of ``approx`` names."""
+    approx = approx.value if isinstance(approx, types.Omitted) else approx
+    if approx is None or isinstance(approx, types.NoneType):
+        return "exact"
+    if not isinstance(approx, types.Literal):
+        raise errors.TypingError(
+            f"{name}(): approx is a value of type {approx}, but the tier must be known when the function is compiled; "
+            + CHOICE
+        )
+    value = approx.literal_value
+    if isinstance(value, (str, bool)) and value in ACCEPTED:
+        return ACCEPTED[value]
+    raise errors.TypingError(f"{name}(): approx={value!r} is not a precision tier; {CHOICE}")
+
+
+def _can_become_literal(approx: Any, context: Any) -> bool:
+    """Whether it can help to ask for the value of an argument of the function being compiled."""
+    if isinstance(approx, types.Literal) or not isinstance(approx, (types.UnicodeType, types.Boolean)):
+        return False
+    return any(argument == approx for argument in context.callstack[0].args)
+
+
+def _fold(signature: inspect.Signature, args: Any, kws: Any) -> Any:
+    bound = signature.bind(*args, **dict(kws))
+    bound.apply_defaults()
+    return tuple(bound.arguments.values())
+
+
+def _dtype(door: DoorType, operand: Any) -> Any:
+    """The kernel's dtype that an operand by itself asks for."""
+    element = types.unliteral(operand.dtype if isinstance(operand, types.Array) else operand)
+    element = element.type if isinstance(element, types.Optional) else element
+    if element in DTYPES:
+        return element
+    if isinstance(element, (types.Integer, types.Boolean)):
+        return types.float64
+    raise errors.TypingError(
+        f"{door.name}() takes numbers and arrays of float32 and float64 in compiled code (whole numbers become "
+        f"float64), not {operand}"
+    )
+
+
+def _working_dtype(door: DoorType, operands: Any) -> Any:
+    """The dtype of the kernel: arrays decide, and where there is none, the arguments that are not parameters."""
+    wanted = {place: _dtype(door, operand) for place, operand in enumerate(operands) if operand is not None}
+    deciding = [place for place in wanted if isinstance(operands[place], types.Array)] or range(door.form.place + 1)
+    return types.float64 if any(wanted[place] == types.float64 for place in deciding) else types.float32
+
+
+def _result(door: DoorType, operands: list[Any], dtype: Any, out: Any) -> Any:
+    arrays = [operand for operand in operands if isinstance(operand, types.Array)]
+    if not isinstance(types.unliteral(out), (types.NoneType, types.Omitted)):
+        if not isinstance(out, types.Array) or not out.mutable or out.dtype not in DTYPES:
+            raise errors.TypingError(f"{door.name}(): out must be a writable array of float32 or float64, not {out}")
+        if any(array.ndim > out.ndim for array in arrays):
+            raise errors.TypingError(f"{door.name}(): out has fewer dimensions than an input")
+        return out
+    dimensions = max((array.ndim for array in arrays), default=0)
+    if not dimensions:
+        return dtype
+    layouts = {array.layout for array in arrays}
+    layout = "F" if "F" in layouts and "C" not in layouts else "C"
+    return types.Array(dtype, dimensions, layout)
+
+
+# -- emitting a call --------------------------------------------------------------------------------------------------
+class _Element(npyimpl._Kernel):  # type: ignore[misc]
+    """What Numba's loop over arrays does with one element of each operand."""
+
+    dtype: Any
+    compute: Any
+
+    def generate(self, *values: Any) -> Any:
+        words = [self.cast(v, t, self.dtype) for v, t in zip(values, self.outer_sig.args, strict=True)]
+        return self.cast(self.compute(words), self.dtype, self.outer_sig.return_type)
+
+
+@lower_builtin(DoorType, types.VarArg(types.Any))
+def _emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    door, *operand_types, out_type, approx = sig.args
+    _, *operands, out, _ = args
+    tier, dtype = tier_of(door.name, approx), _working_dtype(door, operand_types)
+
+    def compute(words: list[Any]) -> Any:
+        return call(context, builder, door.function, door.form_name, dtype, tier, words)
+
+    if not any(isinstance(kind, types.Array) for kind in (*operand_types, out_type)):
+        return compute(operands)
+    count = len(operands)
+    if isinstance(out_type, types.Array):
+        _check_shapes(context, builder, operand_types, operands, out_type, out)
+        operand_types.append(out_type)
+        operands.append(out)
+    like = SimpleNamespace(nin=count, nout=1, nargs=count + 1, __name__=door.name)
+    element = type("Element", (_Element,), {"dtype": dtype, "compute": staticmethod(compute)})
+    outer = Signature(sig.return_type, tuple(operand_types), None)
+    return npyimpl.numpy_ufunc_kernel(context, builder, outer, operands, like, element)
+
+
+def _check_shapes(context: Any, builder: Any, operand_types: Any, operands: Any, out_type: Any, out: Any) -> None:
+    """Raise ValueError unless every input broadcasts to the shape of ``out``; Numba's loop would read past the end."""
+
+    def shape(kind: Any, value: Any) -> list[Any]:
+        array = context.make_array(kind)(context, builder, value)
+        return list(cgutils.unpack_tuple(builder, array.shape, kind.ndim))
+
+    goal = shape(out_type, out)
+    for kind, value in zip(operand_types, operands, strict=True):
+        extents = shape(kind, value) if isinstance(kind, types.Array) else []
+        for have, want in zip(reversed(extents), reversed(goal), strict=False):
+            one = builder.icmp_signed("==", have, have.type(1))
+            fits = builder.or_(builder.icmp_signed("==", have, want), one)
+            with builder.if_then(builder.not_(fits), likely=False):
+                message = "an input does not broadcast to the shape of out"
+                context.call_conv.return_user_exc(builder, ValueError, (message,))
+
+
+# -- the objects themselves carry nothing at run time -----------------------------------------------------------------
+register_model(DoorType)(models.OpaqueModel)
+
+
+@unbox(DoorType)
+def _unboxed(typ: Any, obj: Any, c: Any) -> NativeValue:
+    return NativeValue(c.context.get_dummy_value())
+
+
+@lower_constant(DoorType)
+@lower_getattr_generic(DoorType)
+def _nothing(context: Any, builder: Any, *_: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@infer_getattr
+class DoorAttributes(AttributeTemplate):  # type: ignore[misc]
+    """``.grad``, ``.backward`` and ``.backward_from_output``."""
+
+    key = DoorType
+
+    def generic_resolve(self, typ: DoorType, attribute: str) -> DoorType | None:
+        form = ATTRIBUTES.get(attribute, attribute)
+        known = typ.form_name == "value" and form != "value" and form in forms(REGISTRY[typ.function])
+        return DoorType(typ.function, form) if known else None
+
+
+def initialize() -> None:
+    """For Numba's entry point; the import of this module has taught Numba all there is."""
+
+
+@functools.cache
+def _refresh() -> None:
+    """Make the compiler take note, which may be in the middle of its work."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+
+
+def door_type(function: str, form: str) -> DoorType:
+    """The Numba type of a front-door object."""
+    _refresh()
+    return DoorType(function, form)
