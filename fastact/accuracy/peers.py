@@ -126,8 +126,9 @@ def one_thread() -> Iterator[None]:
     finally:
         for action in undo:
             action()
-        if "jax" in sys.modules:
-            sys.modules["jax"].config.update("jax_enable_x64", wide)
+        jax = sys.modules.get("jax")
+        if jax is not None:
+            jax.config.update("jax_enable_x64", wide)
         for name, old in before.items():
             if old is None:
                 os.environ.pop(name, None)

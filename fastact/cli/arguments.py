@@ -146,5 +146,5 @@ def load(path: str) -> np.ndarray[Any, Any]:
     if array.dtype.name not in FILE_DTYPES:
         raise Problem(f"{path}: dtype {array.dtype}; allowed: {', '.join(FILE_DTYPES)}")
     if array.size == 0:
-        raise Problem(f"{path}: holds no elements (shape {array.shape})")
+        raise Problem(f"{path}: holds no elements (shape {array.shape}); --input takes {needed}")
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")

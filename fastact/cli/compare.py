@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
             libraries = [p for p in wanted if p in able]
             contests.append(hold(task, chosen, libraries, options.sample, options.seconds, report))
             if options.peers is not None:
-                contests[-1].skipped |= {p: "no version of it is known" for p in wanted if p not in able}
+                reason = "not among the function's peers" if form == "value" else "gives no gradient of it"
+                contests[-1].skipped |= {p: reason for p in wanted if p not in able}
     if options.json:
         print_json(_content(function, source, contests))
     else:
@@ -128,8 +129,9 @@ def _print(function: Declaration, source: str, contests: list[Contest]) -> None:
                 print(f"{row.label}: {row.note}")
         for name, reason in contest.skipped.items():
             print(f"{peers.LABELS.get(name, name)} left out: {reason}")
-    if any(row.library in ("numpy", "numba") for row in contests[0].rows):
-        print(f"\nNumPy evaluates {function.numpy}, Numba the same in a loop over the elements.")
+    formula = [peers.LABELS[row.library] for row in first.rows if row.library in ("numpy", "numba")]
+    if formula:
+        print(f"\n{' and '.join(formula)} evaluate {function.numpy}, Numba in a loop over the elements.")
     if function.gradient_roots and any(row.errors for row in contests[-1].rows):
         roots = ", ".join(f"{root:.5g}" for root in function.gradient_roots)
         print(f"Next to a root of the gradient ({roots}) ULPs shrink without limit, so that errors grow in them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,9 @@ def run(options: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise Problem(f"{output}: there is no folder {output.parent}")
     try:
-        import matplotlib
+        importlib.import_module("matplotlib").use("Agg")
     except ImportError:
         raise Problem('plot needs matplotlib: python -m pip install "fastact[plot]"') from None
-    matplotlib.use("Agg")
     everywhere = spread(function, dtype, options.points)
     x = np.concatenate([everywhere, moderate(function, dtype, options.points)])
     task = peers.Task(function, form, x, values)
@@ -102,13 +102,11 @@ def _curves(
 
 def draw(task: peers.Task, first: int, source: str, curves: Curves, output: Path) -> None:
     """The picture: the ``first`` inputs over the floats in their order, beside them the others on a plain axis."""
-    from matplotlib.figure import Figure
-
     form = format_of(task.x.dtype)
     infinite = any(not np.isfinite(errors).all() for errors in curves.values())
     top = max([1.0, *(float(errors[np.isfinite(errors)].max(initial=0.0)) for errors in curves.values())])
     ceiling = 10.0 ** float(np.ceil(np.log10(top) + 0.3))
-    figure = Figure(figsize=(14, 5.5), layout="constrained")
+    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(14, 5.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = ordinal(task.x[:first]).astype(np.float64)
     for axes, along, part in (
