@@ -87,7 +87,7 @@ class Oracle:
     def limit(self, x: float, *par: float, wrt: str | None = None) -> arb:
         """The limit where arguments are infinite or at a pole; an infinity, or NaN where there is none."""
         with _precision_kept():
-            return limits.limit(self._program(wrt), tuple(float(a) for a in self._complete((x, *par)))).ball
+            return limits.limit(self.program(wrt), tuple(float(a) for a in self._complete((x, *par)))).ball
 
     def rounded(
         self,
@@ -167,7 +167,7 @@ class Oracle:
 
     def part(self, task: Task, columns: list[Doubles]) -> tuple[Doubles, ...]:
         """A task on one chunk of columns."""
-        program = self._program(task.wrt)
+        program = self.program(task.wrt)
         with _precision_kept():
             if task.method == "pair":
                 bits, floor = task.options
@@ -206,7 +206,7 @@ class Oracle:
         jobs: int,
         progress: Progress | None,
     ) -> tuple[Doubles, ...]:
-        self._program(wrt)
+        self.program(wrt)
         task = Task(self.formula, self.parameters, self.identities, method, wrt, options)
         return in_chunks(task, columns, jobs, progress)
 
@@ -224,7 +224,7 @@ class Oracle:
         balls = tuple(a if isinstance(a, arb) else arb(float(a)) for a in self._complete(arguments))
         with _precision_kept():
             try:
-                return limits.enclose(self._program(wrt), balls, precision)
+                return limits.enclose(self.program(wrt), balls, precision)
             except (Undefined, Pole):
                 return arb.nan()
 
@@ -237,7 +237,8 @@ class Oracle:
         index = None if wrt is None else self.variables.index(wrt)
         return partial(expand, self.expression, index)
 
-    def _program(self, wrt: str | None) -> limits.Program:
+    def program(self, wrt: str | None) -> limits.Program:
+        """The value (None) or the derivative as a function of balls, at the precision of the context."""
         if wrt is None:
             return self.expression.value
         if wrt not in self.variables:
