@@ -37,9 +37,11 @@ class Target:
     avx512: bool = False
 
     def width(self, graph: Graph) -> int:
-        """Elements per vector: as many of the storage type as fill a register, those of 16 bits counted as 32."""
+        """Elements per vector: as many of the storage type as fill four registers, those of 16 bits counted as 32.
+
+        A body is one long chain of dependent operations; four of them side by side keep the processor busy."""
         storage = max(BITS[node.type] for node in graph.inputs + graph.outputs if node.type != "i1")
-        return self.vector_bytes * 8 // max(storage, 32)
+        return 4 * self.vector_bytes * 8 // max(storage, 32)
 
 
 @contextmanager
