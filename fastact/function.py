@@ -6,24 +6,46 @@ from typing import Any
 
 import numpy as np
 
+from fastact.arguments import check_range, fault, settle
+from fastact.cpu import threads
+from fastact.cpu.failures import failures
+from fastact.documentation import describe, parameters, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.forms import Form, forms
-from fastact.precision import ACCEPTED, Approx, Tier, current, parse
+from fastact.precision import ACCEPTED, Approx, current, parse
+
+_UNTYPED = frozenset({"out", "where", "casting", "order", "subok"})
+"""Options that do not choose a dtype."""
+_ABSENT: Any = object()
+
+
+class _Derived:
+    """An attribute of doors that is worked out when it is asked for; their class has one of its own."""
+
+    def __init__(self, make: Any, own: Any = None) -> None:
+        self._make, self._own = make, own
+
+    def __get__(self, door: Door | None, kind: type) -> Any:
+        if door is not None:
+            return self._make(door._declaration, door._form)
+        if self._own is None:
+            raise AttributeError
+        return self._own
 
 
 class Door:
-    """One form of a function, callable like a ufunc with ``approx=`` besides."""
+    __doc__ = _Derived(describe, "One form of a function, callable like a ufunc with ``approx=`` besides.")  # type: ignore[assignment]
+    __signature__ = _Derived(signature)
 
     def __init__(self, declaration: Declaration, form: Form) -> None:
         self._declaration, self._form = declaration, form
         self._ufuncs: dict[str, np.ufunc] = {}
-        self._inputs = len(form.arguments)
-        self._parameters: tuple[Parameter, ...] = (
-            declaration.parameters if len(form.arguments) > form.place + 1 else ()
-        )
+        self._inputs, self._place = len(form.arguments), form.place
+        self._parameters: tuple[Parameter, ...] = parameters(declaration, form)
         self._required = self._inputs - len(self._parameters)
-        self.__name__ = declaration.name if form.name == "value" else f"{declaration.name}.{form.name}"
-        self.__qualname__ = self.__name__
+        self._names = frozenset(p.name for p in self._parameters)
+        self._defaults: dict[Any, tuple[Any, ...]] = {}
+        self.__name__ = self.__qualname__ = title(declaration, form)
         self.__module__ = "fastact"
 
     # -- the call -----------------------------------------------------------------------------------------------
@@ -32,40 +54,64 @@ class Door:
         ufunc = self._ufuncs.get(tier) or self.ufunc(tier)
         if self._parameters:
             args = self._complete(args, options)
-        if args and type(args[0]) is np.ndarray and args[0].size >= _threads.threshold:
-            return _threads.call(ufunc, args, options)
         try:
-            return ufunc(*args, **options)
-        except TypeError:
-            if self._add_bfloat16(ufunc, tier, args):
-                return ufunc(*args, **options)
+            x = args[self._place]
+            if type(x) is np.ndarray and x.size >= threads.SMALLEST:
+                result = threads.call(ufunc, args, options)
+            else:
+                result = ufunc(*args, **options)
+        except Exception as error:
+            self._explain(error, ufunc, args, options)
             raise
+        if failures:
+            failures.report(ufunc.__name__)
+        return result
 
     def _complete(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
-        """The positional arguments with parameters taken from keywords and defaults, checked for their ranges."""
-        given = list(args[: self._inputs])
-        for place, parameter in enumerate(self._parameters, start=self._required):
-            if place < len(given):
-                if parameter.name in options:
-                    raise TypeError(f"{self.__name__}() got multiple values for argument {parameter.name!r}")
-                value = given[place]
-            elif parameter.name in options:
-                value = options.pop(parameter.name)
+        """The positional arguments with the parameters among them, taken from keywords and defaults, and checked."""
+        count, required = len(args), self._required
+        plain = not options or options.keys() <= _UNTYPED
+        if plain and count == required:
+            key = tuple([a.dtype if type(a) is np.ndarray else None for a in args])
+            known = self._defaults.get(key)
+            if known is not None:
+                return args + known
+        else:
+            key = (None,)
+        if count < required:
+            raise TypeError(self._fault(args, options))
+        given = list(args)
+        for place, parameter in enumerate(self._parameters, start=required):
+            if place >= count:
+                value = options.pop(parameter.name, _ABSENT)
+                if value is _ABSENT:
+                    value = parameter.default
+                    if value is None:
+                        raise TypeError(f"{self.__name__}() is missing its argument {parameter.name}")
+                    given.append(value)
+                    continue
                 given.append(value)
-            elif parameter.default is None:
-                raise TypeError(f"{self.__name__}() missing required argument: {parameter.name!r}")
-            else:
-                given.append(parameter.default)
-                continue
-            _check_range(self.__name__, parameter, value)
-        return (*given, *args[self._inputs :])
+            elif parameter.name in options:
+                raise TypeError(f"{self.__name__}() got {parameter.name} both by position and by name")
+            if parameter.above is not None or parameter.below is not None:
+                check_range(self.__name__, parameter, given[place])
+        if plain or options.keys() <= _UNTYPED:
+            given[: self._inputs] = settle(given[: self._inputs], required)
+            if None not in key:
+                self._defaults[key] = tuple(given[required:])
+        return tuple(given)
 
-    def _add_bfloat16(self, ufunc: np.ufunc, tier: Tier, args: tuple[Any, ...]) -> bool:
-        if not any(getattr(getattr(a, "dtype", None), "name", "") == "bfloat16" for a in args):
-            return False
-        from fastact.cpu.kernels import with_bfloat16
+    def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+        return fault(self.__name__, self._form.arguments, len(self._parameters), args, options)
 
-        return with_bfloat16(ufunc, self._declaration.name, self._form.name, tier)
+    def _explain(self, error: Exception, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Raise a clearer error than the one that a ufunc had for a call, if there is one."""
+        if failures:
+            failures.report(ufunc.__name__)
+        if isinstance(error, (TypeError, IndexError)):
+            text = self._fault(args, options)
+            if text is not None:
+                raise TypeError(text) from error
 
     # -- the pieces -----------------------------------------------------------------------------------------------
     def ufunc(self, approx: Approx = None) -> np.ufunc:
@@ -104,19 +150,22 @@ class Door:
 
     @property
     def nout(self) -> int:
+        """Number of outputs."""
         return 1
 
     @property
     def nargs(self) -> int:
+        """Number of inputs and outputs."""
         return self._inputs + 1
 
     @property
     def types(self) -> list[str]:
-        """The loops, as ``np.ufunc.types`` has them."""
+        """The loops for NumPy's own dtypes, as ``np.ufunc.types`` has them; there is one for bfloat16 besides."""
         return list(self.ufunc("exact").types)
 
     @property
     def ntypes(self) -> int:
+        """Number of loops for NumPy's own dtypes."""
         return len(self.types)
 
     @property
@@ -138,13 +187,12 @@ class Door:
 
 
 class Function(Door):
-    """A function with its gradients: see `grad`, `backward` and `backward_from_output`."""
+    __doc__ = _Derived(describe, "A function with its gradients: `grad`, `backward` and `backward_from_output`.")  # type: ignore[assignment]
 
     def __init__(self, declaration: Declaration) -> None:
         available = forms(declaration)
         super().__init__(declaration, available["value"])
         self._doors = {name: Door(declaration, form) for name, form in available.items() if name != "value"}
-        self.__doc__ = describe(declaration)
 
     @property
     def grad(self) -> Door:
@@ -159,10 +207,16 @@ class Function(Door):
     @property
     def backward_from_output(self) -> Door:
         """g df/dx from the output alone, as a function of (g, y, *parameters)."""
-        door = self._doors.get("from_output")
-        if door is None:
+        return self._doors["from_output"] if "from_output" in self._doors else self.__getattr__("backward_from_output")
+
+    def __getattr__(self, name: str) -> Door:
+        """The gradients with respect to parameters: ``grad_beta``, ``backward_beta``."""
+        if name == "backward_from_output":
             raise AttributeError(f"the output of {self.__name__} does not determine its gradient; use .backward(g, x)")
-        return door
+        door = self.__dict__.get("_doors", {}).get(name)
+        if door is None or name == "from_output":
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        return door  # type: ignore[no-any-return]
 
     @property
     def formula(self) -> str:
@@ -170,57 +224,14 @@ class Function(Door):
         return self._declaration.formula
 
     def __dir__(self) -> list[str]:
-        names = list(super().__dir__())
-        return [n for n in names if n != "backward_from_output" or "from_output" in self._doors]
-
-
-def _check_range(name: str, parameter: Parameter, value: Any) -> None:
-    if parameter.above is None and parameter.below is None:
-        return
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        return
-    low = -np.inf if parameter.above is None else parameter.above
-    high = np.inf if parameter.below is None else parameter.below
-    bad = ~((numbers > low) & (numbers < high)) & ~np.isnan(numbers)
-    if bad.any():
-        raise ValueError(
-            f"{name}: parameter {parameter.name} is {numbers[bad].flat[0]!s}, it must lie in ({low}, {high})"
-        )
+        names = {*super().__dir__(), *self._doors} - {"from_output"}
+        return sorted(names if "from_output" in self._doors else names - {"backward_from_output"})
 
 
 def _find(name: str, form: str) -> Door:
     function = FUNCTIONS[name]
     return function if form == "value" else function._doors[form]
 
-
-def describe(declaration: Declaration) -> str:
-    """The docstring of a function, from its declaration."""
-    signature = ", ".join(
-        ["x"] + [p.name if p.default is None else f"{p.name}={p.default:g}" for p in declaration.parameters]
-    )
-    lines = [
-        f"{declaration.name}({signature}, /, out=None, *, approx=None, where=True, dtype=None, casting='same_kind', "
-        "order='K', subok=True)",
-        "",
-        declaration.summary,
-        "",
-        f"Formula: {declaration.formula}",
-    ]
-    return "\n".join(lines)
-
-
-class _Threads:
-    """Stands in for the thread pool until an array is large enough to need it."""
-
-    threshold = float("inf")
-
-    def call(self, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        return ufunc(*args, **options)
-
-
-_threads = _Threads()
 
 FUNCTIONS: dict[str, Function] = {name: Function(declaration) for name, declaration in REGISTRY.items()}
 __all__ = ["ACCEPTED", "FUNCTIONS", "Door", "Function"]

@@ -1,0 +1,146 @@
+"""The arguments of a call: ranges of parameters, the dtype that a Python number takes, and what was wrong with them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastact.kernels import Parameter
+
+NUMBERS = frozenset({float, int, bool})
+"""Types whose values adapt to the dtype of the arrays they meet."""
+OFFERED = "float16, bfloat16, float32 and float64"
+
+
+# -- ranges -----------------------------------------------------------------------------------------------------------
+def check_range(name: str, parameter: Parameter, value: Any) -> None:
+    """ValueError if a number of the value is outside the parameter's range; NaN is within every range."""
+    above, below = parameter.above, parameter.below
+    if type(value) in NUMBERS:
+        if (above is not None and value <= above) or (below is not None and value >= below):
+            _out_of_range(name, parameter, value)
+        return
+    numbers = _numbers(value)
+    if numbers is None:
+        return
+    outside = np.zeros(numbers.shape, bool)
+    if above is not None:
+        outside |= numbers <= above
+    if below is not None:
+        outside |= numbers >= below
+    if outside.any():
+        _out_of_range(name, parameter, numbers[outside].flat[0])
+
+
+def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
+    """The real numbers that a value holds; None for what holds none, or none yet, as a lazy array does."""
+    graph = getattr(value, "__dask_graph__", None)
+    if graph is not None and graph() is not None:
+        return None
+    if isinstance(value, np.ma.MaskedArray):
+        value = value.compressed()
+    try:
+        numbers = np.asarray(value)
+    except (TypeError, ValueError):
+        return None
+    if numbers.dtype.name == "bfloat16":
+        return numbers.astype(np.float32)
+    return numbers if numbers.dtype.kind in "biuf" else None
+
+
+def _out_of_range(name: str, parameter: Parameter, value: Any) -> None:
+    low = "-inf" if parameter.above is None else f"{parameter.above:g}"
+    high = "inf" if parameter.below is None else f"{parameter.below:g}"
+    raise ValueError(f"{name}(): {parameter.name} is {value!s}, outside the open interval ({low}, {high})")
+
+
+# -- dtypes -----------------------------------------------------------------------------------------------------------
+@functools.cache
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype of np.exp's result for an input of the given dtype, if it is one that functions here have."""
+    try:
+        result = np.exp.resolve_dtypes((dtype, None))[1]
+    except TypeError:
+        return None
+    return result if result.char in "efd" or result.name == "bfloat16" else None
+
+
+def _dtypes(value: Any) -> list[np.dtype[Any]]:
+    """The dtypes that a value brings into the result's; none for a Python number, which adapts."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return [dtype]
+    if type(value) in NUMBERS:
+        return [np.dtype(bool)] if type(value) is bool else []
+    if dtype is None and isinstance(value, (list, tuple)):
+        return [np.asarray(value).dtype]
+    return [d for d in getattr(value, "dtypes", ()) if isinstance(d, np.dtype)]
+
+
+def working_dtype(values: Sequence[Any]) -> np.dtype[Any] | None:
+    """The dtype of the result that these inputs would have by themselves, as np.exp finds it; None if that is open."""
+    found = [float_dtype(dtype) for value in values for dtype in _dtypes(value)]
+    if not found or None in found:
+        return None
+    if len(found) == 1:
+        return found[0]
+    try:
+        return np.result_type(*found)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _foreign(value: Any) -> bool:
+    """Whether the value is an array of another library, which may take scalars for more than it takes 0-d arrays."""
+    return hasattr(value, "__array_ufunc__") and not isinstance(value, (np.ndarray, np.generic))
+
+
+def settle(inputs: list[Any], required: int) -> list[Any]:
+    """The inputs with parameters that are Python numbers given the dtype which the others have in common."""
+    numbers = [place for place in range(required, len(inputs)) if type(inputs[place]) in NUMBERS]
+    if numbers:
+        dtype = working_dtype([value for place, value in enumerate(inputs) if place not in numbers])
+        if dtype is not None:
+            scalar = any(map(_foreign, inputs))
+            for place in numbers:
+                inputs[place] = dtype.type(inputs[place]) if scalar else np.asarray(inputs[place], dtype)
+    return inputs
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+OPTIONS = frozenset({"out", "where", "casting", "order", "dtype", "subok", "signature", "sig"})
+
+
+def fault(name: str, names: Sequence[str], optional: int, args: Sequence[Any], options: dict[str, Any]) -> str | None:
+    """What is wrong with arguments that a ufunc would not take, as far as it can be told from them.
+
+    ``optional`` counts the last of the names that have defaults."""
+    least = len(names) - optional
+    if len(args) < least:
+        missing = [n for n in names[len(args) : least] if n not in options]
+        if missing:
+            return f"{name}() is missing its argument{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        return f"{name}() takes {', '.join(names[:least])} by position only"
+    if len(args) > len(names) + 1:
+        most = len(names) + 1
+        return f"{name}() takes at most {most} positional arguments ({', '.join(names)}, out), not {len(args)}"
+    unknown = [option for option in options if option not in OPTIONS]
+    if unknown:
+        known = ", ".join([*names[least:], "approx", *sorted(OPTIONS - {"sig"})])
+        return f"{name}() has no argument {', '.join(map(repr, unknown))}; by name it takes {known}"
+    for label, value in zip(names, args, strict=False):
+        for dtype in _dtypes(value) or ([np.asarray(value).dtype] if not _foreign(value) else []):
+            if dtype.kind != "O" and float_dtype(dtype) is not None:
+                continue
+            hint = _HINTS.get(dtype.char, "")
+            return f"{name}() takes {OFFERED} (booleans and integers become floats), but {label} is {dtype}{hint}"
+    return None
+
+
+_HINTS = {
+    np.dtype(np.longdouble).char: "; convert it with .astype(np.float64)",
+    "O": "; convert it with .astype(np.float64)",
+}

@@ -1,0 +1,128 @@
+"""Signatures and docstrings of the public objects, built from the declarations."""
+
+from __future__ import annotations
+
+import inspect
+
+from fastact.arguments import OFFERED
+from fastact.kernels import Declaration, Parameter
+from fastact.link.forms import Form
+
+OPTIONS: dict[str, object] = {
+    "where": True,
+    "casting": "same_kind",
+    "order": "K",
+    "dtype": None,
+    "subok": True,
+}
+"""Keyword arguments that every ufunc has, with their defaults."""
+
+
+def title(declaration: Declaration, form: Form) -> str:
+    """The name under which users reach a form."""
+    return declaration.name if form.name == "value" else f"{declaration.name}.{attribute(form)}"
+
+
+def attribute(form: Form) -> str:
+    """The attribute of a function that holds a form."""
+    return "backward_from_output" if form.name == "from_output" else form.name
+
+
+def parameters(declaration: Declaration, form: Form) -> tuple[Parameter, ...]:
+    """The parameters that a form takes after its arrays."""
+    return declaration.parameters if len(form.arguments) > form.place + 1 else ()
+
+
+def signature(declaration: Declaration, form: Form) -> inspect.Signature:
+    """How a form is called: arrays by position, parameters by position or keyword, options by keyword."""
+    kind = inspect.Parameter
+    own = {p.name: p for p in parameters(declaration, form)}
+    found = []
+    for name in form.arguments:
+        if name in own:
+            default = kind.empty if own[name].default is None else _plain(own[name].default)
+            found.append(kind(name, kind.POSITIONAL_OR_KEYWORD, default=default))
+        else:
+            found.append(kind(name, kind.POSITIONAL_ONLY))
+    found.append(kind("out", kind.POSITIONAL_OR_KEYWORD, default=None))
+    found.append(kind("approx", kind.KEYWORD_ONLY, default=None))
+    found.extend(kind(name, kind.KEYWORD_ONLY, default=default) for name, default in OPTIONS.items())
+    return inspect.Signature(found)
+
+
+def _plain(value: float | None) -> float | int | None:
+    return int(value) if value is not None and value == int(value) else value
+
+
+_ARRAYS = {
+    "x": "Input values.",
+    "y": "Output of the function, {name}(x).",
+    "g": "Gradient with respect to the output of the function.",
+}
+
+
+def _meaning(declaration: Declaration, form: Form) -> str:
+    name, kind = declaration.name, form.name
+    if kind == "value":
+        return declaration.summary
+    if kind == "from_output":
+        return f"g times the derivative of {name} with respect to x, from the output y = {name}(x) alone."
+    what = kind.partition("_")[2] or "x"
+    if kind.startswith("grad"):
+        return f"The derivative of {name} with respect to {what}."
+    return f"g times the derivative of {name} with respect to {what}, in one pass."
+
+
+def _range(parameter: Parameter) -> str:
+    bounds = []
+    if parameter.above is not None:
+        bounds.append(f"above {parameter.above:g}")
+    if parameter.below is not None:
+        bounds.append(f"below {parameter.below:g}")
+    return f" It lies {' and '.join(bounds)}; NaN is passed on." if bounds else ""
+
+
+def describe(declaration: Declaration, form: Form) -> str:
+    """The docstring of a form."""
+    name = title(declaration, form)
+    arrays = [a for a in form.arguments if a in _ARRAYS]
+    lines = [f"{name}{signature(declaration, form)}", "", _meaning(declaration, form), ""]
+    called = ", ".join(["x", *(p.name for p in declaration.parameters)])
+    lines += [f"    {declaration.name}({called}) = {declaration.formula}", "", "Parameters", "----------"]
+    for array in arrays:
+        lines += [f"{array} : array_like", f"    {_ARRAYS[array].format(name=declaration.name)}"]
+    for p in parameters(declaration, form):
+        default = "" if p.default is None else f", default {p.default:.17g}"
+        lines += [
+            f"{p.name} : array_like{default}",
+            f"    Broadcasts against x; a Python number takes the dtype of x.{_range(p)}",
+        ]
+    lines += [
+        "out : ndarray, optional",
+        "    Where the result is put; it may be one of the inputs.",
+        "approx : {'exact', 'fast', 'rough'}, bool or None",
+        "    Precision tier; False is 'exact', True is 'fast', None the tier of the surrounding",
+        "    ``fastact.precision(...)``, which is 'exact' outside any.",
+        ", ".join(OPTIONS),
+        "    As in every NumPy ufunc.",
+        "",
+        "Returns",
+        "-------",
+        "ndarray or scalar",
+        f"    Of the broadcast shape. There are loops for {OFFERED};",
+        "    booleans and integers become floats as in `np.exp`.",
+        "",
+        "Raises",
+        "------",
+        "TypeError: other dtypes (complex, longdouble, object, strings); wrong arguments.",
+        f"ValueError: an unknown tier; shapes that do not broadcast{_out_of_range(declaration, form)}.",
+        "FloatingPointError: where `np.errstate` asks for it.",
+    ]
+    if declaration.cite:
+        lines += ["", "References", "----------", declaration.cite]
+    return "\n".join(lines)
+
+
+def _out_of_range(declaration: Declaration, form: Form) -> str:
+    names = [p.name for p in parameters(declaration, form) if p.above is not None or p.below is not None]
+    return f"; {' or '.join(names)} out of range" if names else ""
