@@ -9,26 +9,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.link.values import Condition, Context, Number, Real
-
-
-def two_sum(a: Real, b: Real) -> tuple[Real, Real]:
-    """a + b exactly, as its rounding and the error of that rounding."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-def fast_two_sum(a: Real, b: Real) -> tuple[Real, Real]:
-    """a + b exactly, where the exponent of a is at least that of b or a is 0."""
-    s = a + b
-    return s, b - (s - a)
-
-
-def two_product(a: Real, b: Real) -> tuple[Real, Real]:
-    """a b exactly, as its rounding and the error of that rounding."""
-    p = a * b
-    return p, a.fma(b, -p)
 
 
 class Pair:
@@ -46,6 +28,10 @@ class Pair:
     @property
     def low(self) -> Real:
         return self.context.real(0.0) if self.lo is None else self.lo
+
+    def pair(self, hi: Real, lo: Real | None = None) -> Pair:
+        """Another pair."""
+        return Pair(hi, lo)
 
     @staticmethod
     def exactly(context: Context, value: Number) -> Pair:
@@ -181,3 +167,10 @@ class Pair:
         if self.lo is None and b.lo is None:
             return Pair(hi)
         return Pair(hi, self.low.choose(condition, b.low))
+
+    def unless(self, condition: Condition, rare: Pair) -> Pair:
+        """``rare`` where the condition holds, self elsewhere; the condition is expected to hold hardly ever."""
+        hi = self.hi.unless(condition, rare.hi)
+        if self.lo is None and rare.lo is None:
+            return Pair(hi)
+        return Pair(hi, self.low.unless(condition, rare.low))

@@ -7,7 +7,8 @@ anything below the smallest normal number counts as zero.
 
 from __future__ import annotations
 
-from fastact.link.pair import Pair, fast_two_sum
+from fastact.kernels.blocks.exactly import fast_two_sum
+from fastact.link.pair import Pair
 from fastact.link.values import Condition, Context, Integer, Real
 
 Plain = Real | Pair
@@ -29,16 +30,6 @@ def times(value: Plain, factor: Real) -> Plain:
     if isinstance(value, Real):
         return value * factor
     return Pair(value.hi * factor, None if value.lo is None else value.lo * factor)
-
-
-def unless(usual: Plain, condition: Condition, rare: Plain) -> Plain:
-    """``rare`` where the condition holds, which it hardly ever does."""
-    if isinstance(usual, Real):
-        assert isinstance(rare, Real)
-        return usual.unless(condition, rare)
-    assert isinstance(rare, Pair)
-    low = None if usual.lo is None and rare.lo is None else usual.low.unless(condition, rare.low)
-    return Pair(usual.hi.unless(condition, rare.hi), low)
 
 
 class Scaled:
@@ -95,7 +86,7 @@ class Scaled:
                 self._plain = product(self.mantissa)
                 if self.far is not None:
                     usual = times(self.mantissa, power_of_two(self.exponent))
-                    self._plain = unless(usual, self.far, self._plain)
+                    self._plain = usual.unless(self.far, self._plain)  # type: ignore[arg-type]
         return self._plain
 
     def _in_one_step(self, value: Plain) -> Plain:

@@ -9,24 +9,24 @@ from __future__ import annotations
 import math
 from math import inf, nan
 
-from fastact.kernels.blocks.single import limited, polynomial
+from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
+from fastact.kernels.blocks.single import limited, polynomial, power_of_two
 from fastact.kernels.operations import Value
-from fastact.link.pair import Pair, fast_two_sum, two_product, two_sum
 
 
-def plain(coefficients: tuple) -> tuple[float, ...]:
+def words(coefficients: tuple) -> tuple[float, ...]:
     """The coefficients without their low parts."""
     return tuple(c[0] if isinstance(c, tuple) else c for c in coefficients)
 
 
-def signed(value: Pair, like: Value) -> Pair:
+def signed(value: Value, like: Value) -> Value:
     """A pair whose sign is that of another word, or is to be: the low part goes with the high one."""
     sign = (value.hi.bits() ^ like.bits()) & -(2**63)
     low = None if value.lo is None else (value.lo.bits() ^ sign).as_real()
-    return Pair(value.hi.copysign(like), low)
+    return value.pair(value.hi.copysign(like), low)
 
 
-def copysign(x: Pair, sign: Pair) -> Pair:
+def copysign(x: Value, sign: Value) -> Value:
     return signed(x, sign.hi)
 
 
@@ -35,7 +35,7 @@ STEPS = 32
 """Powers of two in the table between 1 and 2."""
 
 
-def reduce_exp(x: Pair) -> tuple[Value, Value, Value, Value]:
+def reduce_exp(x: Value) -> tuple[Value, Value, Value, Value]:
     """exp(x) = 2^n c exp(t - u): n whole, c a float of the table, |t| <= (ln 2)/64, |u| < 2^-42.
 
     c stands for 2^(j/32); by how much it differs is part of u. t = x - k l with l = (ln 2)/32 rounded is exact: where
@@ -52,7 +52,7 @@ def reduce_exp(x: Pair) -> tuple[Value, Value, Value, Value]:
     return whole >> 5, c, t, u
 
 
-def reduce_exp2(x: Pair) -> tuple[Value, Value, Value, Value]:
+def reduce_exp2(x: Value) -> tuple[Value, Value, Value, Value]:
     """2^x in the form of `reduce_exp`."""
     context = x.context
     k, whole = x.hi.split_integer(float(STEPS))
@@ -73,146 +73,160 @@ def _power_table(context: Value, whole: Value) -> tuple[Value, Value]:
     return real.lookup(tuple(c[0] for c in table), j), real.lookup(tuple(-c[1] / c[0] for c in table), j)
 
 
-def _exponential(x: Pair, at_most: float, n: Value, c: Value, t: Value, u: Value) -> Value:
+def _exponential(x: Value, at_most: float, n: Value, c: Value, t: Value, u: Value) -> Value:
     """2^n c exp(t - u) = 2^n (c + c t + c (-u + r^2/2 + ...)), r = t - u; |n| <= 1000 where |x| <= ``at_most``."""
     r = t - u
-    rest = (r * r).fma(polynomial(r, plain(t.context.table("exp_pair_small32"))[1:]), -u)
+    rest = (r * r).fma(polynomial(r, words(t.context.table("exp_pair_small32"))[1:]), -u)
     high = c.fma(t, c)
     low = c.fma(rest, c.fma(t, c - high))
     bounded = x.context.bounds(x)[1] <= at_most
-    return t.context.scaled(Pair(*fast_two_sum(high, low)), n, bounded, abs(x.hi) > at_most)
+    return t.context.scaled(x.pair(*fast_two_sum(high, low)), n, bounded, abs(x.hi) > at_most)
 
 
-def exp(x: Pair) -> Value:
+def exp(x: Value) -> Value:
     limit = -x.context.arithmetic.tail
     x = limited(x, -limit, limit)
     return _exponential(x, 690.0, *reduce_exp(x))
 
 
-def exp2(x: Pair) -> Value:
+def exp2(x: Value) -> Value:
     limit = -x.context.arithmetic.tail / math.log(2)
     x = limited(x, -limit, limit)
     return _exponential(x, 1000.0, *reduce_exp2(x))
 
 
-def expm1(x: Pair) -> Pair:
-    """2^n c (1 + expm1(r)) - 1; where 2^n c is 1 exactly, the polynomial alone, carried to full relative accuracy."""
-    x = limited(x, -110.0, 710.0)
-    return _expm1(x)
+def expm1(x: Value) -> Value:
+    """exp(x) - 1. Where exp(x) may exceed 2^52 or the result is -1 to the last place, the longer way."""
+    if x.context.bounds(x)[1] <= 0.0:
+        return _expm1(limited(x, -110.0, 0.0))
+    return _expm1(x).unless(abs(x.hi) > 36.0, _expm1(limited(x, -110.0, 710.0), anywhere=True))
 
 
-def _expm1(x: Pair) -> Pair:
-    """expm1 of an x within limits."""
+def _expm1(x: Value, anywhere: bool = False) -> Value:
+    """2^n c (1 + expm1(r)) - 1; where 2^n c is 1 exactly, the polynomial alone, carried to full relative accuracy.
+
+    For x in [-110, 36], or anywhere up to the overflow.
+    """
     context = x.context
     n, c, t, u = reduce_exp(x)
-    power = None
-    if context.bounds(x)[1] > 690.0:
+    if anywhere:
+        # 2^1000 c, and what is beyond apart.
         beyond = (n - 1000).choose(n.compare("sgt", 1000), 0)
-        n, power = n - beyond, ((beyond + 1023) << 52).as_real()
+        n, power = n - beyond, power_of_two(beyond)
     c = (c.bits() + (n << 52)).as_real()
-    a, a_low = two_sum(c, context.real(-1.0))
+    if anywhere:
+        a, a_low = two_sum(c, context.real(-1.0))
+    else:
+        # a + 1 is exact up to 2^53.
+        a = c - 1.0
+        a_low = c - (a + 1.0)
     r = t - u
-    cubic = (r * r) * r * polynomial(r, plain(context.table("exp_pair_small32"))[2:])
+    cubic = (r * r) * r * polynomial(r, words(context.table("exp_pair_small32"))[2:])
     square, square_low = two_product(t, t)
-    w, w_low = fast_two_sum(t, square * 0.5)
-    w_low = w_low + ((-u).fma(t, square_low.fma(0.5, cubic)) - u)
+    w = square.fma(0.5, t)
+    w_low = square.fma(0.5, t - w) + ((-u).fma(t, square_low.fma(0.5, cubic)) - u)
     b, b_low = two_product(c, w)
     # |a| >= |b| unless a = 0.
     s, e = fast_two_sum(a, b)
     high, low = fast_two_sum(s, c.fma(w_low, b_low) + (a_low + e))
-    if power is not None:
+    if anywhere:
         high, low = high * power, low * power
-    return Pair(high.copysign(x.hi), low)
+    return x.pair(high.copysign(x.hi), low)
 
 
-def tanh(x: Pair) -> Pair:
+def tanh(x: Value) -> Value:
     """-m/(m + 2) with m = expm1(-2|x|): nothing cancels, also next to 0."""
     y = abs(x) * -2.0
     x.context.note(y, at_most=0.0)
-    m = _expm1(limited(y, -110.0, inf))
-    value = -(m / Pair(x.context.real(2.0)).plus_smaller(m))
-    # tanh x = x - x^3/3 + ...; and the errors of products with numbers near the subnormal ones would be lost.
-    tiny = abs(x.hi) < 2.0**-40
-    return signed(value, x.hi).choose(~tiny, x)
+    m = _expm1(limited(y, -110.0, 0.0))
+    assert m.lo is not None
+    d, d_low = fast_two_sum(x.context.real(2.0), m.hi)
+    inverse = -1.0 / d
+    q = m.hi * inverse
+    rest = q.fma(d, m.hi) + q.fma(d_low + m.lo, m.lo)
+    value = x.pair(*fast_two_sum(q, rest * inverse))
+    # tanh x = x - x^3/3 + ...; and the remainders of such small quotients would be lost among the subnormals.
+    small = abs(x.hi)
+    return signed(value, x.hi).unless((small < 2.0**-900) & (small > 0.0), x)
 
 
 # -- logarithms -----------------------------------------------------------------------------------------------------
-def log(x: Pair) -> Pair:
-    return _log(x, x.hi, 0.0)
+def log(x: Value) -> Value:
+    """Numbers far from 1, and those without a logarithm, are looked into apart."""
+    usual, far = _log(x, 1000.0)
+    small = x.hi < 2.0**-960
+    scaled, _ = _log((x * 2.0**100).choose(small, x), 1000.0, x.context.real(-100.0).choose(small, 0.0))
+    return usual.unless(far, _logarithm_of_any(x.hi, scaled, 0.0))
 
 
-def log1p(x: Pair) -> Pair:
+def log1p(x: Value) -> Value:
     """The logarithm of 1 + x as a pair."""
-    s, e = two_sum(x.context.real(1.0), x.hi)
-    u = Pair(s, e) if x.lo is None else Pair(*fast_two_sum(s, e + x.lo))
-    value = _log(u, x.hi, -1.0)
-    return Pair(value.hi.copysign(x.hi), value.lo)
-
-
-def _log(x: Pair, given: Value, pole: float) -> Pair:
-    """log x = n ln 2 - log c + log(1 + f), x = 2^n m, f = m c - 1, c being a short float near 1/m.
-
-    ``given`` is the word that tells whether x is infinite, at the pole, below it or not a number.
-    """
     context = x.context
-    at_least, at_most = context.bounds(given)
-    offset = None
-    if at_least - pole < 2.0**-960 and pole == 0.0:
-        small = x.hi < 2.0**-960
-        x = (x * 2.0**100).choose(small, x)
-        offset = context.real(-100.0).choose(small, 0.0)
+    s = x.hi + 1.0
+    # s - 1 is exact where s is below 2^53.
+    e = x.hi - (s - 1.0)
+    usual, far = _log(x.pair(s, e if x.lo is None else e + x.lo), 50.0)
+    s, e = two_sum(context.real(1.0), x.hi)
+    anywhere, _ = _log(x.pair(s, e if x.lo is None else e + x.lo), 50.0)
+    if context.bounds(x)[0] < 0.0 or context.bounds(x)[1] > 2.0**49:
+        usual = usual.unless(far, _logarithm_of_any(x.hi, anywhere, -1.0))
+    return x.pair(usual.hi.copysign(x.hi), usual.lo)
+
+
+def _logarithm_of_any(x: Value, usual: Value, pole: float) -> Value:
+    """The usual value where x is a number between the pole and infinity; elsewhere the limit, or NaN."""
+    outside = x.choose(x > pole, x.context.real(-inf).choose(x.equals(pole), nan))
+    inside = (x > pole) & (x < inf)
+    return usual.pair(usual.hi.choose(inside, outside), usual.low.choose(inside, 0.0))
+
+
+def _log(x: Value, limit: float, offset: Value | None = None) -> tuple[Value, Value]:
+    """log x = n ln 2 - log c + log(1 + f), x = 2^n m, f = m c - 1, c being a short float near 1/m; and where |n| is
+    above a limit (of at most 1000), which tells a number that is not positive, or not one at all."""
+    context = x.context
     table = context.table("log_table")
     reciprocals = tuple(round(64 * math.exp(-high)) / 64 for high, _ in table)
-    # Intervals of the table divide the bits of the mantissa evenly; 1 is in the middle of one.
+    # The intervals of the table divide the bits of the mantissa evenly; c is 1 on both sides of 1.
     below = reciprocals.index(1.0) + 1
-    start = 0x3FF0000000000000 - (2 * below + 1) * 2**46
-    moved = x.hi.bits() - start
-    j = (moved >> 47) & 31
-    n = moved >> 52
+    moved = x.hi.bits() - (0x3FF0000000000000 - (2 * below + 1) * 2**46)
+    j, n = (moved >> 47) & 31, moved >> 52
     m = (x.hi.bits() - (n << 52)).as_real()
-    magic = 1.5 * 2.0**52
-    whole = (n + 0x4338000000000000).as_real() - magic
+    whole = (n + 0x4338000000000000).as_real() - 1.5 * 2.0**52
+    far = abs(whole) > limit
     if offset is not None:
         whole = whole + offset
     real = context.real(0.0)
     c = real.lookup(reciprocals, j)
     high, low, *_ = context.split("LN2")
+    # This sum is exact; and so is f.
     a = whole.fma(high, real.lookup(tuple(h for h, _ in table), j))
-    a_low = whole.fma(low, real.lookup(tuple(t for _, t in table), j))
-    f, f_low = m.fma(c, -1.0), None
+    rest = whole.fma(low, real.lookup(tuple(t for _, t in table), j))
+    f = m.fma(c, -1.0)
     if x.lo is not None:
-        scale = ((1025 - n) << 52).as_real()
-        f, f_low = fast_two_sum(f, x.lo * (scale * 0.25 * c))
-    square, square_low = two_product(f, f)
-    g, g_low = fast_two_sum(f, square * -0.5)
-    rest = (square * f).fma(polynomial(f, plain(context.table("log_pair"))), square_low.fma(-0.5, a_low + g_low))
-    if f_low is not None:
         # log(1 + f + f') = log(1 + f) + f'/(1 + f)
-        rest = rest + f_low * f.fma(f - 1.0, 1.0)
+        f, f_low = fast_two_sum(f, x.lo * (((1025 - n) << 52).as_real() * 0.25 * c))
+        rest = rest + (-f_low).fma(f, f_low)
+    square, square_low = two_product(f, f)
+    g = square.fma(-0.5, f)
+    rest = square_low.fma(-0.5, rest + square.fma(-0.5, f - g))
+    rest = (square * f).fma(polynomial(f, words(context.table("log_pair"))), rest)
+    # |a| >= |g| unless a = 0.
     s, e = fast_two_sum(a, g)
-    high, low = fast_two_sum(s, e + rest)
-    if at_most == inf:
-        high, low = high.choose(given < inf, given), low.choose(given < inf, 0.0)
-    else:
-        high = high.choose(given.equals(given), given)
-    if at_least <= pole:
-        below_domain = context.real(-inf).choose(given.equals(pole), nan)
-        high = high.choose(~(given <= pole), below_domain)
-    return Pair(high, low)
+    return x.pair(*fast_two_sum(s, e + rest)), far
 
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
-def reciprocal(x: Pair) -> Pair:
+def reciprocal(x: Value) -> Value:
     y = 1.0 / x.hi
     rest = (-y).fma(x.hi, 1.0)
     if x.lo is not None:
         rest = (-y).fma(x.lo, rest)
     # Where y is infinite or x is, there is no remainder.
     low = (y * rest).choose(abs(rest) < inf, 0.0)
-    return Pair(y, low) if x.lo is None else Pair(*fast_two_sum(y, low))
+    return x.pair(y, low) if x.lo is None else x.pair(*fast_two_sum(y, low))
 
 
-def rsqrt(x: Pair) -> Pair:
+def rsqrt(x: Value) -> Value:
     """y + y (1 - x y^2)/2 with y = 1/sqrt(x) to a word."""
     y = 1.0 / x.hi.sqrt()
     p, e = two_product(x.hi, y)
@@ -220,4 +234,4 @@ def rsqrt(x: Pair) -> Pair:
     if x.lo is not None:
         rest = (x.lo * y).fma(-y, rest)
     low = ((y * 0.5) * rest).choose(abs(rest) < inf, 0.0)
-    return Pair(*fast_two_sum(y, low))
+    return x.pair(*fast_two_sum(y, low))
