@@ -1,0 +1,324 @@
+"""Certificates made: kernels against the truth, exhaustively where the dtype allows.
+
+float16 and bfloat16: ball arithmetic on all inputs. float32: an audit of all inputs against double-double arithmetic,
+whose error is checked on a sample, and ball arithmetic for what the audit leaves open. float64: such an audit of many
+random inputs, and ball arithmetic for a sample and for the inputs with the largest errors.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastact.accuracy import lemmas
+from fastact.accuracy.audit import BOUND, Audit, Floor, Loop, reference, with_constants
+from fastact.accuracy.certificates import Certificate, Key, NearRoot, digest, pattern
+from fastact.accuracy.contract import bound
+from fastact.accuracy.measure import settings
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.samples import every, special, stratified
+from fastact.accuracy.sweep import AllFloat32, Outcome, Progress, SampledFloat64, Source, Sweep, Tally, inputs_of
+from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, ulp
+from fastact.kernels import Declaration
+from fastact.link.forms import kernel
+
+NEIGHBOURHOOD = 0.5
+"""On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
+CHECKED = 20_000
+"""Inputs on which the double-double evaluation itself, and the kernels, are checked by ball arithmetic."""
+
+
+class Mistrust(RuntimeError):
+    """The method itself cannot be trusted: the double-double evaluation is wrong where it should not be."""
+
+
+@dataclass
+class Effort:
+    """How much is done, and where."""
+
+    jobs: int = 2
+    samples: int = 10**8
+    """float64 inputs of the audit."""
+    checked: int = CHECKED
+    seed: int = 0
+    folder: Path | None = None
+    """Where checkpoints are kept; None keeps none."""
+    say: Callable[[str], None] = field(default=lambda text: None)
+    progress: Progress | None = None
+    part: tuple[int, int] = (0, 256)
+    """The units of the float32 sweep to be done; all for a certificate."""
+
+
+def variable(form: str) -> str | None:
+    """The variable whose derivative a form is; None for the value."""
+    return None if form == "value" else "x" if form == "grad" else form.removeprefix("grad_")
+
+
+class Case:
+    """One form of a function in one dtype: its truth and its errors in some tiers."""
+
+    def __init__(self, declaration: Declaration, form: str, dtype: str) -> None:
+        self.declaration, self.form, self.dtype = declaration, form, dtype
+        self.format = format_of(dtype)
+        self.oracle = Oracle.of(declaration)
+        self.wrt = variable(form)
+        self.parameters = settings(declaration, dtype)
+        self.floors = self._floors() if form == "grad" and self.format.width > 16 else ()
+
+    def _floors(self) -> tuple[Floor, ...]:
+        """The neighbourhoods of the roots of a gradient. What cancels there are f/x and x (f/x)'; at the root both are
+        of the size of f(root)/root."""
+        found = []
+        for root in self.declaration.gradient_roots:
+            terms = abs(float(self.oracle.value(root, *self.parameters)) / root)
+            found.append(Floor(root - NEIGHBOURHOOD, root + NEIGHBOURHOOD, terms))
+        return tuple(found)
+
+    def kernel(self, tier: str) -> Loop:
+        """The compiled kernel, parameters held."""
+        return with_constants(kernel(self.declaration, self.form, self.dtype, tier).graph, self.parameters)
+
+    def sample(self, count: int, seed: int) -> Floats:
+        """Stratified inputs and the special ones."""
+        declaration = self.declaration
+        drawn = stratified(self.dtype, count, seed, declaration.critical, declaration.domain)
+        return np.concatenate([drawn, special(self.dtype)])
+
+    def rounded(self, x: Floats) -> Floats:
+        return self.oracle.rounded(x, *self.parameters, wrt=self.wrt)
+
+    def errors(self, tier: str, x: Floats, y: Floats, truth: Floats | None = None) -> Doubles:
+        """Errors by ball arithmetic, as the tier counts them. A NaN for a number, a number for a NaN and a zero of the
+        wrong sign count as infinite."""
+        truth = self.rounded(x) if truth is None else truth
+        true = as_doubles(truth)
+        if tier == "rough" and self.format.width > 16:
+            found = self.oracle.relative_error(x, y, *self.parameters, wrt=self.wrt)
+            size = np.abs(true)
+            least = np.full(x.shape, self.format.smallest_normal)
+            for floor in self.floors:
+                least[floor.holds(x)] = floor.terms
+            with np.errstate(all="ignore"):
+                shrunk = found * (size / least)
+            found = np.where(size < least, np.where(np.isnan(shrunk), 0.0, shrunk), found)
+        else:
+            found = self.oracle.ulp_error(x, y, *self.parameters, wrt=self.wrt)
+            for floor in self.floors if tier != "exact" else ():
+                shrink = ulp(true, self.dtype) / ulp(floor.terms, self.dtype)
+                found = np.where(floor.holds(x), found * np.minimum(shrink, 1.0), found)
+        zero = np.asarray(y == 0)
+        if tier == "rough":
+            found = np.where(zero & (np.abs(true) < self.format.smallest_normal), 0.0, found)
+        wrong_sign = zero & (np.signbit(y) != np.signbit(truth))
+        return np.where(wrong_sign | (np.isnan(y) != np.isnan(truth)), np.inf, found)
+
+
+def differ(y: Floats, truth: Floats) -> NDArray[np.bool_]:
+    """Where two arrays hold different numbers; zeros of different sign are different, NaNs are not."""
+    bits = format_of(y.dtype).bits
+    return np.asarray((y.view(bits) != truth.view(bits)) & ~(np.isnan(y) & np.isnan(truth)))
+
+
+def certify(declaration: Declaration, form: str, dtype: str, tiers: Sequence[str], effort: Effort) -> list[Certificate]:
+    """The certificates of some tiers of a form.
+
+    Raises:
+        Mistrust: the method cannot be applied.
+    """
+    case = Case(declaration, form, dtype)
+    if dtype in ("float16", "bfloat16"):
+        return _exhaustive(case, tiers)
+    return _audited(case, tiers, effort)
+
+
+def _certificate(case: Case, tier: str, **facts: Any) -> Certificate:
+    key = Key(case.declaration.name, case.form, case.dtype, tier)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return Certificate(
+        **key._asdict(),
+        parameters=case.parameters,
+        unit=bound(case.declaration, case.form, case.dtype, tier).unit,
+        date=today,
+        digest=digest(key),
+        **facts,
+    )
+
+
+def _exhaustive(case: Case, tiers: Sequence[str]) -> list[Certificate]:
+    x = every(case.dtype)
+    truth = case.rounded(x)
+    found = []
+    for tier in tiers:
+        y = np.empty_like(x)
+        case.kernel(tier)(x, y)
+        errors = case.errors(tier, x, y, truth)
+        worst = int(errors.argmax())
+        found.append(
+            _certificate(
+                case, tier, inputs=x.size, exhaustive=True, misrounded=int(np.count_nonzero(differ(y, truth))),
+                largest=float(errors[worst]), witness=pattern(x[worst], case.dtype), mean=float(errors.mean()),
+                near_roots=(), method="ball arithmetic on every input",
+            )
+        )  # fmt: skip
+    return found
+
+
+# -- audits -----------------------------------------------------------------------------------------------------------
+def evaluation_error(case: Case, x: Floats) -> tuple[float, float]:
+    """The largest error of the double-double evaluation on a sample: relative, and in ULPs of the dtype."""
+    graph = reference(case.declaration, case.form, case.dtype)
+    hi, lo, n = np.empty(x.size), np.empty(x.size), np.empty(x.size, dtype=np.int64)
+    with_constants(graph, case.parameters)(x, hi, lo, n)
+    high, low = case.oracle.pair(x, *case.parameters, wrt=case.wrt, bits=105)
+    with np.errstate(all="ignore"):
+        shift = np.clip(n, -2200, 2200).astype(np.int64)
+        hi, lo = _times_power(hi, shift), _times_power(lo, shift)
+        # Where the truth leaves [2^-900, 2^900] the low part of what is compared is not held any more.
+        comparable = np.isfinite(high) & (np.abs(high) > 2.0**-900) & (np.abs(high) < 2.0**1000)
+        difference = np.abs((hi - high) + (lo - low))
+        relative = np.where(comparable, difference / np.abs(high), 0.0)
+        in_ulp = np.where(comparable, difference / ulp(high, case.dtype), 0.0)
+        odd = (np.isnan(hi) != np.isnan(high)) & np.isfinite(x)
+        odd |= (high == 0) & (np.abs(hi) > 2.0**-800)
+    if odd.any():
+        raise Mistrust(f"the double-double evaluation gives {hi[odd][0]!r} at {x[odd][0]!r}, not {high[odd][0]!r}")
+    return float(np.nanmax(relative)), float(np.nanmax(in_ulp))
+
+
+def _times_power(value: Doubles, exponent: NDArray[np.int64]) -> Doubles:
+    half = exponent // 2
+    return np.asarray(np.ldexp(np.ldexp(value, half), exponent - half))
+
+
+def _audited(case: Case, tiers: Sequence[str], effort: Effort) -> list[Certificate]:
+    x = case.sample(effort.checked, effort.seed + 1)
+    relative, in_ulp = evaluation_error(case, x)
+    if case.dtype == "float32" and relative > BOUND / 32:
+        raise Mistrust(f"the double-double evaluation is wrong by 2^{np.log2(relative):.1f}; 2^-47 was assumed")
+    audit = Audit(case.declaration, case.form, case.dtype, tiers, case.floors)
+    source: Source
+    resolver = None
+    if case.dtype == "float32":
+        source = AllFloat32(*effort.part)
+        signs = lemmas.halving(case.oracle, case.wrt, case.parameters)
+        resolver = None if signs is None else partial(lemmas.halved, signs)
+    else:
+        declaration = case.declaration
+        source = SampledFloat64(effort.samples, effort.seed, declaration.critical, declaration.domain)
+    checkpoint = None
+    if effort.folder is not None:
+        name = "-".join((case.declaration.name, case.form, case.dtype, *tiers))
+        checkpoint = effort.folder / f"{name}.json"
+    sweep = Sweep(audit, source, case.floors, resolver, checkpoint, effort.say)
+    outcomes = sweep.run(effort.jobs, effort.progress)
+    truth = case.rounded(x)
+    found = []
+    for tier, outcome in outcomes.items():
+        judged = _Judged(case, tier, audit, outcome)
+        judged.sample(x, truth)
+        found.append(judged.certificate(source, len(x), relative, in_ulp))
+    sweep.forget()
+    return found
+
+
+class _Judged:
+    """The outcome of a sweep in one tier, joined with what ball arithmetic says about the inputs left open, the
+    inputs with the largest errors and a sample."""
+
+    def __init__(self, case: Case, tier: str, audit: Audit, outcome: Outcome) -> None:
+        self.case, self.tier, self.audit, self.outcome = case, tier, audit, outcome
+        self.misrounded = outcome.wrong
+        self.open = inputs_of(outcome.open, case.dtype)
+        self._settle()
+        self._confirm()
+
+    def _settle(self) -> None:
+        if self.outcome.wrong_bits:
+            x = inputs_of(self.outcome.wrong_bits, self.case.dtype)
+            self._add(self.case.errors(self.tier, x, self.audit.results(self.tier, x)), x)
+        if self.outcome.open_count > len(self.open):
+            self._add(np.array([np.inf]), self.open[:1])
+            self.misrounded += self.outcome.open_count - len(self.open)
+        if self.open.size:
+            y = self.audit.results(self.tier, self.open)
+            truth = self.case.rounded(self.open)
+            self.misrounded += int(np.count_nonzero(differ(y, truth)))
+            self._add(self.case.errors(self.tier, self.open, y, truth), self.open)
+
+    def _confirm(self) -> None:
+        """The largest errors once more, by ball arithmetic."""
+        for region in self.outcome.regions:
+            if region.count and np.isfinite(region.largest):
+                x = inputs_of([region.witness], self.case.dtype)
+                again = float(self.case.errors(self.tier, x, self.audit.results(self.tier, x))[0])
+                if abs(again - region.largest) > 1e-3 * max(again, region.largest):
+                    raise Mistrust(f"audit and ball arithmetic disagree at {x[0]!r}: {region.largest} and {again}")
+
+    def sample(self, x: Floats, truth: Floats) -> None:
+        """Judge a sample, and the suspects, by ball arithmetic."""
+        y = self.audit.results(self.tier, x)
+        if self.tier == "exact":
+            wrong = differ(y, truth)
+            if self.case.dtype == "float32" and np.setdiff1d(x[wrong], self.open).size and self.misrounded == 0:
+                raise Mistrust(f"the audit took the result at {x[wrong][0]!r} for rightly rounded")
+        self._add(self.case.errors(self.tier, x, y, truth), x)
+        if self.outcome.suspects:
+            suspects = inputs_of(self.outcome.suspects, self.case.dtype)
+            self._add(self.case.errors(self.tier, suspects, self.audit.results(self.tier, suspects)), suspects)
+
+    def _add(self, errors: Doubles, x: Floats) -> None:
+        """Let errors count if they are larger than those known."""
+        for region, inside in self._regions(x):
+            if inside.any():
+                found = Tally()
+                found.add(errors[inside], x[inside])
+                if found.largest > region.largest or not region.count:
+                    region.largest, region.witness = found.largest, found.witness
+
+    def _regions(self, x: Floats) -> list[tuple[Tally, NDArray[np.bool_]]]:
+        near = [floor.holds(x) for floor in self.case.floors]
+        elsewhere = ~np.any(near, axis=0) if near else np.ones(x.shape, dtype=np.bool_)
+        return list(zip(self.outcome.regions, [elsewhere, *near], strict=True))
+
+    def certificate(self, source: Source, checked: int, relative: float, in_ulp: float) -> Certificate:
+        """What has been found."""
+        case, tier = self.case, self.tier
+        region, *near = self.outcome.regions
+        count = sum(r.count for r in self.outcome.regions)
+        misrounded: int | None = self.misrounded
+        if tier != "exact":
+            beyond = sum(r.beyond_half for r in self.outcome.regions)
+            misrounded = None if tier == "rough" else self.misrounded + beyond
+        elif case.dtype == "float64":
+            misrounded = None
+        width = case.format.width // 4
+        roots = tuple(
+            NearRoot(floor.low, floor.high, floor.terms, tally.largest, f"0x{tally.witness:0{width}x}")
+            for floor, tally in zip(case.floors, near, strict=True)
+        )
+        return _certificate(
+            case, tier, inputs=count, exhaustive=source.exhaustive, misrounded=misrounded, largest=region.largest,
+            witness=f"0x{region.witness:0{width}x}", mean=sum(r.total for r in self.outcome.regions) / count,
+            near_roots=roots, method=self._method(source, checked, relative, in_ulp),
+        )  # fmt: skip
+
+    def _method(self, source: Source, checked: int, relative: float, in_ulp: float) -> str:
+        power = f"2^{np.log2(relative):.1f}" if relative else "0"
+        if self.case.dtype == "float32":
+            settled = f", {self.outcome.settled} by the sign of f(x) - x/2" if self.outcome.settled else ""
+            return (
+                f"double-double, trusted to 2^-47, wrong by at most {power} on {checked} inputs; "
+                f"{self.outcome.open_count} inputs settled by ball arithmetic{settled}"
+            )
+        suspects = len(self.outcome.suspects)
+        return (
+            f"ball arithmetic on {checked} inputs and on the {suspects} most suspect of {source.total} audited against "
+            f"double-double, itself wrong by at most {in_ulp:.2g} ULP on the former"
+        )
