@@ -111,7 +111,7 @@ class Door:
         if isinstance(error, (TypeError, IndexError)):
             text = self._fault(args, options)
             if text is not None:
-                raise TypeError(text) from error
+                raise TypeError(text) from (error if isinstance(error, TypeError) else None)
 
     # -- the pieces -----------------------------------------------------------------------------------------------
     def ufunc(self, approx: Approx = None) -> np.ufunc:

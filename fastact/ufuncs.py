@@ -1,4 +1,9 @@
-"""The inner ufuncs by name, so that pickles of them can be read; they come into being when they are asked for."""
+"""The inner ufuncs by name, so that pickles of them can be read; they come into being when they are asked for.
+
+>>> from fastact import ufuncs
+>>> ufuncs.fastact_exp_fast
+<ufunc 'fastact_exp_fast'>
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,12 @@ from fastact.precision import TIERS
 
 
 def __getattr__(label: str) -> Any:
-    from fastact.kernels import REGISTRY
+    if label.startswith("fastact_"):
+        from fastact.cpu.kernels import UFUNCS, inner_ufunc, parse_ufunc_name
 
-    head, _, tier = label.rpartition("_")
-    name = head.removeprefix("fastact_")
-    if head != name and tier in TIERS:
-        from fastact.cpu.kernels import inner_ufunc
-        from fastact.link.forms import forms
-
-        candidates = [n for n in REGISTRY if name == n or name.startswith(n + "_")]
-        for candidate in sorted(candidates, key=len, reverse=True):
-            form = name[len(candidate) + 1 :] or "value"
-            if form in forms(REGISTRY[candidate]):
-                return inner_ufunc(candidate, form, tier)
+        if label in UFUNCS:
+            return UFUNCS[label]
+        found = parse_ufunc_name(label)
+        if found is not None and found[2] in TIERS:
+            return inner_ufunc(*found)
     raise AttributeError(f"module {__name__!r} has no attribute {label!r}")

@@ -3,7 +3,7 @@
 The name of a file is the digest of all that its machine code depends on: the graph, the sources of this package's
 back end, the processor with its features, and the compiler's version. So a file can be missing, but it cannot be
 stale. Its contents carry their own digest, so that a damaged file is compiled anew. Files appear by an atomic
-rename; a folder that cannot be written is done without.
+rename; a folder that cannot be found, read or written is done without.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load(name: str) -> bytes | None:
     """The kernel of that name, or None where there is none or it is damaged."""
     try:
         content = (folder() / (name + SUFFIX)).read_bytes()
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
         return None
     head = len(MAGIC)
     payload = content[head + 32 :]
@@ -73,7 +73,7 @@ def store(name: str, payload: bytes) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    except OSError:
+    except (OSError, RuntimeError):
         return False
     return True
 

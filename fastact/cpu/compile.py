@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite
@@ -19,13 +20,27 @@ _alive: list[Any] = []
 """Execution engines; machine code lives as long as its engine."""
 
 
-def _renew_lock() -> None:
+def alone() -> threading.RLock:  # type: ignore[valid-type]
+    """What to hold while compiling: LLVM's global context serves one thread at a time."""
+    return _lock
+
+
+def _hold() -> None:
+    _lock.acquire()
+
+
+def _release() -> None:
+    _lock.release()
+
+
+def _renew() -> None:
     global _lock
     _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_renew_lock)
+    # A fork waits until no other thread compiles, so that the child finds LLVM in order; its only thread holds nothing.
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_renew)
 
 
 @functools.cache
@@ -75,15 +90,21 @@ def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor |
 
 def object_code(graph: Graph, evidence: Graph | None, processor: Processor) -> bytes:
     """The kernel as an object file, from the cache where it has it."""
-    name = cache.key(
-        graph.text(),
-        evidence.text() if evidence else "",
-        processor.triple, processor.name, processor.features,
-        llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)),
-    )  # fmt: skip
+    parts = (graph.text(), evidence.text() if evidence else "")
+    return _cached(parts, lambda: module_for(graph, evidence, processor), processor)
+
+
+def cache_key(parts: tuple[str, ...], processor: Processor) -> str:
+    """The name under which the machine code of ``parts`` is kept."""
+    versions = llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info))
+    return cache.key(*parts, processor.triple, processor.name, processor.features, *versions)
+
+
+def _cached(parts: tuple[str, ...], build: Callable[[], str], processor: Processor) -> bytes:
+    name = cache_key(parts, processor)
     code = cache.load(name)
     if code is None:
-        module, machine = optimize(module_for(graph, evidence, processor), processor)
+        module, machine = optimize(build(), processor)
         code = machine.emit_object(module)
         cache.store(name, code)
     return code
@@ -92,11 +113,20 @@ def object_code(graph: Graph, evidence: Graph | None, processor: Processor) -> b
 def address(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None) -> int:
     """The address of the graph's inner loop, ready to be called."""
     processor = processor or host()
-    with _lock:
-        code = object_code(graph, evidence, processor)
-        _initialize()
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(processor))
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        _alive.append(engine)
-        return int(engine.get_function_address("kernel"))
+    with alone():
+        return _loaded(object_code(graph, evidence, processor), "kernel", processor)
+
+
+def native(text: str, symbol: str) -> int:
+    """The address of a function in a module of LLVM IR, for the processor of this process."""
+    with alone():
+        return _loaded(_cached((text,), lambda: text, host()), symbol, host())
+
+
+def _loaded(code: bytes, symbol: str, processor: Processor) -> int:
+    _initialize()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(processor))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _alive.append(engine)
+    return int(engine.get_function_address(symbol))

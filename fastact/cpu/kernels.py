@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
 
 import numpy as np
 
-from fastact.cpu.compile import address
+from fastact.cpu import compile
 from fastact.cpu.ufunc import add_bfloat16, make_ufunc
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms, kernel
 
-_has_bfloat16: set[str] = set()
+UFUNCS: dict[str, np.ufunc] = {}
+"""The ufuncs made so far, by name."""
+HOME = "fastact.ufuncs"
+"""The module in which pickles look for them."""
+
+_addresses: dict[tuple[str, str, str, str], int] = {}
 
 
 def ufunc_name(name: str, form: str, tier: str) -> str:
@@ -20,32 +25,43 @@ def ufunc_name(name: str, form: str, tier: str) -> str:
     return "_".join(part for part in ("fastact", name, "" if form == "value" else form, tier) if part)
 
 
-@functools.cache
 def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
     """The address of the inner loop of a kernel, compiled or read from the cache."""
-    linked = kernel(REGISTRY[name], form, dtype, tier)
-    return address(linked.graph, linked.evidence)
+    key = (name, form, tier, dtype)
+    if key not in _addresses:
+        with compile.alone():
+            if key not in _addresses:
+                linked = kernel(REGISTRY[name], form, dtype, tier)
+                _addresses[key] = compile.address(linked.graph, linked.evidence)
+    return _addresses[key]
 
 
-@functools.cache
 def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
     """The genuine ufunc of a function's form in a tier."""
-    from fastact import ufuncs
-
-    chosen = forms(REGISTRY[name])[form]
     label = ufunc_name(name, form, tier)
+    known = UFUNCS.get(label)
+    if known is not None:
+        return known
+    chosen = forms(REGISTRY[name])[form]
     doc = f"{form} of {name}, tier {tier}, of ({', '.join(chosen.arguments)}); see fastact.{name}"
-    ufunc = make_ufunc(label, doc, len(chosen.arguments), 1, functools.partial(loop_address, name, form, tier))
-    vars(ufuncs)[label] = ufunc
-    if "ml_dtypes" in sys.modules:
-        with_bfloat16(ufunc, name, form, tier)
-    return ufunc
+    maker = functools.partial(loop_address, name, form, tier)
+    ufunc = make_ufunc(label, doc, len(chosen.arguments), 1, maker)
+    with contextlib.suppress(AttributeError):  # NumPy before 2.2 has no room for it, and searches all modules instead
+        ufunc.__module__ = HOME
+    with contextlib.suppress(ImportError):
+        add_bfloat16(ufunc, maker)
+    return UFUNCS.setdefault(label, ufunc)  # the one that others got, if they were quicker
 
 
-def with_bfloat16(ufunc: np.ufunc, name: str, form: str, tier: str) -> bool:
-    """Add the bfloat16 loop if it is missing; True if it was."""
-    if ufunc.__name__ in _has_bfloat16:
-        return False
-    _has_bfloat16.add(ufunc.__name__)
-    add_bfloat16(ufunc, functools.partial(loop_address, name, form, tier))
-    return True
+def parse_ufunc_name(label: str) -> tuple[str, str, str] | None:
+    """The function, form and tier that a name stands for."""
+    head, _, tier = label.rpartition("_")
+    name = head.removeprefix("fastact_")
+    if head == name:
+        return None
+    for candidate in sorted(REGISTRY, key=len, reverse=True):
+        if name == candidate or name.startswith(candidate + "_"):
+            form = name[len(candidate) + 1 :] or "value"
+            if form in forms(REGISTRY[candidate]):
+                return candidate, form, tier
+    return None
