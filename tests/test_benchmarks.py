@@ -76,8 +76,8 @@ def test_the_command_runs_benchmarks_in_groups(tmp_path: Path) -> None:
 def test_the_command_accepts_another_grouping() -> None:
     pytest.importorskip("pytest_benchmark")
     done = run(
-        "--benchmark-only", "-k", "exp-value-float32-1-fast or exp-value-float32-1000-fast", "--benchmark-max-time=0.01",
-        "--benchmark-group-by=param:contestant",
+        "--benchmark-only", "-k", "exp-value-float32-1-fast or exp-value-float32-1000-fast",
+        "--benchmark-max-time=0.01", "--benchmark-group-by=param:contestant",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "contestant=fast" in done.stdout
@@ -114,7 +114,7 @@ def test_one_thread_leaves_the_environment_as_it_was() -> None:
 
 def test_a_peer_without_the_parameter_is_left_out() -> None:
     """A peer's version with another parameter than ours would be another function."""
-    for name, declaration in REGISTRY.items():
+    for declaration in REGISTRY.values():
         for library in peers.candidates(declaration, "value"):
             expression = declaration.peers.get(library, declaration.numpy)
             for place, parameter in enumerate(declaration.parameters):

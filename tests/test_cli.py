@@ -259,7 +259,7 @@ def test_a_peer_that_is_not_installed_is_refused() -> None:
     assert noted == "fastact: peer 'torch' is not installed; there are numpy, numba\n"
 
 
-# -- the other commands -------------------------------------------------------------------------------------------------
+# -- the other commands -----------------------------------------------------------------------------------------------
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     import fastact
 
@@ -329,13 +329,23 @@ def test_accuracy_prints_rows_of_a_function(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_accuracy_prefers_published_rows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
+    from fastact.accuracy import certificates
 
-    row = {"function": "exp", "tier": "fast", "dtype": "float32", "max_ulp": 0.75}
-    published = SimpleNamespace(rows=lambda name: [row] if name == "exp" else [])
-    monkeypatch.setitem(sys.modules, "fastact.accuracy.certificates", published)
-    assert answer(capsys, "accuracy", "exp") == {"source": "published", "rows": [row]}
-    assert out(capsys, "accuracy", "exp").splitlines()[-1].split() == ["exp", "fast", "float32", "0.7500"]
+    kernel = {"function": "exp", "form": "value", "dtype": "float32", "parameters": (), "inputs": 1 << 32}
+    facts = {"misrounded": 7, "witness": "0x3f800000", "method": "exhaustive", "date": "2026-01-01", "digest": "0"}
+    found = [
+        certificates.Certificate(
+            **kernel, **facts, tier=tier, exhaustive=True, unit=unit, largest=largest, mean=0.25, near_roots=()
+        )
+        for tier, unit, largest in (("fast", "ulp", 0.75), ("rough", "relative", 2.0**-12.5))
+    ]
+    monkeypatch.setattr(certificates, "installed", lambda: {one.key: one for one in found})
+    content = answer(capsys, "accuracy", "exp")
+    assert content["source"] == "published"
+    assert [row["max_error"] for row in content["rows"]] == [0.75, 2.0**-12.5]
+    fast, rough = out(capsys, "accuracy", "exp").splitlines()[-2:]
+    assert fast.split() == "exp value float32 fast 2 ULP 0.75000 ULP 7 4,294,967,296 1.0".split()
+    assert "2^-12.50 relative" in rough
 
 
 @pytest.mark.parametrize("extra", [[], ["--gradient", "--dtype", "float16"]])

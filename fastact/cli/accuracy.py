@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+import math
 from typing import Any
 
 import numpy as np
@@ -43,22 +42,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def published(name: str) -> list[dict[str, Any]]:
-    """The rows of the certificates, as dictionaries; none where no certificates are shipped."""
+    """The rows of the certificates; none where this version comes without."""
     try:
         certificates = importlib.import_module("fastact.accuracy.certificates")
     except ModuleNotFoundError:
         return []
-    rows: list[Any] = list(certificates.rows(name))
-    return [_as_dict(row) for row in rows]
-
-
-def _as_dict(row: Any) -> dict[str, Any]:
-    if isinstance(row, Mapping):
-        return dict(row)
-    if is_dataclass(row) and not isinstance(row, type):
-        return asdict(row)
-    converted: dict[str, Any] = row._asdict()
-    return converted
+    return list(certificates.rows(name))
 
 
 def measured(functions: list[Declaration], report: Progress) -> list[dict[str, Any]]:
@@ -102,26 +91,44 @@ def _print(source: str, rows: list[dict[str, Any]]) -> None:
     truths: dict[str, list[str]] = {}
     for row in rows:
         if "truth" in row:
-            truths.setdefault(row["truth"], []).append(str(row.get("dtype")))
-    shown = [key for key in dict.fromkeys(k for row in rows for k in row) if key != "truth"]
-    table = Table([("<" if any(isinstance(row.get(key), str) for row in rows) else "") + key for key in shown])
-    for row in rows:
-        table.rows.append([_cell(key, row.get(key), row.get("dtype")) for key in shown])
+            truths.setdefault(row["truth"], []).append(row["dtype"])
     for truth, dtypes in truths.items():
         print(f"truth for {', '.join(dict.fromkeys(dtypes))}: {truth}")
     print()
+    head = ["<function", "<form", "<dtype", "<tier"]
+    if truths:
+        table = Table([*head, "max ULP", "correct", "worst input"])
+        table.rows = [[*_named(row), *_measured_cells(row)] for row in rows]
+    else:
+        table = Table([*head, "<bound", "<largest error", "near roots", "misrounded", "inputs", "worst input"])
+        table.rows = [[*_named(row), *_published_cells(row)] for row in rows]
     table.print()
 
 
-def _cell(key: str, value: Any, dtype: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        if "ulp" in key:
-            return ulps(value)
-        if key == "correctly_rounded":
-            return percent(value)
-        if dtype in ("float16", "float32", "float64"):
-            return number(value, np.dtype(dtype))
-        return f"{value:g}"
-    return str(value)
+def _named(row: dict[str, Any]) -> list[str]:
+    return [row[key] for key in ("function", "form", "dtype", "tier")]
+
+
+def _measured_cells(row: dict[str, Any]) -> list[str]:
+    if row.get("max_ulp") is None:
+        return ["", "", ""]
+    return [ulps(row["max_ulp"]), percent(row["correctly_rounded"]), number(row["worst_input"], row["dtype"])]
+
+
+def _published_cells(row: dict[str, Any]) -> list[str]:
+    near, misrounded = row["near_roots"], row["misrounded"]
+    return [
+        row["bound"],
+        _error(row["max_error"], row["unit"]),
+        "" if near is None else _error(near, row["unit"]),
+        "" if misrounded is None else f"{misrounded:,}",
+        f"{row['inputs']:,}",
+        number(row["worst_input"], row["dtype"]),
+    ]
+
+
+def _error(error: float, unit: str) -> str:
+    """An error with its unit; relative ones as powers of two."""
+    if unit == "ulp":
+        return f"{error:.5f} ULP" if error < 10 else f"{ulps(error)} ULP"
+    return f"2^{math.log2(error):.2f} relative" if error > 0 else "0"

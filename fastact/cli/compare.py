@@ -154,7 +154,7 @@ def _table(contest: Contest) -> Table:
         cells = [INSTALL]
         if row.errors:
             e = row.errors
-            cells = [ulps(e.largest), ulps(e.mean), percent(e.right), number(e.worst, contest.task.x.dtype)]
+            cells = [ulps(e.largest), ulps(e.mean), percent(e.right), number(e.worst, contest.task.x.dtype.name)]
         speed = [f"{best:.3f}", f"{median:.3f}", f"{contest.gigabytes(row.timing):.1f}"]
         table.rows.append([row.label, *cells, *speed, f"{contest.share(row.timing):.0%}"])
     return table
@@ -172,12 +172,12 @@ def percent(share: float) -> str:
     return "100%" if share == 1 else f"{math.floor(share * 10_000) / 100:.2f}%"
 
 
-def number(value: float, dtype: Any) -> str:
+def number(value: float, dtype: str) -> str:
     """The shortest decimal that stands for a value in its dtype."""
-    try:
-        return np.format_float_scientific(dtype.type(value), trim="-") if _far(value) else str(dtype.type(value))
-    except TypeError:
+    if dtype == "bfloat16":
         return f"{value:g}"
+    typed = np.dtype(dtype).type(value)
+    return np.format_float_scientific(typed, trim="-") if _far(value) else str(typed)
 
 
 def _far(value: float) -> bool:
