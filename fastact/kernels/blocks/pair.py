@@ -153,24 +153,75 @@ def tanh(x: Value) -> Value:
 # -- logarithms -----------------------------------------------------------------------------------------------------
 def log(x: Value) -> Value:
     """Numbers far from 1, and those without a logarithm, are looked into apart."""
-    usual, far = _log(x, 1000.0)
+    usual, far = _log(x)
     small = x.hi < 2.0**-960
-    scaled, _ = _log((x * 2.0**100).choose(small, x), 1000.0, x.context.real(-100.0).choose(small, 0.0))
-    return usual.unless(far, _logarithm_of_any(x.hi, scaled, 0.0))
+    anywhere, _ = _log((x * 2.0**100).choose(small, x), x.context.real(-100.0).choose(small, 0.0))
+    return usual.unless(far, _logarithm_of_any(x.hi, anywhere, 0.0))
+
+
+def _log(x: Value, offset: Value | None = None) -> tuple[Value, Value]:
+    """log x = n ln 2 - log c + log(m c), x = 2^n m; and where that does not hold: outside of [2^-1000, 2^1000]."""
+    n, whole, c, a, a_low = _reduce_log(x.hi, offset)
+    m = (x.hi.bits() - (n << 52)).as_real()
+    f, f_low = m.fma(c, -1.0), None
+    if x.lo is not None:
+        f, f_low = fast_two_sum(f, x.lo * (((1025 - n) << 52).as_real() * 0.25 * c))
+    return _logarithm(x, a, a_low, f, f_low), abs(whole) > 1000.0
 
 
 def log1p(x: Value) -> Value:
-    """The logarithm of 1 + x as a pair."""
+    """log(1 + x) = n ln 2 - log c + log(c (1 + x)/2^n), where 1 + x, of which n and c depend, need not be exact: with
+    k = c/2^n that is log(1 + f), f = k x + (k - 1)."""
     context = x.context
-    s = x.hi + 1.0
-    # s - 1 is exact where s is below 2^53.
-    e = x.hi - (s - 1.0)
-    usual, far = _log(x.pair(s, e if x.lo is None else e + x.lo), 50.0)
-    s, e = two_sum(context.real(1.0), x.hi)
-    anywhere, _ = _log(x.pair(s, e if x.lo is None else e + x.lo), 50.0)
-    if context.bounds(x)[0] < 0.0 or context.bounds(x)[1] > 2.0**49:
-        usual = usual.unless(far, _logarithm_of_any(x.hi, anywhere, -1.0))
-    return x.pair(usual.hi.copysign(x.hi), usual.lo)
+    n, whole, c, a, a_low = _reduce_log(x.hi + 1.0)
+    k = c * power_of_two(0 - n)
+    p, e = two_product(k, x.hi)
+    # Either |k - 1| >= |k x|, or one is at most twice the other and nothing is lost.
+    f, f_low = fast_two_sum(k - 1.0, p)
+    f_low = f_low + e
+    if x.lo is not None:
+        f_low = k.fma(x.lo, f_low)
+    value = _logarithm(x, a, a_low, f, f_low)
+    # Above, k - 1 would not be exact; below, the second term of k x would be no small part of f.
+    if context.bounds(x)[0] < 0.0 or context.bounds(x)[1] > 2.0**45:
+        s, e = two_sum(context.real(1.0), x.hi)
+        anywhere, _ = _log(x.pair(s, e if x.lo is None else e + x.lo))
+        value = value.unless((whole < -8.0) | (whole > 46.0), _logarithm_of_any(x.hi, anywhere, -1.0))
+    return x.pair(value.hi.copysign(x.hi), value.lo)
+
+
+def _reduce_log(x: Value, offset: Value | None = None) -> tuple[Value, ...]:
+    """n, whole or as a float, with c: x = 2^n m, c a short float near 1/m; and n ln 2 - log c as a sum of two."""
+    context = x.context
+    table = context.table("log_table")
+    reciprocals = tuple(round(64 * math.exp(-high)) / 64 for high, _ in table)
+    # The intervals of the table divide the bits of the mantissa evenly; c is 1 on both sides of 1.
+    below = reciprocals.index(1.0) + 1
+    moved = x.bits() - (0x3FF0000000000000 - (2 * below + 1) * 2**46)
+    j, n = (moved >> 47) & 31, moved >> 52
+    whole = (n + 0x4338000000000000).as_real() - 1.5 * 2.0**52
+    moved_by = whole if offset is None else whole + offset
+    real = context.real(0.0)
+    high, low, *_ = context.split("LN2")
+    # The first sum is exact.
+    a = moved_by.fma(high, real.lookup(tuple(h for h, _ in table), j))
+    a_low = moved_by.fma(low, real.lookup(tuple(t for _, t in table), j))
+    return n, whole, real.lookup(reciprocals, j), a, a_low
+
+
+def _logarithm(x: Value, a: Value, a_low: Value, f: Value, f_low: Value | None) -> Value:
+    """a + log(1 + f) as a pair; f - f^2/2 in full."""
+    square, square_low = two_product(f, f)
+    g = square.fma(-0.5, f)
+    rest = a_low + square.fma(-0.5, f - g)
+    if f_low is not None:
+        # log(1 + f + f') = log(1 + f) + f'/(1 + f)
+        rest = f_low.fma((-f).fma(1.0 - f, 1.0), rest)
+    rest = square_low.fma(-0.5, rest)
+    rest = (square * f).fma(polynomial(f, words(x.context.table("log_pair"))), rest)
+    # |a| >= |g| unless a = 0.
+    s, e = fast_two_sum(a, g)
+    return x.pair(*fast_two_sum(s, e + rest))
 
 
 def _logarithm_of_any(x: Value, usual: Value, pole: float) -> Value:
@@ -178,41 +229,6 @@ def _logarithm_of_any(x: Value, usual: Value, pole: float) -> Value:
     outside = x.choose(x > pole, x.context.real(-inf).choose(x.equals(pole), nan))
     inside = (x > pole) & (x < inf)
     return usual.pair(usual.hi.choose(inside, outside), usual.low.choose(inside, 0.0))
-
-
-def _log(x: Value, limit: float, offset: Value | None = None) -> tuple[Value, Value]:
-    """log x = n ln 2 - log c + log(1 + f), x = 2^n m, f = m c - 1, c being a short float near 1/m; and where |n| is
-    above a limit (of at most 1000), which tells a number that is not positive, or not one at all."""
-    context = x.context
-    table = context.table("log_table")
-    reciprocals = tuple(round(64 * math.exp(-high)) / 64 for high, _ in table)
-    # The intervals of the table divide the bits of the mantissa evenly; c is 1 on both sides of 1.
-    below = reciprocals.index(1.0) + 1
-    moved = x.hi.bits() - (0x3FF0000000000000 - (2 * below + 1) * 2**46)
-    j, n = (moved >> 47) & 31, moved >> 52
-    m = (x.hi.bits() - (n << 52)).as_real()
-    whole = (n + 0x4338000000000000).as_real() - 1.5 * 2.0**52
-    far = abs(whole) > limit
-    if offset is not None:
-        whole = whole + offset
-    real = context.real(0.0)
-    c = real.lookup(reciprocals, j)
-    high, low, *_ = context.split("LN2")
-    # This sum is exact; and so is f.
-    a = whole.fma(high, real.lookup(tuple(h for h, _ in table), j))
-    rest = whole.fma(low, real.lookup(tuple(t for _, t in table), j))
-    f = m.fma(c, -1.0)
-    if x.lo is not None:
-        # log(1 + f + f') = log(1 + f) + f'/(1 + f)
-        f, f_low = fast_two_sum(f, x.lo * (((1025 - n) << 52).as_real() * 0.25 * c))
-        rest = rest + (-f_low).fma(f, f_low)
-    square, square_low = two_product(f, f)
-    g = square.fma(-0.5, f)
-    rest = square_low.fma(-0.5, rest + square.fma(-0.5, f - g))
-    rest = (square * f).fma(polynomial(f, words(context.table("log_pair"))), rest)
-    # |a| >= |g| unless a = 0.
-    s, e = fast_two_sum(a, g)
-    return x.pair(*fast_two_sum(s, e + rest)), far
 
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
