@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.kernels import Parameter
+from fastact.kernels import Parameter, Rejection
 
 NUMBERS = frozenset({float, int, bool})
 """Types whose values adapt to the dtype of the arrays they meet."""
@@ -33,6 +33,16 @@ def check_range(name: str, parameter: Parameter, value: Any) -> None:
         outside |= numbers >= below
     if outside.any():
         _out_of_range(name, parameter, numbers[outside].flat[0])
+
+
+def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequence[Any]) -> None:
+    """ValueError if parameters are at odds with one another, or one with the function."""
+    numbers = [_numbers(value) for value in values]
+    if any(value is None for value in numbers):
+        return
+    for rejection in rejections:
+        if np.any(rejection.violated(*numbers)):
+            raise ValueError(f"{name}(): {rejection.reason}")
 
 
 def _numbers(value: Any) -> np.ndarray[Any, Any] | None:

@@ -20,23 +20,24 @@ OPTIONS: dict[str, object] = {
 
 def title(declaration: Declaration, form: Form) -> str:
     """The name under which users reach a form."""
-    return declaration.name if form.name == "value" else f"{declaration.name}.{attribute(form)}"
+    return declaration.name if "value" in (form.name, form.base) else f"{declaration.name}.{attribute(form)}"
 
 
 def attribute(form: Form) -> str:
-    """The attribute of a function that holds a form."""
-    return "backward_from_output" if form.name == "from_output" else form.name
+    """The attribute of a function that holds a form, or the one that it is a variant of."""
+    name = form.base or form.name
+    return "backward_from_output" if name == "from_output" else name
 
 
-def parameters(declaration: Declaration, form: Form) -> tuple[Parameter, ...]:
-    """The parameters that a form takes after its arrays."""
-    return declaration.parameters if len(form.arguments) > form.place + 1 else ()
+def further(declaration: Declaration, form: Form) -> tuple[Parameter, ...]:
+    """The parameters that make a form's variant of it, by keyword only."""
+    return () if declaration.variant is None or not form.variant else declaration.variant.parameters
 
 
 def signature(declaration: Declaration, form: Form) -> inspect.Signature:
     """How a form is called: arrays by position, parameters by position or keyword, options by keyword."""
     kind = inspect.Parameter
-    own = {p.name: p for p in parameters(declaration, form)}
+    own = {p.name: p for p in form.parameters}
     found = []
     for name in form.arguments:
         if name in own:
@@ -45,6 +46,7 @@ def signature(declaration: Declaration, form: Form) -> inspect.Signature:
         else:
             found.append(kind(name, kind.POSITIONAL_ONLY))
     found.append(kind("out", kind.POSITIONAL_OR_KEYWORD, default=None))
+    found.extend(kind(p.name, kind.KEYWORD_ONLY, default=None) for p in further(declaration, form))
     found.append(kind("approx", kind.KEYWORD_ONLY, default=None))
     found.extend(kind(name, kind.KEYWORD_ONLY, default=default) for name, default in OPTIONS.items())
     return inspect.Signature(found)
@@ -91,11 +93,16 @@ def describe(declaration: Declaration, form: Form) -> str:
     lines += [f"    {declaration.name}({called}) = {declaration.formula}", "", "Parameters", "----------"]
     for array in arrays:
         lines += [f"{array} : array_like", f"    {_ARRAYS[array].format(name=declaration.name)}"]
-    for p in parameters(declaration, form):
+    for p in form.parameters:
         default = "" if p.default is None else f", default {p.default:.17g}"
         lines += [
             f"{p.name} : array_like{default}",
             f"    Broadcasts against x; a Python number takes the dtype of x.{_range(p)}",
+        ]
+    for p in further(declaration, form):
+        lines += [
+            f"{p.name} : array_like, optional, by keyword only",
+            f"    {p.summary or 'A further parameter.'}{_range(p)}",
         ]
     lines += [
         "out : ndarray, optional",
@@ -124,5 +131,8 @@ def describe(declaration: Declaration, form: Form) -> str:
 
 
 def _out_of_range(declaration: Declaration, form: Form) -> str:
-    names = [p.name for p in parameters(declaration, form) if p.above is not None or p.below is not None]
-    return f"; {' or '.join(names)} out of range" if names else ""
+    offered = (*form.parameters, *further(declaration, form))
+    names = [p.name for p in offered if p.above is not None or p.below is not None]
+    reasons = [f"; {' or '.join(names)} out of range"] if names else []
+    reasons += [f"; {r.reason}" for r in declaration.rejections if not r.forms or form.name in r.forms]
+    return "".join(reasons)

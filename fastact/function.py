@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastact.arguments import check_range, fault, settle
+from fastact.arguments import check_range, check_rejections, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
-from fastact.documentation import describe, parameters, signature, title
+from fastact.documentation import describe, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.forms import Form, forms
 from fastact.precision import ACCEPTED, Approx, current, parse
@@ -39,9 +39,12 @@ class Door:
 
     def __init__(self, declaration: Declaration, form: Form) -> None:
         self._declaration, self._form = declaration, form
+        self._variant: Door | None = None
+        self._further: frozenset[str] = frozenset()
+        self._rejections = [r for r in declaration.rejections if not r.forms or form.name in r.forms]
         self._ufuncs: dict[str, np.ufunc] = {}
         self._inputs, self._place = len(form.arguments), form.place
-        self._parameters: tuple[Parameter, ...] = parameters(declaration, form)
+        self._parameters: tuple[Parameter, ...] = form.parameters
         self._required = self._inputs - len(self._parameters)
         self._names = frozenset(p.name for p in self._parameters)
         self._defaults: dict[Any, tuple[Any, ...]] = {}
@@ -50,6 +53,10 @@ class Door:
 
     # -- the call -----------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
+        if self._variant is not None and not self._further.isdisjoint(options):
+            options = {name: value for name, value in options.items() if value is not None or name not in self._further}
+            if not self._further.isdisjoint(options):
+                return self._variant(*args, approx=approx, **options)
         tier = current() if approx is None else parse(approx)
         ufunc = self._ufuncs.get(tier) or self.ufunc(tier)
         if self._parameters:
@@ -95,6 +102,8 @@ class Door:
                 raise TypeError(f"{self.__name__}() got {parameter.name} both by position and by name")
             if parameter.above is not None or parameter.below is not None:
                 check_range(self.__name__, parameter, given[place])
+        if self._rejections:
+            check_rejections(self.__name__, self._rejections, given[required : self._inputs])
         if plain or options.keys() <= _UNTYPED:
             given[: self._inputs] = settle(given[: self._inputs], required)
             if None not in key:
@@ -193,6 +202,10 @@ class Function(Door):
         available = forms(declaration)
         super().__init__(declaration, available["value"])
         self._doors = {name: Door(declaration, form) for name, form in available.items() if name != "value"}
+        for door in (self, *self._doors.values()):
+            if door._form.variant:
+                door._variant = self._doors[door._form.variant]
+                door._further = frozenset(p.name for p in declaration.variant.parameters)  # type: ignore[union-attr]
 
     @property
     def grad(self) -> Door:
@@ -214,7 +227,7 @@ class Function(Door):
         if name == "backward_from_output":
             raise AttributeError(f"the output of {self.__name__} does not determine its gradient; use .backward(g, x)")
         door = self.__dict__.get("_doors", {}).get(name)
-        if door is None or name == "from_output":
+        if door is None or name == "from_output" or door._form.base:
             raise AttributeError(f"{self!r} has no attribute {name!r}")
         return door  # type: ignore[no-any-return]
 
@@ -224,7 +237,8 @@ class Function(Door):
         return self._declaration.formula
 
     def __dir__(self) -> list[str]:
-        names = {*super().__dir__(), *self._doors} - {"from_output"}
+        doors = {name for name, door in self._doors.items() if not door._form.base}
+        names = {*super().__dir__(), *doors} - {"from_output"}
         return sorted(names if "from_output" in self._doors else names - {"backward_from_output"})
 
 

@@ -1,6 +1,6 @@
 """The mathematics: bodies of all functions with the facts they declare."""
 
 from fastact.kernels import activations, elementary
-from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter
+from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
 
-__all__ = ["ALIASES", "REGISTRY", "Declaration", "Parameter", "activations", "elementary"]
+__all__ = ["ALIASES", "REGISTRY", "Declaration", "Parameter", "Rejection", "Variant", "activations", "elementary"]

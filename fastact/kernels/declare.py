@@ -29,6 +29,36 @@ class Parameter:
     below: float | None = None
     learned: bool = False
     gradient: Body | None = None
+    backward: Body | None = None
+    """Body of (g, x, *parameters) where the plain product g * gradient will not do."""
+    pseudo: str = ""
+    """What ``gradient`` computes where that is not the derivative of the formula, as a formula itself."""
+    summary: str = ""
+    """What it does, in a sentence, where the name and the formula do not tell."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Values of the parameters that make no sense: ``violated``, a function of the form's parameters, is true there."""
+
+    reason: str
+    violated: Body
+    forms: tuple[str, ...] = ()
+    """The forms that cannot do with such values; none named are all."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a function's forms become when a further parameter is given, which has to be by keyword.
+
+    Without one the form stays as it is: no argument is passed, and constants are exact that no float can stand for.
+    """
+
+    parameters: tuple[Parameter, ...]
+    bodies: dict[str, Body]
+    """Form -> body of the form's own arguments and then these parameters."""
+    formula: str = ""
+    """The truth for ``value``, where that is among the bodies."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +79,8 @@ class Declaration:
     """Body of (g, x, *parameters) where the plain product g * gradient will not do."""
     from_output: Body | None = None
     """Body of (g, y): the vector-Jacobian product from the output alone."""
+    variant: Variant | None = None
+    rejections: tuple[Rejection, ...] = ()
     aliases: tuple[str, ...] = ()
     domain: tuple[float, float] = (float("-inf"), float("inf"))
     """Where the value is a number, limits included; outside it the value is NaN and ``invalid`` is raised."""

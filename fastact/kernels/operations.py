@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
+
+from fastact.kernels.coefficients import CONSTANTS
 
 Value = Any
 """A number of the working arithmetic, or a Python number standing for the decimal it is written as."""
@@ -77,7 +82,60 @@ def constant(like: Value, name: str) -> Value:
     return like.context.constant(name)
 
 
+def exactly(name: str) -> Fraction:
+    """A constant of the generated table with all the digits that are held of it."""
+    return sum((Fraction(part) for part in CONSTANTS[name]), Fraction(0))
+
+
+# -- more or fewer words to a number --------------------------------------------------------------------------------
+def doubled(x: Value) -> Value:
+    """x as a pair of words: for the few operations that need twice the working precision."""
+    return plain(x).context.doubled(plain(x))
+
+
+def extended(x: Value) -> Value:
+    """x as a pair of words where the working precision is that of the result, as it is elsewhere: for the argument of
+    an exponential, whose absolute error becomes a relative one."""
+    a = x.context.arithmetic
+    return plain(x) if a.rough or a.wide else doubled(x)
+
+
+def narrowed(x: Value) -> Value:
+    """A number as the arithmetic holds it, from a pair of words."""
+    return x.hi if hasattr(x, "hi") and not x.context.arithmetic.pair else x
+
+
+def rounded_sum(a: Value, b: Value) -> Value:
+    """a + b where nothing but the rounding to the result follows: one instruction does both."""
+    return _rounded(operator.add, a, b)
+
+
+def rounded_product(a: Value, b: Value) -> Value:
+    """a b where nothing but the rounding to the result follows: one instruction does both."""
+    return _rounded(operator.mul, a, b)
+
+
+def _rounded(operation: Callable[[Value, Value], Value], a: Value, b: Value) -> Value:
+    a, b = plain(a), plain(b)
+    if hasattr(a, "hi"):
+        b = a.lift(b)
+        if a.lo is None and b.lo is None:
+            return type(a)(operation(a.hi, b.hi))
+    return operation(a, b)
+
+
+def unless_nan(y: Value, *parameters: Value) -> Value:
+    """y, or NaN where a parameter is."""
+    for parameter in parameters:
+        y = where(parameter.is_nan(), parameter, y)
+    return y
+
+
+# -- elementary functions -------------------------------------------------------------------------------------------
 def exp(x: Value) -> Value:
+    """The exponential; of a pair of words in an arithmetic of single ones too, as exp(hi) (1 + lo)."""
+    if hasattr(x, "hi") and not x.context.arithmetic.pair:
+        return _block("exp", x.hi) * (x.low + 1.0)
     return _block("exp", x)
 
 

@@ -6,10 +6,10 @@ A kernel is one form in one dtype and one tier; everything about it follows from
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fastact.kernels.declare import Declaration
+from fastact.kernels.declare import Declaration, Parameter
 from fastact.link.evidence import alarm, evidence
 from fastact.link.graph import Graph
 from fastact.link.linker import link
@@ -17,12 +17,19 @@ from fastact.link.linker import link
 
 @dataclass(frozen=True)
 class Form:
-    """A body with the names of its arguments; ``place`` is the position of x among them."""
+    """A body with the names of its arguments; ``place`` is the position of x among them, and the parameters follow it.
+
+    ``variant`` names the form that takes over when one of its further parameters is given by keyword; ``base`` is the
+    way back.
+    """
 
     name: str
     body: Callable[..., Any]
     arguments: tuple[str, ...]
     place: int = 0
+    parameters: tuple[Parameter, ...] = ()
+    variant: str = ""
+    base: str = ""
 
 
 def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,8 +40,8 @@ def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def forms(declaration: Declaration) -> dict[str, Form]:
-    """All forms of a function by name: value, grad, backward, from_output where there is one, and for each learned
-    parameter p grad_p and backward_p."""
+    """All forms of a function by name: value, grad, backward, from_output where there is one, for each learned
+    parameter p grad_p and backward_p, and variants named q_grad and so on after their first further parameter q."""
     inputs = ("x", *(p.name for p in declaration.parameters))
     found = [
         Form("value", declaration.value, inputs),
@@ -45,9 +52,31 @@ def forms(declaration: Declaration) -> dict[str, Form]:
         found.append(Form("from_output", declaration.from_output, ("g", "y", *inputs[1:]), 1))
     for parameter in declaration.parameters:
         if parameter.gradient is not None:
+            backward = parameter.backward or _times(parameter.gradient)
             found.append(Form(f"grad_{parameter.name}", parameter.gradient, inputs))
-            found.append(Form(f"backward_{parameter.name}", _times(parameter.gradient), ("g", *inputs), 1))
-    return {form.name: form for form in found}
+            found.append(Form(f"backward_{parameter.name}", backward, ("g", *inputs), 1))
+    for form in tuple(found):
+        variant = _variant(declaration, form)
+        if variant is not None:
+            found.append(variant)
+            found[found.index(form)] = replace(form, variant=variant.name)
+    return {form.name: replace(form, parameters=_parameters(declaration, form)) for form in found}
+
+
+def _variant(declaration: Declaration, form: Form) -> Form | None:
+    """The form with the further parameters of the variant; None where it has none."""
+    variant = declaration.variant
+    if variant is None or form.name not in variant.bodies:
+        return None
+    names = [parameter.name for parameter in variant.parameters]
+    label, body = f"{names[0]}_{form.name}", variant.bodies[form.name]
+    return Form(label, body, (*form.arguments, *names), form.place, base=form.name)
+
+
+def _parameters(declaration: Declaration, form: Form) -> tuple[Parameter, ...]:
+    further = () if declaration.variant is None else declaration.variant.parameters
+    known = {parameter.name: parameter for parameter in (*declaration.parameters, *further)}
+    return tuple(known[name] for name in form.arguments[form.place + 1 :])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class Linking(Context):
         hi, lo, *_ = coefficients.CONSTANTS[name]
         return Pair(self.real(hi), self.real(lo)) if self.arithmetic.pair else self.real(hi)
 
+    def doubled(self, value: Plain) -> Pair:
+        """The same number as a pair of words, whatever the arithmetic."""
+        return value if isinstance(value, Pair) else Pair(value)
+
     def split(self, name: str) -> tuple[float, ...]:
         """A constant as a sum of words, the first short enough for exact products with small whole numbers."""
         return coefficients.CONSTANTS[f"{name}_{'SINGLE' if self.arithmetic.word == 'f32' else 'DOUBLE'}"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
-from fastact.link.values import Condition, Context, Number, Real
+from fastact.link.values import Condition, Context, Number, Real, round_to_word
 
 
 class Pair:
@@ -37,8 +37,9 @@ class Pair:
     def exactly(context: Context, value: Number) -> Pair:
         """The pair nearest to an exact number; a float literal means the decimal that its shortest text spells."""
         exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
-        hi = float(exact)
-        lo = float(exact - Fraction(hi))
+        word = context.arithmetic.word
+        hi = round_to_word(exact, word)
+        lo = round_to_word(exact - Fraction(hi), word)
         return Pair(context.real(hi), context.real(lo) if lo else None)
 
     def lift(self, other: object) -> Pair:
