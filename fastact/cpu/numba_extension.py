@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from types import SimpleNamespace
 from typing import Any
 
-from numba.core import cgutils, errors, types
+from numba.core import errors, types
 from numba.core.imputils import lower_constant
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate, Signature
@@ -32,9 +31,9 @@ from numba.extending import (
     register_model,
     unbox,
 )
-from numba.np import npyimpl
 
-from fastact.cpu.numba_kernels import DTYPES, call
+from fastact.cpu import numba_arrays
+from fastact.cpu.numba_kernels import DTYPES, Kernel
 from fastact.kernels import REGISTRY, Parameter
 from fastact.link.forms import Form, forms
 from fastact.precision import ACCEPTED, Tier
@@ -166,60 +165,18 @@ def _result(door: DoorType, operands: list[Any], dtype: Any, out: Any) -> Any:
     if not dimensions:
         return dtype
     layouts = {array.layout for array in arrays}
-    layout = "F" if "F" in layouts and "C" not in layouts else "C"
+    layout: Any = "F" if "F" in layouts and "C" not in layouts else "C"
     return types.Array(dtype, dimensions, layout)
 
 
 # -- emitting a call --------------------------------------------------------------------------------------------------
-class _Element(npyimpl._Kernel):  # type: ignore[misc]
-    """What Numba's loop over arrays does with one element of each operand."""
-
-    dtype: Any
-    compute: Any
-
-    def generate(self, *values: Any) -> Any:
-        words = [self.cast(v, t, self.dtype) for v, t in zip(values, self.outer_sig.args, strict=True)]
-        return self.cast(self.compute(words), self.dtype, self.outer_sig.return_type)
-
-
 @lower_builtin(DoorType, types.VarArg(types.Any))
 def _emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    door, *operand_types, out_type, approx = sig.args
-    _, *operands, out, _ = args
-    tier, dtype = tier_of(door.name, approx), _working_dtype(door, operand_types)
-
-    def compute(words: list[Any]) -> Any:
-        return call(context, builder, door.function, door.form_name, dtype, tier, words)
-
-    if not any(isinstance(kind, types.Array) for kind in (*operand_types, out_type)):
-        return compute(operands)
-    count = len(operands)
-    if isinstance(out_type, types.Array):
-        _check_shapes(context, builder, operand_types, operands, out_type, out)
-        operand_types.append(out_type)
-        operands.append(out)
-    like = SimpleNamespace(nin=count, nout=1, nargs=count + 1, __name__=door.name)
-    element = type("Element", (_Element,), {"dtype": dtype, "compute": staticmethod(compute)})
-    outer = Signature(sig.return_type, tuple(operand_types), None)
-    return npyimpl.numpy_ufunc_kernel(context, builder, outer, operands, like, element)
-
-
-def _check_shapes(context: Any, builder: Any, operand_types: Any, operands: Any, out_type: Any, out: Any) -> None:
-    """Raise ValueError unless every input broadcasts to the shape of ``out``; Numba's loop would read past the end."""
-
-    def shape(kind: Any, value: Any) -> list[Any]:
-        array = context.make_array(kind)(context, builder, value)
-        return list(cgutils.unpack_tuple(builder, array.shape, kind.ndim))
-
-    goal = shape(out_type, out)
-    for kind, value in zip(operand_types, operands, strict=True):
-        extents = shape(kind, value) if isinstance(kind, types.Array) else []
-        for have, want in zip(reversed(extents), reversed(goal), strict=False):
-            one = builder.icmp_signed("==", have, have.type(1))
-            fits = builder.or_(builder.icmp_signed("==", have, want), one)
-            with builder.if_then(builder.not_(fits), likely=False):
-                message = "an input does not broadcast to the shape of out"
-                context.call_conv.return_user_exc(builder, ValueError, (message,))
+    door, *kinds, out_kind, approx = sig.args
+    kernel = Kernel(door.function, door.form_name, tier_of(door.name, approx), _working_dtype(door, kinds))
+    if any(isinstance(kind, types.Array) for kind in (*kinds, out_kind)):
+        return numba_arrays.emit(context, builder, kernel, sig, args)
+    return kernel.scalar(context, builder, args[1:-2])
 
 
 # -- the objects themselves carry nothing at run time -----------------------------------------------------------------
@@ -243,7 +200,7 @@ class DoorAttributes(AttributeTemplate):  # type: ignore[misc]
 
     key = DoorType
 
-    def generic_resolve(self, typ: DoorType, attribute: str) -> DoorType | None:
+    def generic_resolve(self, typ: Any, attribute: str) -> Any:  # type: ignore[override]
         form = ATTRIBUTES.get(attribute, attribute)
         known = typ.form_name == "value" and form != "value" and form in forms(REGISTRY[typ.function])
         return DoorType(typ.function, form) if known else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.typing import signature
 from numba.np.ufunc.dufunc import DUFunc
 
 from fastact.cpu.kernels import loop_address
@@ -36,8 +37,8 @@ def _python_function(function: str, form: str, tier: Tier, defaults: bool) -> Ca
     door, title = door_type(function, form), label(function, form, tier)
     values = {p.name: p.default for p in door.parameters if defaults and p.default is not None}
     arguments = door.form.arguments
-    signature = ", ".join(f"{a}={values[a]!r}" if a in values else a for a in arguments)
-    source = f"def {title}({signature}):\n    return door({', '.join(arguments)}, approx={tier!r})\n"
+    header = ", ".join(f"{a}={values[a]!r}" if a in values else a for a in arguments)
+    source = f"def {title}({header}):\n    return door({', '.join(arguments)}, approx={tier!r})\n"
     namespace: dict[str, Any] = {"door": Typed(door), "__name__": __name__}
     exec(compile(source, f"<{title}>", "exec"), namespace)
     result: Callable[..., Any] = namespace[title]
@@ -59,12 +60,12 @@ class Vectorized(DUFunc):  # type: ignore[misc]
         self._kernel = function, form, tier
         super().__init__(_python_function(function, form, tier, defaults=False))
         for dtype in DTYPES:
-            self.add(dtype(*[dtype] * self.nin))
+            self.add(signature(dtype, *[dtype] * self.nin))
         self.disable_compile()
 
     def _add_loop(self, pointer: int, numbers: Any) -> None:
         dtype = next(name for name in DTYPES.values() if np.dtype(name).num == numbers[0])
-        super()._add_loop(loop_address(*self._kernel, dtype), numbers)
+        super()._add_loop(loop_address(*self._kernel, dtype), numbers)  # type: ignore[misc]
 
     def __reduce__(self) -> Any:
         return vectorized, self._kernel

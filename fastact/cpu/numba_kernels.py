@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,8 @@ from numba.core.environment import Environment
 from numba.core.funcdesc import default_mangler
 
 from fastact.cpu.emit import SCALARS, Emitter
+from fastact.cpu.loops import LoopBuilder
+from fastact.cpu.target import host
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms
 from fastact.link.graph import BITS, Graph
@@ -29,61 +33,81 @@ from fastact.link.linker import STORAGE, link
 DTYPES = {types.float32: "float32", types.float64: "float64"}
 """The types that kernels exist for in compiled code."""
 
-_libraries: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+_libraries: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, ir.FunctionType]]] = weakref.WeakKeyDictionary()
 
 
 @functools.cache
 def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
-    """The graph of a kernel's value alone; floating-point flags are the caller's affair here."""
+    """The graph of a kernel's value alone; what is said of floating-point flags is of no use in compiled code."""
     chosen = forms(REGISTRY[name])[form]
     return link(chosen.body, len(chosen.arguments), dtype, tier)
 
 
-@functools.cache
-def symbol(name: str, form: str, dtype: str, tier: str) -> str:
-    """A name that no two different kernels share."""
-    return "_".join(("fastact", name, form, tier, dtype, graph(name, form, dtype, tier).digest()))
+@dataclass(frozen=True)
+class Kernel:
+    """A function's form in a dtype and a tier, as something that can be called in compiled code."""
+
+    name: str
+    form: str
+    tier: str
+    dtype: Any
+
+    @property
+    def graph(self) -> Graph:
+        return graph(self.name, self.form, DTYPES[self.dtype], self.tier)
+
+    @property
+    def label(self) -> str:
+        """A name that no two different kernels share."""
+        return "_".join(("fastact", self.name, self.form, self.tier, DTYPES[self.dtype], self.graph.digest()))
+
+    def scalar(self, context: Any, builder: ir.IRBuilder, args: list[Any]) -> Any:
+        """Emit a call with numbers of the dtype, which will be inlined."""
+        bits = self._call(context, builder, self.label, self._scalar_module, args)
+        return builder.bitcast(bits, SCALARS[STORAGE[DTYPES[self.dtype]]])
+
+    def loop(self, context: Any, builder: ir.IRBuilder, args: list[Any]) -> None:
+        """Emit a call of the ufunc's inner loop."""
+        self._call(context, builder, self.label + "_loop", self._loop_module, args)
+
+    def _scalar_module(self, label: str) -> ir.Module:
+        """One function, which takes floats and returns the bits of a float."""
+        result = ir.Module(label)
+        (value,) = self.graph.outputs
+        kind = ir.FunctionType(ir.IntType(BITS[value.type]), [SCALARS[node.type] for node in self.graph.inputs])
+        function = ir.Function(result, kind, label)
+        function.attributes.add("alwaysinline")
+        function.attributes.add("nounwind")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        (number,) = Emitter(builder, 0).graph(self.graph, function.args)
+        builder.ret(builder.bitcast(number, kind.return_type))
+        return result
+
+    def _loop_module(self, label: str) -> ir.Module:
+        return LoopBuilder(self.graph, None, host().target(), label).build()
+
+    def _call(
+        self, context: Any, builder: ir.IRBuilder, label: str, build: Callable[[str], ir.Module], args: list[Any]
+    ) -> Any:
+        library, kind = _library(context, label, build)
+        context.active_code_library.add_linking_library(library)
+        function = builder.module.globals.get(label) or ir.Function(builder.module, kind, label)
+        return builder.call(function, args)
 
 
-def _function_type(kernel: Graph) -> ir.FunctionType:
-    (result,) = kernel.outputs
-    return ir.FunctionType(ir.IntType(BITS[result.type]), [SCALARS[node.type] for node in kernel.inputs])
-
-
-def module(context: Any, label: str, kernel: Graph) -> ir.Module:
-    """A module with one function, which takes floats and returns the bits of a float."""
-    result: ir.Module = context.codegen()._create_empty_module(label)
-    kind = _function_type(kernel)
-    function = ir.Function(result, kind, label)
-    function.attributes.add("alwaysinline")
-    function.attributes.add("nounwind")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    (value,) = Emitter(builder, 0).graph(kernel, function.args)
-    builder.ret(builder.bitcast(value, kind.return_type))
-    context.declare_env_global(result, stamp().env_name)
-    return result
-
-
-def _library(context: Any, label: str, kernel: Graph) -> Any:
+def _library(context: Any, label: str, build: Callable[[str], ir.Module]) -> tuple[Any, ir.FunctionType]:
+    """What Numba links for the kernel of that label, and the type of its function."""
     codegen = context.codegen()
     known = _libraries.setdefault(codegen, {})
-    library = known.get(label)
-    if library is None:
+    if label not in known:
         library = codegen.create_library(label)
-        library.add_ir_module(module(context, label, kernel))
+        module, empty = build(label), library.create_ir_module(label)
+        module.triple, module.data_layout = empty.triple, empty.data_layout
+        context.declare_env_global(module, stamp().env_name)
+        library.add_ir_module(module)
         library.finalize()
-        known[label] = library
-    return library
-
-
-def call(context: Any, builder: ir.IRBuilder, name: str, form: str, dtype: Any, tier: str, args: list[Any]) -> Any:
-    """Emit a call of the kernel, to be inlined; ``args`` are values of the dtype, and so is the result."""
-    dtype_name = DTYPES[dtype]
-    kernel = graph(name, form, dtype_name, tier)
-    label = symbol(name, form, dtype_name, tier)
-    context.active_code_library.add_linking_library(_library(context, label, kernel))
-    function = builder.module.globals.get(label) or ir.Function(builder.module, _function_type(kernel), label)
-    return builder.bitcast(builder.call(function, args), SCALARS[STORAGE[dtype_name]])
+        known[label] = library, module.globals[label].function_type
+    return known[label]
 
 
 # -- machine code that Numba keeps on disk ----------------------------------------------------------------------------
