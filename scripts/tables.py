@@ -303,5 +303,7 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("SQRT_TWO_OVER_PI", "sqrt(2/pi)", (2 / arb.pi()).sqrt(), TRIPLE),
     ("ONE_OVER_SQRT_TWO_PI", "1/sqrt(2 pi)", 1 / (2 * arb.pi()).sqrt(), TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
+    ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),
+    ("LOG2E_DOUBLE", "log2 e", 1 / arb.const_log2(), (53, 53)),
     ("LN2_DOUBLE", "ln 2; n times the first is exact for |n| < 2^16", arb.const_log2(), (37, 53, 53)),
 ]

@@ -447,6 +447,10 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "ONE_OVER_SQRT_TWO_PI": (0.3989422804014327, -2.49232720227773e-17, -3.424925447729621e-34),
     # ln 2 in float32; n times the first is exact for |n| < 2^9; off by 5.5e-14; python scripts/fit.py
     "LN2_SINGLE": (0.693145751953125, 1.428606765330187e-06),
+    # log2 e in float32; off by 4.2e-16; python scripts/fit.py
+    "LOG2E_SINGLE": (1.4426950216293335, 1.925963033500011e-08),
+    # log2 e; off by 1.1e-33; python scripts/fit.py
+    "LOG2E_DOUBLE": (1.4426950408889634, 2.0355273740931033e-17),
     # ln 2; n times the first is exact for |n| < 2^16; off by 5.5e-46; python scripts/fit.py
     "LN2_DOUBLE": (0.6931471805582987, 1.6465949582897082e-12, -1.0077949135905144e-28),
 }

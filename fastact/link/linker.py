@@ -43,9 +43,14 @@ class Linking(Context):
         return coefficients.TABLES[name][self.arithmetic.level].coefficients
 
     def scaled(
-        self, mantissa: Plain, exponent: Integer, bounded: bool = False, far: Condition | None = None
+        self,
+        mantissa: Plain,
+        exponent: Integer,
+        bounded: bool = False,
+        far: Condition | None = None,
+        plain: Plain | None = None,
     ) -> Scaled | Plain:
-        result = Scaled(mantissa, exponent, bounded, far=far)
+        result = Scaled(mantissa, exponent, bounded, far, plain)
         return result.plain() if self.arithmetic.wide else result
 
     # -- the way in and the way out -----------------------------------------------------------------------------
@@ -61,13 +66,16 @@ class Linking(Context):
         return self._input_pair(x) if self.arithmetic.pair else x
 
     def _input_pair(self, x: Real) -> Scaled:
-        """Very small and very large numbers are held scaled besides, so that the errors of products with them, and
-        their squares, stay normal numbers."""
-        tiny, huge = abs(x) < 2.0**-400, abs(x) > 2.0**400
-        one, zero = self.real(1.0), self.integer(0)
-        factor = self.real(2.0**600).choose(tiny, self.real(2.0**-600).choose(huge, one))
+        """Far are numbers so small or so large that errors of products with them, or their squares, might not be
+        normal numbers."""
+        small, large = 2.0**-300, 2.0**300
+        size = abs(x)
+        near = ((size >= small) & (size <= large)) | x.equals(0.0)
+        tiny, huge = size < small, size > large
+        factor = self.real(2.0**600).choose(tiny, self.real(2.0**-600).choose(huge, 1.0))
+        zero = self.integer(0)
         exponent = self.integer(-600).choose(tiny, self.integer(600).choose(huge, zero))
-        return Scaled(Pair(x * factor), exponent, True, Pair(x))
+        return Scaled(Pair(x * factor), exponent, True, ~near, Pair(x), is_input=True)
 
     def deliver(self, value: Any, dtype: str) -> None:
         """Round once to the dtype and make that an output."""

@@ -1,8 +1,11 @@
-"""Numbers with a power of two held apart: mantissa * 2^exponent, the multiplication put off to the end.
+"""Numbers held twice: as they are, and as a mantissa with a power of two held apart.
 
-An exponential is such a number. Products and quotients keep the power apart, so that x exp(x) is right even where
-exp(x) alone would be subnormal or would have overflowed; sums and comparisons multiply it in first, and there
-anything below the smallest normal number counts as zero.
+An exponential is such a number, and so is an input of a double-double kernel. The plain form serves nearly always.
+Where it would be subnormal, or overflow, or so close to it that a product lost digits, the number is ``far``, and
+there the other form has the digits: mantissa * 2^exponent, the multiplication put off to the end. So x exp(x) is
+right even where exp(x) alone is not. Products and quotients carry both forms; what only the second needs is computed
+only for vectors in which some number is far. Sums and comparisons use the plain form, and there anything below the
+smallest normal number counts as zero.
 """
 
 from __future__ import annotations
@@ -12,11 +15,6 @@ from fastact.link.pair import Pair
 from fastact.link.values import Condition, Context, Integer, Real
 
 Plain = Real | Pair
-
-LIFT = 8
-"""Binary places by which a product may exceed the number that a rough exponential flushes to zero: x exp(x) exceeds
-exp(x) by the factor x, which is about 90 where exp(x) leaves the normal numbers of float32 and 710 for float64; those
-of float64 carry ten more digits than its rough tier promises."""
 
 
 def power_of_two(exponent: Integer) -> Real:
@@ -33,60 +31,42 @@ def times(value: Plain, factor: Real) -> Plain:
 
 
 class Scaled:
-    """mantissa * 2^exponent. ``bounded``: the exponent is known not to exceed that of a normal number.
+    """mantissa * 2^exponent, which is ``plain`` wherever it is not ``far``.
 
-    ``plain`` is the number itself where it is known without scaling: an input is held both ways. ``fixed`` is the
-    exponent where it is one and the same for all elements. ``far`` says where the number may not be a normal one;
-    elsewhere, which is nearly everywhere, the power of two is.
+    ``far`` is None where nothing is known of it: the number may be far anywhere. ``bounded``: the exponent is known
+    not to exceed that of a normal number. ``is_input``: plain is the number itself, without exception.
     """
 
-    __slots__ = ("_lifted", "_plain", "bounded", "exponent", "far", "fixed", "is_input", "mantissa")
+    __slots__ = ("_plain", "bounded", "exponent", "far", "is_input", "mantissa")
 
     def __init__(
         self,
         mantissa: Plain,
         exponent: Integer,
         bounded: bool = False,
-        plain: Plain | None = None,
-        fixed: int = 0,
         far: Condition | None = None,
+        plain: Plain | None = None,
+        is_input: bool = False,
     ) -> None:
-        self.far = far
-        self.mantissa, self.exponent, self.bounded, self._plain = mantissa, exponent, bounded, plain
-        self.is_input, self.fixed = plain is not None, fixed
-        self._lifted: Scaled | None = None
+        self.mantissa, self.exponent, self.bounded = mantissa, exponent, bounded
+        self.far, self._plain, self.is_input = far, plain, is_input
 
     @property
     def context(self) -> Context:
         return self.mantissa.context
 
-    def lifted(self) -> Scaled:
-        """For arithmetics that may flush: the power multiplied in but for a constant 2^-LIFT."""
-        if self.fixed:
-            return self
-        if self._lifted is None:
-            floor = -self.context.arithmetic.bias
-            n = self.exponent + LIFT
-            scaled = times(self.mantissa, power_of_two(n.choose(n.compare("sgt", floor), floor)))
-            self._lifted = Scaled(scaled, self.context.integer(-LIFT), True, fixed=-LIFT)
-        return self._lifted
-
     def plain(self) -> Plain:
         """The number itself; zero where it is below the smallest normal number."""
         if self._plain is None:
-            a = self.context.arithmetic
-            if self.fixed:
-                self._plain = times(self.mantissa, self.context.real(2.0**self.fixed))
-            elif a.rough and self.bounded:
-                self._plain = self.lifted().plain()
-            elif a.wide:
+            if self.context.arithmetic.wide:
                 self._plain = times(self.mantissa, power_of_two(self.exponent))
+            elif self.bounded:
+                self._plain = self._in_one_step(self.mantissa)
+            elif self.far is None:
+                self._plain = self._in_two_steps(self.mantissa)
             else:
-                product = self._in_one_step if self.bounded else self._in_two_steps
-                self._plain = product(self.mantissa)
-                if self.far is not None:
-                    usual = times(self.mantissa, power_of_two(self.exponent))
-                    self._plain = usual.unless(self.far, self._plain)  # type: ignore[arg-type]
+                usual = times(self.mantissa, power_of_two(self.exponent))
+                self._plain = usual.unless(self.far, self._in_two_steps(self.mantissa))  # type: ignore[arg-type]
         return self._plain
 
     def _in_one_step(self, value: Plain) -> Plain:
@@ -99,122 +79,112 @@ class Scaled:
 
     def rounded(self) -> Real:
         """The number rounded once to the working word, subnormal results included."""
-        a = self.context.arithmetic
-        if self.is_input or a.wide or (a.rough and self.bounded):
-            plain = self.plain()
-            return plain if isinstance(plain, Real) else plain.hi
-        if isinstance(self.mantissa, Real):
-            result = self._in_two_steps(self.mantissa)
-            assert isinstance(result, Real)
-            return result
-        hi = self.mantissa.hi
-        if self.far is not None:
-            return (hi * power_of_two(self.exponent)).unless(self.far, self._rounded_anywhere())
-        usual = self._in_one_step(hi) if self.bounded else self._in_two_steps(hi)
-        assert isinstance(usual, Real)
-        small = (abs(usual) < 2.0 ** (2 - a.bias)) & ~hi.equals(0.0)
-        return usual.unless(small, self._rounded_anywhere())
+        usual = self.plain()
+        usual = usual if isinstance(usual, Real) else usual.hi
+        if self.is_input or self.context.arithmetic.wide:
+            return usual
+        anywhere = self._rounded_anywhere()
+        return anywhere if self.far is None else usual.unless(self.far, anywhere)
 
     def _rounded_anywhere(self) -> Real:
-        """A pair rounded once, also where the result is subnormal or overflows.
+        """The number rounded once, also where the result is subnormal or overflows.
 
-        Adding 2^52 quanta of the subnormal range, which is the smallest normal number, away from zero makes the one
-        rounding happen at the quantum; the products that follow are exact. Where the result is normal nothing is
-        added.
+        To a pair 2^52 quanta of the subnormal range are added, which is the smallest normal number, away from zero:
+        that makes the one rounding happen at the quantum, and the products that follow are exact. Where the result
+        is normal nothing is added.
         """
-        a, pair = self.context.arithmetic, self.mantissa
-        assert isinstance(pair, Pair)
+        a, value = self.context.arithmetic, self.mantissa
+        if isinstance(value, Real):
+            result = self._in_two_steps(value)
+            assert isinstance(result, Real)
+            return result
         n = self.exponent.choose(self.exponent.compare("slt", 0), 0)
         smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
-        shift = smallest_normal.choose(abs(pair.hi) < smallest_normal, 0.0).copysign(pair.hi)
-        s, e = fast_two_sum(shift, pair.hi)
-        result = self._in_two_steps((s + (e + pair.low)) - shift)
+        shift = smallest_normal.choose(abs(value.hi) < smallest_normal, 0.0).copysign(value.hi)
+        s, e = fast_two_sum(shift, value.hi)
+        total = (s + (e + value.low)) - shift
+        result = self._in_two_steps(total.choose(abs(value.hi) < float("inf"), value.hi))
         assert isinstance(result, Real)
-        return result.copysign(pair.hi)
+        return result.copysign(value.hi)
 
-    # -- products keep the power apart --------------------------------------------------------------------------
-    def _product(self, other: object) -> tuple[Plain, Integer | None, bool]:
+    # -- products carry both forms --------------------------------------------------------------------------------
+    def _both(self, other: object) -> tuple[Plain | float, Plain | float, Integer | None, Condition | None]:
+        """Mantissa, plain form and exponent of the other operand, and where the result is far."""
         if isinstance(other, Scaled):
-            return other.mantissa, other.exponent, False
-        if isinstance(other, (Real, Pair)):
-            return other, None, self.bounded
-        return self.mantissa.lift(other), None, self.bounded  # type: ignore[arg-type,return-value]
+            far = None if self.far is None or other.far is None else self.far | other.far
+            return other.mantissa, other.plain(), other.exponent, far
+        return other, other, None, self.far  # type: ignore[return-value]
 
-    def __mul__(self, other: object) -> Scaled | Plain:
-        if self.context.arithmetic.rough:
-            if not self.bounded:
-                return self.plain() * _plain(other)  # type: ignore[operator,return-value]
-            lifted = self.lifted()
-            return Scaled(lifted.mantissa * _plain(other), lifted.exponent, True, fixed=-LIFT)  # type: ignore[operator,arg-type]
-        factor, exponent, bounded = self._product(other)
-        product = self.mantissa * factor  # type: ignore[operator]
+    def __mul__(self, other: object) -> Scaled:
+        mantissa, plain, exponent, far = self._both(other)
+        product = self.mantissa * mantissa  # type: ignore[operator]
         if isinstance(product, Pair) and product.lo is not None:
             # The error of an infinite product is not a number: there is none to add.
-            finite = abs(self.mantissa.hi * _high(factor)) < float("inf")  # type: ignore[union-attr]
-            product = Pair(product.hi.choose(finite, self.mantissa.hi * _high(factor)), product.lo.choose(finite, 0.0))  # type: ignore[union-attr]
-        return Scaled(product, self.exponent if exponent is None else self.exponent + exponent, bounded)
+            whole = self.mantissa.hi * _high(mantissa)  # type: ignore[union-attr]
+            finite = abs(whole) < float("inf")
+            product = Pair(product.hi.choose(finite, whole), product.lo.choose(finite, 0.0))
+        return Scaled(
+            product,
+            self.exponent if exponent is None else self.exponent + exponent,
+            self.bounded and exponent is None,
+            far,
+            None if far is None else self.plain() * plain,  # type: ignore[operator]
+        )
 
-    def __rmul__(self, other: object) -> Scaled | Plain:
-        """A number times a scaled one. In arithmetics that may flush this multiplies the power in, number first, so
-        that neither a large number overflows nor the power is lost before the product."""
-        if self.context.arithmetic.rough and self.bounded:
-            lifted = self.lifted()
-            number = self.mantissa.lift(other)  # type: ignore[arg-type]
-            return times(number, self.context.real(2.0**-LIFT)) * lifted.mantissa  # type: ignore[operator,return-value]
+    def __rmul__(self, other: object) -> Scaled:
         return self * other
 
-    def __truediv__(self, other: object) -> Scaled | Plain:
-        if self.context.arithmetic.rough:
-            if not self.bounded:
-                return self.plain() / _plain(other)  # type: ignore[operator,return-value]
-            lifted = self.lifted()
-            return Scaled(lifted.mantissa / _plain(other), lifted.exponent, True, fixed=-LIFT)  # type: ignore[operator,arg-type]
-        factor, exponent, bounded = self._product(other)
-        quotient = self.mantissa / factor  # type: ignore[operator]
-        return Scaled(quotient, self.exponent if exponent is None else self.exponent - exponent, bounded)
+    def __truediv__(self, other: object) -> Scaled:
+        mantissa, plain, exponent, far = self._both(other)
+        return Scaled(
+            self.mantissa / mantissa,  # type: ignore[operator]
+            self.exponent if exponent is None else self.exponent - exponent,
+            self.bounded and exponent is None,
+            far,
+            None if far is None else self.plain() / plain,  # type: ignore[operator]
+        )
 
-    def __rtruediv__(self, other: object) -> Scaled | Plain:
-        if self.context.arithmetic.rough:
-            return other / self.plain()  # type: ignore[operator]
-        return Scaled(other / self.mantissa, 0 - self.exponent)  # type: ignore[operator]
+    def __rtruediv__(self, other: object) -> Scaled:
+        # An infinite quotient has no remainder, which only the other form of a product knows.
+        far = None if self.far is None else self.far | self.plain().equals(0.0)
+        plain = None if far is None else other / self.plain()  # type: ignore[operator]
+        return Scaled(other / self.mantissa, 0 - self.exponent, False, far, plain)  # type: ignore[operator]
 
     def __neg__(self) -> Scaled:
-        plain = -self._plain if self.is_input and self._plain is not None else None
-        return Scaled(-self.mantissa, self.exponent, self.bounded, plain, self.fixed, self.far)
+        return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, -self.plain(), self.is_input)
 
     def __abs__(self) -> Scaled:
-        plain = abs(self._plain) if self.is_input and self._plain is not None else None
-        return Scaled(abs(self.mantissa), self.exponent, self.bounded, plain, self.fixed, self.far)
+        return Scaled(abs(self.mantissa), self.exponent, self.bounded, self.far, abs(self.plain()), self.is_input)
 
     def choose(self, condition: Condition, other: object) -> Scaled:
         """self where the condition holds, other elsewhere."""
         if isinstance(other, Scaled):
-            plain = self._plain.choose(condition, other._plain) if self.is_input and other.is_input else None  # type: ignore[union-attr,arg-type]
-            mantissa = self.mantissa.choose(condition, other.mantissa)  # type: ignore[arg-type]
-            if self.fixed or other.fixed:
-                return Scaled(
-                    self.lifted().mantissa.choose(condition, other.lifted().mantissa),  # type: ignore[arg-type]
-                    self.lifted().exponent, True, fixed=-LIFT,
-                )  # fmt: skip
-            exponent = self.exponent.choose(condition, other.exponent)
-            return Scaled(mantissa, exponent, self.bounded and other.bounded, plain)
-        plain = self._plain.choose(condition, other) if self.is_input and self._plain is not None else None  # type: ignore[arg-type]
-        if self.context.arithmetic.rough and self.bounded:
-            if not isinstance(other, (int, float)):
-                return self.plain().choose(condition, other)  # type: ignore[arg-type,return-value]
-            chosen = self.lifted().mantissa.choose(condition, float(other) * 2.0**LIFT)  # type: ignore[arg-type]
-            return Scaled(chosen, self.lifted().exponent, True, fixed=-LIFT)
-        mantissa = self.mantissa.choose(condition, other)  # type: ignore[arg-type]
-        return Scaled(mantissa, self.exponent.choose(condition, 0), self.bounded, plain)
+            far = None if self.far is None or other.far is None else self.far | other.far
+            return Scaled(
+                self.mantissa.choose(condition, other.mantissa),  # type: ignore[arg-type]
+                self.exponent.choose(condition, other.exponent),
+                self.bounded and other.bounded,
+                far,
+                self.plain().choose(condition, other.plain()),  # type: ignore[arg-type]
+                self.is_input and other.is_input,
+            )
+        return Scaled(
+            self.mantissa.choose(condition, other),  # type: ignore[arg-type]
+            self.exponent.choose(condition, 0),
+            self.bounded,
+            self.far,
+            self.plain().choose(condition, other),  # type: ignore[arg-type]
+            self.is_input,
+        )
 
     # -- sums and comparisons use the number itself ---------------------------------------------------------------
     def __add__(self, other: object) -> Plain:
-        return self.plain() + (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        return self.plain() + _plain(other)  # type: ignore[operator,return-value]
 
     __radd__ = __add__
 
     def __sub__(self, other: object) -> Plain:
-        return self.plain() - (other.plain() if isinstance(other, Scaled) else other)  # type: ignore[operator]
+        return self.plain() - _plain(other)  # type: ignore[operator,return-value]
 
     def __rsub__(self, other: object) -> Plain:
         return other - self.plain()  # type: ignore[operator]
@@ -245,5 +215,5 @@ def _plain(value: object) -> object:
     return value.plain() if isinstance(value, Scaled) else value
 
 
-def _high(value: Plain) -> Real:
+def _high(value: object) -> object:
     return value.hi if isinstance(value, Pair) else value

@@ -86,13 +86,13 @@ def _exponential(x: Value, at_most: float, n: Value, c: Value, t: Value, u: Valu
 def exp(x: Value) -> Value:
     limit = -x.context.arithmetic.tail
     x = limited(x, -limit, limit)
-    return _exponential(x, 690.0, *reduce_exp(x))
+    return _exponential(x, 200.0, *reduce_exp(x))
 
 
 def exp2(x: Value) -> Value:
     limit = -x.context.arithmetic.tail / math.log(2)
     x = limited(x, -limit, limit)
-    return _exponential(x, 1000.0, *reduce_exp2(x))
+    return _exponential(x, 288.0, *reduce_exp2(x))
 
 
 def expm1(x: Value) -> Value:
