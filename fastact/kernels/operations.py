@@ -152,11 +152,10 @@ def log(x: Value) -> Value:
 
 
 def log1p(x: Value) -> Value:
-    """log(1 + x). Of an exponential below 2^-110 it is that exponential, to working precision and beyond, and keeps
-    its power of two apart: so softplus is right down to the smallest subnormal."""
-    if hasattr(x, "plain") and not (x.is_input or x.context.arithmetic.rough):
-        return where(x < 2.0**-110, x, _block("log1p", x))
-    return _block("log1p", x)
+    """log(1 + x). Of an exponential that is far from the normal numbers it is that exponential, and keeps its power of
+    two apart: so softplus is right down to the smallest subnormal."""
+    value = _block("log1p", x)
+    return x.where_near(value) if hasattr(x, "plain") and not x.is_input else value
 
 
 def tanh(x: Value) -> Value:

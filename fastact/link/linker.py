@@ -50,6 +50,9 @@ class Linking(Context):
         far: Condition | None = None,
         plain: Plain | None = None,
     ) -> Scaled | Plain:
+        """A number held both ways; ``plain`` need not be right where the number is far and unbounded."""
+        if plain is not None and not bounded:
+            plain = plain.unless(far, Scaled(mantissa, exponent).plain())  # type: ignore[arg-type]
         result = Scaled(mantissa, exponent, bounded, far, plain)
         return result.plain() if self.arithmetic.wide else result
 

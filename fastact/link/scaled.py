@@ -107,6 +107,13 @@ class Scaled:
         assert isinstance(result, Real)
         return result.copysign(value.hi)
 
+    def where_near(self, plain: Plain) -> Scaled | Plain:
+        """``plain`` where the number is not far, itself where it is: for functions that are x to working precision
+        where a bounded x is far."""
+        if self.far is None or not self.bounded:
+            return plain
+        return Scaled(self.mantissa, self.exponent, True, self.far, plain)
+
     # -- products carry both forms --------------------------------------------------------------------------------
     def _both(self, other: object) -> tuple[Plain | float, Plain | float, Integer | None, Condition | None]:
         """Mantissa, plain form and exponent of the other operand, and where the result is far."""

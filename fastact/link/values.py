@@ -186,7 +186,11 @@ class Real:
         return self._binary("fsub", other)
 
     def __mul__(self, other: object) -> Real:
-        return self._binary("fmul", other)
+        result = self._binary("fmul", other)
+        if isinstance(other, (int, float)) and other and math.isfinite(other):
+            ends = [bound * other for bound in self.context.bounds(self)]
+            self.context.note(result, min(ends), max(ends))
+        return result
 
     def __truediv__(self, other: object) -> Real:
         return self._binary("fdiv", other)
@@ -198,7 +202,7 @@ class Real:
         return self._binary("fsub", other, reverse=True)
 
     def __rmul__(self, other: object) -> Real:
-        return self._binary("fmul", other)
+        return self * other
 
     def __rtruediv__(self, other: object) -> Real:
         return self._binary("fdiv", other, reverse=True)

@@ -8,11 +8,13 @@ keeps the rounding errors of its last sums.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from math import inf, nan, sqrt
 
 from fastact.kernels.operations import Value, maximum, minimum
 
 LN2 = math.log(2)
+Table = tuple[float, ...]
 
 
 def polynomial(r: Value, coefficients: tuple[float, ...]) -> Value:
@@ -55,42 +57,60 @@ def power_of_two(n: Value) -> Value:
 # -- exponentials ---------------------------------------------------------------------------------------------------
 def exp(x: Value) -> Value:
     """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2."""
-    context, a = x.context, x.context.arithmetic
-    low, high = _limits(a)
-    x = limited(x, low * LN2, high * LN2)
+    return _exponential(x, _reduce_exp, x.context.table("exp"), LN2)
+
+
+def _reduce_exp(x: Value) -> tuple[Value, Value]:
+    context = x.context
     n, whole = x.split_integer(context.constant("LOG2E"))
-    if a.rough:
-        r = n.fma(-context.constant("LN2"), x)
-    else:
-        above, below, *_ = context.split("LN2")
-        r = n.fma(-below, n.fma(-above, x))
-    return _exponential(r, context.table("exp"), whole, context.bounds(x)[1] / LN2)
+    if context.arithmetic.rough:
+        return n.fma(-context.constant("LN2"), x), whole
+    above, below, *_ = context.split("LN2")
+    return n.fma(-below, n.fma(-above, x)), whole
 
 
 def exp2(x: Value) -> Value:
     """2^n 2^r with n = rint(x); r = x - n is exact."""
-    x = limited(x, *_limits(x.context.arithmetic))
+    return _exponential(x, _reduce_exp2, x.context.table("exp2"), 1.0)
+
+
+def _reduce_exp2(x: Value) -> tuple[Value, Value]:
     n, whole = x.split_integer(1.0)
-    return _exponential(x - n, x.context.table("exp2"), whole, x.context.bounds(x)[1])
+    return x - n, whole
 
 
-def _limits(a: Value) -> tuple[float, float]:
-    """Binary exponents beyond those of all results, with which _exponential can still do."""
-    if a.rough:
-        return -(a.bias + a.mantissa_bits + 0.1), a.bias + 2.0
-    return a.tail / LN2, -a.tail / LN2
-
-
-def _exponential(r: Value, table: tuple[float, ...], n: Value, at_most: float) -> Value:
-    """2^n (1 + r P(r)), n being at most ``at_most``."""
-    a = r.context.arithmetic
+def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, Value]], table: Table, unit: float) -> Value:
+    """2^n (1 + r P(r)); ``unit`` is the x that doubles the value."""
+    context, a = x.context, x.context.arithmetic
+    at_most = context.bounds(x)[1] / unit
     shift = a.mantissa_bits + 1
+
+    def parts(low: float, high: float) -> tuple[Value, Value]:
+        r, n = reduce(limited(x, low * unit, high * unit))
+        return r.fma(polynomial(r, table), 1.0), n
+
+    if a.wide:
+        return _noted(context.scaled(*parts(a.tail / LN2, -a.tail / LN2)), at_most)
     if a.rough and at_most < a.bias - shift:
         # The shift that keeps 2^(n + shift) normal where the result is not is part of the coefficients.
+        r, n = reduce(limited(x, -(a.bias + a.mantissa_bits + 0.1) * unit, inf))
         small = 2.0**-shift
-        return r.fma(polynomial(r, tuple(c * small for c in table)), small) * power_of_two(n + shift)
-    p = r.fma(polynomial(r, table), 1.0)
-    return r.context.scaled(p, n, at_most < a.bias)
+        value = r.fma(polynomial(r, tuple(c * small for c in table)), small) * power_of_two(n + shift)
+        return _noted(value, at_most)
+    bounded = at_most < a.bias
+    normal = (a.bias - 1.5) * unit
+    far = x < -normal if bounded else abs(x) > normal
+    # At the lower limit 2^n is taken for 0, which it is to any sum.
+    p, n = parts(-float(a.bias), inf) if bounded else parts(-inf, inf)
+    reach = min(-a.tail / LN2, 2.0 * (a.bias + a.mantissa_bits))
+    return context.scaled(*parts(-reach, reach), bounded, far, _noted(p * power_of_two(n), at_most))
+
+
+def _noted(value: Value, at_most: float) -> Value:
+    """An exponential, known not to exceed 1 if its argument does not exceed 0."""
+    if at_most <= 0.0:
+        value.context.note(value, 0.0, 1.0)
+    return value
 
 
 def expm1(x: Value) -> Value:
@@ -153,46 +173,69 @@ def tanh(x: Value) -> Value:
 # -- logarithms -----------------------------------------------------------------------------------------------------
 def log(x: Value) -> Value:
     """k ln 2 + log(m) with x = 2^k m and sqrt(1/2) <= m < sqrt(2)."""
-    a = x.context.arithmetic
-    y, offset = x, 0.0
-    if not a.wide:
-        subnormal = x < 2.0 ** (1 - a.bias)
-        y = (x * 2.0**a.mantissa_bits).choose(subnormal, x)
-        offset = x.context.real(-float(a.mantissa_bits)).choose(subnormal, 0.0)
-    k, _, m = _exponent_and_mantissa(y)
-    if not a.wide:
-        k = k + offset
-    value = _log(k, m - 1.0)
-    return _at_ends(value, x, 0.0)
+    odd, minus_k, f = _split(x)
+    value = _log(minus_k, f)
+    return value.unless(odd, _ends(value, x, 0.0))
+
+
+def log2(x: Value) -> Value:
+    """k + log2(e) log(m) with k and m as for log."""
+    context, a = x.context, x.context.arithmetic
+    odd, minus_k, f = _split(x)
+    u, v = _curved(f)
+    if a.rough:
+        value = u.fma(v, f).fma(context.constant("LOG2E"), -minus_k)
+    else:
+        high, low = context.split("LOG2E")
+        value = f.fma(high, -minus_k) + f.fma(low, u * v * high)
+    return value.unless(odd, _ends(value, x, 0.0))
 
 
 def log1p(x: Value) -> Value:
     """k ln 2 + log(1 + f) with 1 + x = 2^k (1 + f); f = 2^-k x + (2^-k - 1) is rounded once and is x where k = 0."""
     a = x.context.arithmetic
-    k, whole, _ = _exponent_and_mantissa(x + 1.0)
+    low, high = x.context.bounds(x)
+    if low >= 0.0 and high <= 1.0:  # k is 0 or 1; x/2 - 1/2 is exact
+        doubled = x > sqrt(2.0) - 1.0
+        minus_one = x.lift(-1.0)
+        return _log(minus_one.choose(doubled, 0.0), x.fma(0.5, -0.5).choose(doubled, x))
+    minus_k, minus, _ = _exponent_and_mantissa(x + 1.0)
     if a.wide:
-        s = power_of_two(0 - whole)
-        f = s.fma(x, s - 1.0)
+        s = power_of_two(minus)
+        f = s.fma(x, -(1.0 - s))
     else:
-        s = power_of_two(0 - whole.choose(whole.compare("slt", a.bias), a.bias))
-        f = (x.bits() - (whole << a.mantissa_bits)).as_real() + (s - 1.0)
-    return _at_ends(_log(k, f).copysign(x), x, -1.0)
+        s = power_of_two(minus.choose(minus.compare("sgt", -a.bias), -a.bias))
+        f = (x.bits() + (minus << a.mantissa_bits)).as_real() - (1.0 - s)
+    value = _log(minus_k, f)
+    return value.unless(~((x > -1.0) & (x < inf)), _ends(value, x, -1.0))
+
+
+def _split(x: Value) -> tuple[Value, Value, Value]:
+    """Whether x is anything but a positive normal number; -k as a float and f, where x = 2^k (1 + f)."""
+    a = x.context.arithmetic
+    if a.wide:
+        k, _, m = _exponent_and_mantissa(x)
+        return ~((x > 0.0) & (x < inf)), k, m - 1.0
+    odd = ~((x >= 2.0 ** (1 - a.bias)) & (x < inf))
+    k, _, m = _exponent_and_mantissa(x.unless(odd, x * 2.0**a.mantissa_bits))
+    return odd, k.unless(odd, k + float(a.mantissa_bits)), m - 1.0
 
 
 def _exponent_and_mantissa(x: Value) -> tuple[Value, Value, Value]:
-    """k as a float and as an integer, and m, where x = 2^k m is positive and normal and sqrt(1/2) <= m < sqrt(2)."""
+    """-k as a float, +0 for k = 0, and as an integer, and m, where x = 2^k m is positive and normal and
+    sqrt(1/2) <= m < sqrt(2)."""
     a = x.context.arithmetic
     start = _bits(a, sqrt(0.5))
     one = _bits(a, 1.0)
-    moved = x.bits() - start
-    m = (moved & ((1 << a.mantissa_bits) - 1)) + start
+    moved = x.bits() + (one - start)
+    m = ((moved & ((1 << a.mantissa_bits) - 1)) + start).as_real()
+    biased = moved.shift_right_logical(a.mantissa_bits)
+    minus = a.bias - biased
     if a.word == "f32":
-        whole = moved >> a.mantissa_bits
-        return whole.to_real(a.word), whole, m.as_real()
-    # Conversions and arithmetic shifts of 64 bits are rare instructions.
-    biased = (moved + one).shift_right_logical(a.mantissa_bits)
+        return minus.to_real(a.word), minus, m
+    # Conversions of 64 bits are rare instructions.
     magic = 2.0**a.mantissa_bits
-    return (biased | _bits(a, magic)).as_real() - (magic + a.bias), biased - a.bias, m.as_real()
+    return (magic + a.bias) - (biased | _bits(a, magic)).as_real(), minus, m
 
 
 def _bits(a: Value, value: float) -> int:
@@ -201,29 +244,32 @@ def _bits(a: Value, value: float) -> int:
     return ((int(exponent) + a.bias) << a.mantissa_bits) + (int(mantissa, 16) >> (52 - a.mantissa_bits))
 
 
-def _log(k: Value, f: Value) -> Value:
-    """k ln 2 + log(1 + f)."""
+def _log(minus_k: Value, f: Value) -> Value:
+    """k ln 2 + log(1 + f). Zero keeps the sign of f."""
     context, a = f.context, f.context.arithmetic
+    u, v = _curved(f)
     if a.rough:
-        curved = (f * f).fma(f.fma(polynomial(f, context.table("log1p")), -0.5), f)
-        return k.fma(context.constant("LN2"), curved)
+        return u.fma(v, minus_k.fma(-context.constant("LN2"), f))
     high, low, *_ = context.split("LN2")
-    if a.word == "f32":
-        curved = (f * f).fma(f.fma(polynomial(f, context.table("log1p")), -0.5), k * low)
-    else:
-        # With s = f/(2 + f): log(1 + f) = 2 s + s R = f + s (R - f), R = s^2 P(s^2).
-        s = f / (f + 2.0)
-        z = s * s
-        curved = s.fma(z.fma(polynomial(z, context.table("log_atanh")), -f), k * low)
     # For an f with half the bits of the word the first sum is exact.
-    return k.fma(high, f) + curved
+    return minus_k.fma(-high, f) + u.fma(v, minus_k * -low)
 
 
-def _at_ends(value: Value, x: Value, pole: float) -> Value:
+def _curved(f: Value) -> tuple[Value, Value]:
+    """log(1 + f) - f as a product."""
+    context, a = f.context, f.context.arithmetic
+    if a.rough or a.word == "f32":
+        return f * f, f.fma(polynomial(f, context.table("log1p")), -0.5)
+    # With s = f/(2 + f): log(1 + f) = 2 s + s R = f + s (R - f), R = s^2 P(s^2).
+    s = f / (f + 2.0)
+    z = s * s
+    return s, z.fma(polynomial(z, context.table("log_atanh")), -f)
+
+
+def _ends(value: Value, x: Value, pole: float) -> Value:
     """A logarithm's value made right at infinity, at its pole, below it and for NaN."""
     value = value.choose(x < inf, x)
-    beyond = x.lift(-inf).choose(x.equals(pole), nan)
-    return value.choose(x > pole, beyond)
+    return value.choose(x > pole, x.lift(-inf).choose(x.equals(pole), nan))
 
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
