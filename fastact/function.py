@@ -64,7 +64,7 @@ class Door:
         try:
             x = args[self._place]
             if type(x) is np.ndarray and x.size >= threads.SMALLEST:
-                result = threads.call(ufunc, args, options)
+                result = threads.call(ufunc, args, options, x)
             else:
                 result = ufunc(*args, **options)
         except Exception as error:

@@ -17,6 +17,7 @@ UFUNCS: dict[str, np.ufunc] = {}
 HOME = "fastact.ufuncs"
 """The module in which pickles look for them."""
 
+_origins: dict[np.ufunc, tuple[str, str, str]] = {}
 _addresses: dict[tuple[str, str, str, str], int] = {}
 
 
@@ -36,6 +37,11 @@ def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
     return _addresses[key]
 
 
+def address_of(ufunc: np.ufunc, dtype: str) -> int:
+    """The address of a ufunc's inner loop."""
+    return loop_address(*_origins[ufunc], dtype)
+
+
 def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
     """The genuine ufunc of a function's form in a tier."""
     label = ufunc_name(name, form, tier)
@@ -50,6 +56,7 @@ def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
         ufunc.__module__ = HOME
     with contextlib.suppress(ImportError):
         add_bfloat16(ufunc, maker)
+    _origins[ufunc] = name, form, tier
     return UFUNCS.setdefault(label, ufunc)  # the one that others got, if they were quicker
 
 
