@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from fastact.cpu.emit import SCALARS, Emitter, constant, typed
-from fastact.cpu.flags import FlagRegister, stack
+from fastact.cpu.flags import VERDICTS, FlagRegister, stack
 from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
@@ -180,6 +180,9 @@ class LoopBuilder:
             suspicious = b.or_(b.icmp_signed("!=", natural, I32(0)), b.icmp_signed("!=", alarm, I32(0)))
             with b.if_then(suspicious, likely=False):
                 verdict = self._apply(b, judge, here, tails, count, writes=False)
+                # a zero may be exact, as log 1 is: it has underflowed only if an instruction has, too
+                lost = b.and_(b.lshr(natural, I32(flags.places[-1])), I32(1))
+                verdict = b.and_(verdict, b.or_(b.shl(lost, I32(len(VERDICTS) - 1)), I32(2 ** (len(VERDICTS) - 1) - 1)))
                 b.store(b.or_(b.load(raised, typ=flags.type), flags.encode(b, verdict)), raised)
                 flags.write(b, flags.cleared(b, before))
         for k in operands[self.inputs :]:

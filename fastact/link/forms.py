@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastact.kernels.declare import Declaration, Parameter
-from fastact.link.evidence import alarm, evidence
 from fastact.link.graph import Graph
-from fastact.link.linker import link
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,9 @@ class Kernel:
 
 def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel:
     """The kernel of a function's form in a dtype and a tier."""
+    from fastact.link.evidence import alarm, evidence
+    from fastact.link.linker import link
+
     chosen = forms(declaration)[form]
     count = len(chosen.arguments)
     from_input = form != "from_output"
