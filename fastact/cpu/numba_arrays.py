@@ -40,9 +40,9 @@ class Operand:
 
 
 def emit(context: Any, builder: Any, kernel: Kernel, sig: Any, args: Any) -> Any:
-    """The result of a call ``door(*inputs, out, approx)``; the numbers among the inputs are of the kernel's dtype."""
-    _, *kinds, out_kind, _ = sig.args
-    _, *values, out, _ = args
+    """The result of a call with ``args``, the inputs and ``out``; numbers among them are of the kernel's dtype."""
+    *kinds, out_kind = sig.args
+    *values, out = args
     result = sig.return_type
     given = isinstance(out_kind, types.Array)
     if given:

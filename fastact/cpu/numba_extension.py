@@ -34,7 +34,7 @@ from numba.extending import (
 
 from fastact.cpu import numba_arrays
 from fastact.cpu.numba_kernels import DTYPES, Kernel
-from fastact.kernels import REGISTRY, Parameter
+from fastact.kernels import REGISTRY
 from fastact.link.forms import Form, forms
 from fastact.precision import ACCEPTED, Tier
 
@@ -48,32 +48,38 @@ class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
 
     def __init__(self, function: str, form: str) -> None:
         self.function, self.form_name = function, form
-        super().__init__(f"fastact.{function}" if form == "value" else f"fastact.{function}.{form}")
+        super().__init__(f"fastact.{function}.{form}")
 
     @property
     def form(self) -> Form:
         return forms(REGISTRY[self.function])[self.form_name]
 
     @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters that a call may leave out or name."""
-        form = self.form
-        return REGISTRY[self.function].parameters if len(form.arguments) > form.place + 1 else ()
+    def title(self) -> str:
+        """What users write for it; a variant goes by the name of the form that it stands in for."""
+        form = self.form.base or self.form_name
+        names = {of: attribute for attribute, of in ATTRIBUTES.items()}
+        return f"fastact.{self.function}" if form == "value" else f"fastact.{self.function}.{names.get(form, form)}"
 
     def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        form, named = self.form, dict(kws)
+        further = _further(self)
+        if any(not isinstance(named.get(name, types.none), types.NoneType) for name in further):
+            return DoorType(self.function, form.variant).get_call_type(context, args, kws)
         strict, lenient = call_signatures(self.function, self.form_name)
         try:
-            given = strict.bind(*args, **dict(kws)).arguments
+            given = strict.bind(*args, **{name: kind for name, kind in named.items() if name not in further}).arguments
         except TypeError as error:
-            raise errors.TypingError(f"{self.name}(): {error}") from None
+            raise errors.TypingError(f"{self.title}(): {error}") from None
         out, approx = given.get("out", types.none), given.get("approx", types.none)
         if _can_become_literal(approx, context):
-            raise errors.ForceLiteralArg({len(self.form.arguments) + 1}, functools.partial(_fold, lenient))
-        tier_of(self.name, approx)
-        operands = [given.get(name) for name in self.form.arguments]
+            raise errors.ForceLiteralArg({len(form.arguments) + 1}, functools.partial(_fold, lenient))
+        tier_of(self.title, approx)
+        operands = [given.get(name) for name in form.arguments]
         dtype = _working_dtype(self, operands)
-        resolved = [operand if isinstance(operand, types.Array) else dtype for operand in operands]
-        return Signature(_result(self, resolved, dtype, out), (*resolved, out, approx), recvr=self, pysig=lenient)
+        inputs = [operand if isinstance(operand, types.Array) else dtype for operand in operands]
+        result = _result(self, inputs, dtype, out)
+        return Signature(result, (*inputs, out, approx, *[types.none] * len(further)), recvr=self, pysig=lenient)
 
     def get_call_signatures(self) -> Any:
         return [], True
@@ -82,41 +88,49 @@ class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
         return DoorType
 
 
+def _further(door: DoorType) -> tuple[str, ...]:
+    """The parameters that turn a call into one of the variant, where they are named and not None."""
+    variant = REGISTRY[door.function].variant
+    return () if variant is None or not door.form.variant else tuple(p.name for p in variant.parameters)
+
+
 @functools.cache
 def call_signatures(function: str, form: str) -> tuple[inspect.Signature, inspect.Signature]:
-    """What a call may look like, and the same with ``approx`` allowed in its place, as Numba's lowering needs it."""
-    kind = inspect.Parameter
-    door = DoorType(function, form)
-    defaults = {p.name: kind.empty if p.default is None else p.default for p in door.parameters}
-    inputs = [
-        kind(name, kind.POSITIONAL_OR_KEYWORD, default=defaults[name])
-        if name in defaults
-        else kind(name, kind.POSITIONAL_ONLY)
-        for name in door.form.arguments
-    ]
-    inputs.append(kind("out", kind.POSITIONAL_OR_KEYWORD, default=None))
-    strict, lenient = (
-        inspect.Signature([*inputs, kind("approx", how, default=None)])
-        for how in (kind.KEYWORD_ONLY, kind.POSITIONAL_OR_KEYWORD)
-    )
-    return strict, lenient
+    """What a call may look like; and all that Numba's lowering hands on, in its order, where everything has a place."""
+    kind, door = inspect.Parameter, DoorType(function, form)
+    inputs, positional = door.form.arguments, {"out", *(p.name for p in REGISTRY[function].parameters)}
+    options = {"out": None, "approx": None, **{p.name: p.default for p in door.form.parameters}}
+
+    def strict(name: str) -> inspect.Parameter:
+        if name not in options:
+            return kind(name, kind.POSITIONAL_ONLY)
+        optional = name not in inputs or options[name] is not None
+        how = kind.POSITIONAL_OR_KEYWORD if name in positional else kind.KEYWORD_ONLY
+        return kind(name, how, default=options[name] if optional else kind.empty)
+
+    def lenient(name: str) -> inspect.Parameter:
+        required = name in inputs and name not in options
+        return kind(name, kind.POSITIONAL_OR_KEYWORD, default=kind.empty if required else options.get(name))
+
+    places = (*inputs, "out", "approx")
+    exact = sorted(map(strict, places), key=lambda parameter: parameter.kind)
+    return inspect.Signature(exact), inspect.Signature([lenient(name) for name in (*places, *_further(door))])
 
 
 # -- typing the arguments ---------------------------------------------------------------------------------------------
-def tier_of(name: str, approx: Any) -> Tier:
+def tier_of(title: str, approx: Any) -> Tier:
     """The tier that the type of ``approx`` names."""
-    approx = approx.value if isinstance(approx, types.Omitted) else approx
-    if approx is None or isinstance(approx, types.NoneType):
+    if isinstance(approx, types.NoneType):
         return "exact"
     if not isinstance(approx, types.Literal):
         raise errors.TypingError(
-            f"{name}(): approx is a value of type {approx}, but the tier must be known when the function is compiled; "
+            f"{title}(): approx is a value of type {approx}, but the tier must be known when the function is compiled; "
             + CHOICE
         )
     value = approx.literal_value
     if isinstance(value, (str, bool)) and value in ACCEPTED:
         return ACCEPTED[value]
-    raise errors.TypingError(f"{name}(): approx={value!r} is not a precision tier; {CHOICE}")
+    raise errors.TypingError(f"{title}(): approx={value!r} is not a precision tier; {CHOICE}")
 
 
 def _can_become_literal(approx: Any, context: Any) -> bool:
@@ -141,7 +155,7 @@ def _dtype(door: DoorType, operand: Any) -> Any:
     if isinstance(element, (types.Integer, types.Boolean)):
         return types.float64
     raise errors.TypingError(
-        f"{door.name}() takes numbers and arrays of float32 and float64 in compiled code (whole numbers become "
+        f"{door.title}() takes numbers and arrays of float32 and float64 in compiled code (whole numbers become "
         f"float64), not {operand}"
     )
 
@@ -155,11 +169,11 @@ def _working_dtype(door: DoorType, operands: Any) -> Any:
 
 def _result(door: DoorType, operands: list[Any], dtype: Any, out: Any) -> Any:
     arrays = [operand for operand in operands if isinstance(operand, types.Array)]
-    if not isinstance(types.unliteral(out), (types.NoneType, types.Omitted)):
+    if not isinstance(out, types.NoneType):
         if not isinstance(out, types.Array) or not out.mutable or out.dtype not in DTYPES:
-            raise errors.TypingError(f"{door.name}(): out must be a writable array of float32 or float64, not {out}")
+            raise errors.TypingError(f"{door.title}(): out must be a writable array of float32 or float64, not {out}")
         if any(array.ndim > out.ndim for array in arrays):
-            raise errors.TypingError(f"{door.name}(): out has fewer dimensions than an input")
+            raise errors.TypingError(f"{door.title}(): out has fewer dimensions than an input")
         return out
     dimensions = max((array.ndim for array in arrays), default=0)
     if not dimensions:
@@ -172,11 +186,14 @@ def _result(door: DoorType, operands: list[Any], dtype: Any, out: Any) -> Any:
 # -- emitting a call --------------------------------------------------------------------------------------------------
 @lower_builtin(DoorType, types.VarArg(types.Any))
 def _emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    door, *kinds, out_kind, approx = sig.args
-    kernel = Kernel(door.function, door.form_name, tier_of(door.name, approx), _working_dtype(door, kinds))
-    if any(isinstance(kind, types.Array) for kind in (*kinds, out_kind)):
-        return numba_arrays.emit(context, builder, kernel, sig, args)
-    return kernel.scalar(context, builder, args[1:-2])
+    door, count = sig.args[0], len(sig.args[0].form.arguments)
+    kinds, values = sig.args[1 : count + 1], args[1 : count + 1]
+    out_kind, approx = sig.args[count + 1 : count + 3]
+    kernel = Kernel(door.function, door.form_name, tier_of(door.title, approx), _working_dtype(door, kinds))
+    if not any(isinstance(kind, types.Array) for kind in (*kinds, out_kind)):
+        return kernel.scalar(context, builder, values)
+    outer = Signature(sig.return_type, (*kinds, out_kind), None)
+    return numba_arrays.emit(context, builder, kernel, outer, (*values, args[count + 1]))
 
 
 # -- the objects themselves carry nothing at run time -----------------------------------------------------------------
@@ -196,14 +213,16 @@ def _nothing(context: Any, builder: Any, *_: Any) -> Any:
 
 @infer_getattr
 class DoorAttributes(AttributeTemplate):  # type: ignore[misc]
-    """``.grad``, ``.backward`` and ``.backward_from_output``."""
+    """``.grad``, ``.backward``, ``.backward_from_output`` and those with respect to parameters."""
 
     key = DoorType
 
     def generic_resolve(self, typ: Any, attribute: str) -> Any:  # type: ignore[override]
         form = ATTRIBUTES.get(attribute, attribute)
-        known = typ.form_name == "value" and form != "value" and form in forms(REGISTRY[typ.function])
-        return DoorType(typ.function, form) if known else None
+        known = forms(REGISTRY[typ.function]).get(form)
+        if typ.form_name != "value" or known is None or known.base or attribute in ("value", "from_output"):
+            return None
+        return DoorType(typ.function, form)
 
 
 def initialize() -> None:

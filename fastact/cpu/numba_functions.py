@@ -35,14 +35,14 @@ def label(function: str, form: str, tier: Tier) -> str:
 def _python_function(function: str, form: str, tier: Tier, defaults: bool) -> Callable[..., Any]:
     """A Python function that calls the front door with the tier as a literal, for Numba to compile."""
     door, title = door_type(function, form), label(function, form, tier)
-    values = {p.name: p.default for p in door.parameters if defaults and p.default is not None}
+    values = {p.name: p.default for p in door.form.parameters if defaults and p.default is not None}
     arguments = door.form.arguments
     header = ", ".join(f"{a}={values[a]!r}" if a in values else a for a in arguments)
     source = f"def {title}({header}):\n    return door({', '.join(arguments)}, approx={tier!r})\n"
     namespace: dict[str, Any] = {"door": Typed(door), "__name__": __name__}
     exec(compile(source, f"<{title}>", "exec"), namespace)
     result: Callable[..., Any] = namespace[title]
-    result.__doc__ = f"{door.name}({', '.join(arguments)}), tier {tier}"
+    result.__doc__ = f"{door.title}({', '.join(arguments)}), tier {tier}"
     return result
 
 
