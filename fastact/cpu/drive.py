@@ -11,7 +11,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
-from fastact.cpu.loops import counted
+from fastact.cpu.flow import I32, I64, PTR, counted
 
 NEXT, FINISHED, FLAGS = 0, 8, 16
 """Places of the next piece to be taken, of the number of pieces done, and of the flags they raised (NumPy's bits)."""
@@ -23,8 +23,6 @@ strides."""
 
 MOST_OPERANDS = 16
 NUMPY_BITS = {"divide": 1, "overflow": 2, "underflow": 4, "invalid": 8}
-
-I32, I64, PTR = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 
 def _slot(b: ir.IRBuilder, job: ir.Value, place: int | ir.Value) -> ir.Value:

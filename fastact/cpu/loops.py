@@ -11,20 +11,18 @@ second pass over inputs and outputs (the evidence graph) says which of them the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llvmlite import ir
 
+from fastact.cpu.copies import copier
 from fastact.cpu.emit import SCALARS, Emitter, constant, typed
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
+from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
-
-I32, I64, PTR = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,6 @@ class Target:
         A body is one long chain of dependent operations; four of them side by side keep the processor busy."""
         storage = max(BITS[node.type] for node in graph.inputs + graph.outputs if node.type != "i1")
         return 4 * self.vector_bytes * 8 // max(storage, 32)
-
-
-@contextmanager
-def counted(b: ir.IRBuilder, count: ir.Value, step: int = 1) -> Iterator[ir.Value]:
-    """A loop over 0, step, 2 step, ... below ``count``; yields the counter."""
-    start = b.block
-    head, body, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
-    b.branch(head)
-    b.position_at_end(head)
-    i = b.phi(I64)
-    i.add_incoming(I64(0), start)
-    b.cbranch(b.icmp_signed("<", i, count), body, after)
-    b.position_at_end(body)
-    yield i
-    i.add_incoming(b.add(i, I64(step)), b.block)
-    b.branch(head)
-    b.position_at_end(after)
-
-
-def at(b: ir.IRBuilder, pointer: ir.Value, offset: ir.Value) -> ir.Value:
-    """The pointer moved by a number of bytes."""
-    return b.gep(pointer, [offset], source_etype=ir.IntType(8))
 
 
 class LoopBuilder:
@@ -201,10 +177,8 @@ class LoopBuilder:
         self, b: ir.IRBuilder, source: ir.Value, source_step: ir.Value, sink: ir.Value, sink_step: ir.Value,
         count: ir.Value, operand: int,
     ) -> None:  # fmt: skip
-        kind, size = SCALARS[self.operands[operand]], self.sizes[operand]
-        with counted(b, count) as i:
-            value = b.load(at(b, source, b.mul(i, source_step)), typ=kind, align=size)
-            b.store(value, at(b, sink, b.mul(i, sink_step)), align=size)
+        copy = copier(self.module, self.operands[operand], self.target.vector_bytes, self.target.avx512)
+        b.call(copy, [source, source_step, sink, sink_step, count])
 
     def _apply(
         self, b: ir.IRBuilder, sweep: ir.Function, here: list[ir.Value], tails: list[ir.Value], count: ir.Value,
