@@ -11,7 +11,7 @@ from math import log, sqrt
 from typing import NamedTuple
 
 from flint import arb
-from remez import Coefficient, Problem, expansion, rounded, shortest_fit, stated, total
+from remez import PRECISION, Coefficient, Problem, expansion, rounded, shortest_fit, stated, total
 
 # The working arithmetics: how many bits a coefficient has, and whether the leading ones come in pairs.
 LEVELS = {
@@ -289,6 +289,17 @@ ENTRIES: list[Polynomial | Values] = [
     tanh("tanh_tiny", "|x| <= 0.3", 0.3),
 ]
 
+
+def rsqrt_seed() -> arb:
+    """The root in [0.9, 1] by bisection."""
+    low, high = arb(0.9).mid(), arb(1)
+    for _ in range(PRECISION):
+        middle = ((low + high) / 2).mid()
+        too_high = (2 * (1 + middle) / 3) ** 1.5 / arb(2).sqrt() - 1 > 1 - middle.sqrt()
+        low, high = (low, middle) if too_high else (middle, high)
+    return low
+
+
 TRIPLE = (53, 53, 53)
 # (name, formula, value, bits of each part): the parts add up to the value.
 CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
@@ -302,6 +313,8 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("TWO_OVER_SQRT_PI", "2/sqrt(pi)", 2 / arb.pi().sqrt(), TRIPLE),
     ("SQRT_TWO_OVER_PI", "sqrt(2/pi)", (2 / arb.pi()).sqrt(), TRIPLE),
     ("ONE_OVER_SQRT_TWO_PI", "1/sqrt(2 pi)", 1 / (2 * arb.pi()).sqrt(), TRIPLE),
+    ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
+    ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
     ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),
     ("LOG2E_DOUBLE", "log2 e", 1 / arb.const_log2(), (53, 53)),

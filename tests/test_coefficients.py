@@ -184,6 +184,8 @@ def test_rounding_is_to_nearest_even(fit):
         ("TWO_OVER_SQRT_PI", lambda: 2 / mp.sqrt(mp.pi)),
         ("SQRT_TWO_OVER_PI", lambda: mp.sqrt(2 / mp.pi)),
         ("ONE_OVER_SQRT_TWO_PI", lambda: 1 / mp.sqrt(2 * mp.pi)),
+        ("RECIPROCAL_SEED", lambda: mp.findroot(lambda c: (2 + c) ** 2 / 8 + (1 + c) / 2 - 2, 0.9)),
+        ("RSQRT_SEED", lambda: mp.findroot(lambda c: mp.sqrt(2) * ((1 + c) / 1.5) ** 1.5 / 2 + mp.sqrt(c) - 2, 0.9)),
     ],
 )
 def test_constants_are_triple(name, value):
@@ -194,6 +196,14 @@ def test_constants_are_triple(name, value):
             assert part == float(rest)
             rest -= mp.mpf(part)
         assert abs(rest) < abs(value()) * mp.mpf(2) ** -159
+
+
+def test_log2e_splits():
+    exact = sum(map(Fraction, CONSTANTS["LOG2E"]))
+    for name, bits in (("SINGLE", 49), ("DOUBLE", 106)):
+        high, low = CONSTANTS[f"LOG2E_{name}"]
+        assert abs(Fraction(high) + Fraction(low) - exact) < Fraction(1, 2**bits)
+    assert all(float(np.float32(c)) == c for c in CONSTANTS["LOG2E_SINGLE"])
 
 
 def test_ln2_splits_multiply_exactly():

@@ -445,6 +445,10 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "SQRT_TWO_OVER_PI": (0.7978845608028654, -4.98465440455546e-17, -6.849850895459242e-34),
     # 1/sqrt(2 pi); off by 3.1e-51; python scripts/fit.py
     "ONE_OVER_SQRT_TWO_PI": (0.3989422804014327, -2.49232720227773e-17, -3.424925447729621e-34),
+    # 2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2; off by 3.2e-51; python scripts/fit.py
+    "RECIPROCAL_SEED": (0.8989794855663562, -1.0365906229413382e-17, -4.680835490670353e-34),
+    # root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c; off by 7.4e-50; python scripts/fit.py
+    "RSQRT_SEED": (0.9327448899594432, 3.796743714436723e-17, 2.901201968670512e-33),
     # ln 2 in float32; n times the first is exact for |n| < 2^9; off by 5.5e-14; python scripts/fit.py
     "LN2_SINGLE": (0.693145751953125, 1.428606765330187e-06),
     # log2 e in float32; off by 4.2e-16; python scripts/fit.py

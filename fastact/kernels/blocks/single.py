@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from math import inf, nan, sqrt
 
+from fastact.kernels.coefficients import CONSTANTS
 from fastact.kernels.operations import Value, maximum, minimum
 
 LN2 = math.log(2)
@@ -273,33 +274,56 @@ def _ends(value: Value, x: Value, pole: float) -> Value:
 
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
+NEWTON_STEPS = {"single_rough": 2, "single_fast": 3, "double_rough": 3, "double_fast": 4}
+"""An error e of 1/x becomes e^2, one of 1/sqrt(x) 3/2 e^2: of the seeds' 0.0505 and 0.0342 are left 2^-17.2 and 2^-17.7
+after two steps, 2^-34.4 and 2^-34.8 after three, 2^-68.9 and 2^-69.1 after four."""
+
+
 def reciprocal(x: Value) -> Value:
     """1/x: Newton's y <- y + y (1 - x y) from a seed made by subtracting the bits of x from a constant."""
     a = x.context.arithmetic
     if a.wide:
         return 1.0 / x
-    # The exponent is halved by a factor 2^j, so that neither operand nor result leaves the normal range on the way.
-    exponents = ((1 << (a.bias.bit_length() + 1)) - 1) << a.mantissa_bits
-    odd = 1 << a.mantissa_bits
-    half = (x.bits() & (exponents - odd)).shift_right_logical(1)
-    factor = (0 - half + (_bits(a, 1.0) + ((a.bias >> 1) << a.mantissa_bits))).as_real()
-    scaled = x * factor
-    # With x = 1 + m the seed is (1 + c - m)/2, x times it lies between (1 + c)/2 and (2 + c)^2/8; these are equally
-    # far from 1 for c = 2 sqrt(6) - 4, at a distance of 0.0505.
-    c = 2.0 * sqrt(6.0) - 4.0
-    seed = 2 * a.bias - 1
-    y = ((seed << a.mantissa_bits) + int(c * 2.0**a.mantissa_bits) - scaled.bits()).as_real()
-    # 0.0505 squared 2, 3, 4 times: 2^-17.2, 2^-34.4, 2^-68.9.
-    for _ in range({"single_rough": 2, "single_fast": 3, "double_rough": 3, "double_fast": 4}[a.level]):
-        y = y.fma((-scaled).fma(y, 1.0), y)
     size = abs(x)
+    limit = 2.0 ** (a.bias - 3)
+    odd = ~((size >= 1.0 / limit) & (size <= limit))
+    # There the exponent is halved by a factor, so that neither operand nor result leaves the normal range on the way.
+    exponent = x.bits() & ((2 * a.bias) << a.mantissa_bits)
+    factor = (_bits(a, 2.0 ** (a.bias >> 1)) - exponent.shift_right_logical(1)).as_real()
+    z = x.unless(odd, x * factor)
+    # For x = 1 + m the seed is (1 + c - m)/2. Times x it lies between (1 + c)/2 and (2 + c)^2/8: equally far from 1.
+    y = (_bits(a, 2.0 ** (a.bias - 1)) + _seed(a, "RECIPROCAL_SEED") - z.bits()).as_real()
+    for _ in range(NEWTON_STEPS[a.level]):
+        y = y.fma((-z).fma(y, 1.0), y)
     end = x.lift(0.0).choose(size > 1.0, inf).copysign(x)
-    return end.choose(size.equals(0.0) | size.equals(inf), y * factor)
+    return y.unless(odd, end.choose(size.equals(0.0) | size.equals(inf), y * factor))
 
 
 def rsqrt(x: Value) -> Value:
-    """1/sqrt(x)."""
-    return 1.0 / x.sqrt()
+    """1/sqrt(x): Newton's y <- y + y (1 - x y^2)/2 from a seed as for the reciprocal, with half the bits of x."""
+    a = x.context.arithmetic
+    if a.wide:
+        return 1.0 / x.sqrt()
+    odd = ~((x >= 2.0 ** (1 - a.bias)) & (x < inf))
+    shift = a.mantissa_bits // 2 + 1
+    z = x.unless(odd, x * 2.0 ** (2 * shift))
+    # For x = 1 + m the seed is (1 + c - m/2)/2. Times sqrt(x), over two octaves of x, it is least where the seed is
+    # 1/2, sqrt(c), and greatest for x = 4 (1 + c)/3: equally far from 1.
+    start = ((3 * a.bias - 2) << (a.mantissa_bits - 1)) + _seed(a, "RSQRT_SEED")
+    y = (start - z.bits().shift_right_logical(1)).as_real()
+    half = z * 0.5
+    steps = NEWTON_STEPS[a.level]
+    for _ in range(steps if a.rough else steps - 1):
+        y = y * (half * -y).fma(y, 1.5)
+    if not a.rough:
+        y = (y * 0.5).fma((z * -y).fma(y, 1.0), y)
+    end = x.lift(inf).copysign(x).choose(x.equals(0.0), x.lift(0.0).choose(x.equals(inf), nan))
+    return y.unless(odd, end.choose(~(x > 0.0) | x.equals(inf), y * 2.0**shift))
+
+
+def _seed(a: Value, name: str) -> int:
+    """A constant below 1 in units of the last place of 1."""
+    return int(CONSTANTS[name][0] * 2.0**a.mantissa_bits)
 
 
 def copysign(x: Value, sign: Value) -> Value:
