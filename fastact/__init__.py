@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from fastact import ufuncs
+from fastact.cpu.threads import get_num_threads, num_threads, set_num_threads
 from fastact.function import FUNCTIONS, Function
 from fastact.kernels import ALIASES
 from fastact.precision import precision
@@ -17,8 +17,14 @@ __version__ = "0.1.0"
 globals().update(FUNCTIONS)
 globals().update({alias: FUNCTIONS[name] for alias, name in ALIASES.items()})
 
-__all__ = ["Function", "__version__", "precision", *FUNCTIONS, *ALIASES]  # noqa: PLE0604
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module 'fastact' has no attribute {name!r}")
+__all__ = [
+    "Function",
+    "__version__",
+    "get_num_threads",
+    "num_threads",
+    "precision",
+    "set_num_threads",
+    "ufuncs",
+    *FUNCTIONS,
+    *ALIASES,
+]

@@ -41,7 +41,7 @@ def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequenc
     if any(value is None for value in numbers):
         return
     for rejection in rejections:
-        if np.any(rejection.violated(*numbers)):
+        if np.any(np.asarray(rejection.violated(*numbers))):
             raise ValueError(f"{name}(): {rejection.reason}")
 
 

@@ -100,11 +100,11 @@ def num_threads(n: int) -> Iterator[int]:
 
 # -- helpers ----------------------------------------------------------------------------------------------------------
 class _Job:
-    """A call cut into pieces; see `fastact.cpu.drive` for the layout of the buffer."""
+    """A call cut into pieces, with the arrays that it must keep alive; `fastact.cpu.drive` describes the buffer."""
 
     __slots__ = ("buffer", "done", "drive", "finished", "operands", "place")
 
-    def __init__(self, drive: Any, values: list[int], finished: int, operands: tuple[np.ndarray[Any, Any], ...]) -> None:
+    def __init__(self, drive: Any, values: list[int], finished: int, operands: Any) -> None:
         self.buffer = (ctypes.c_int64 * len(values))(*values)
         self.place = ctypes.addressof(self.buffer)
         self.drive, self.finished, self.operands = drive, finished, operands
@@ -295,7 +295,7 @@ def _run(ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | Non
     from fastact.cpu.ufunc import report_flags
 
     access = [_READ] * ufunc.nin + [_WRITE] * ufunc.nout
-    iterator = np.nditer(operands, ["external_loop", "zerosize_ok"], access, order="K")
+    iterator: Any = np.nditer(operands, ["external_loop", "zerosize_ok"], access, order="K")  # type: ignore[call-overload]
     layout, drive = _layout(), _driver()
     views = iterator.itviews
     *outer, inner = views[0].shape

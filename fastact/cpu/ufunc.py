@@ -18,7 +18,7 @@ import numpy as np
 from fastact.cpu.failures import failures
 
 LOOP = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-CHARACTERS = {"float16": np.dtype("e"), "float32": np.dtype("f"), "float64": np.dtype("d")}
+CHARACTERS: dict[str, np.dtype[Any]] = {"float16": np.dtype("e"), "float32": np.dtype("f"), "float64": np.dtype("d")}
 Maker = Callable[[str], int]
 """From a dtype's name to the address of the loop for it."""
 
@@ -29,7 +29,7 @@ _alive: list[Any] = []
 
 @functools.cache
 def _api() -> Any:
-    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]
+    from numpy._core._multiarray_umath import _UFUNC_API
 
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
@@ -108,8 +108,8 @@ def _fill_with_nan(args: int, dims: int, steps: int, inputs: int, outputs: int, 
     code = {"float32": "<f4", "float64": "<f8"}.get(dtype, "<u2")
     nan = {"float16": 0x7E00, "bfloat16": 0x7FC0}.get(dtype, np.nan)
     for k in range(inputs, inputs + outputs):
-        layout = {"data": (places[k], False), "shape": (count,), "strides": (strides[k],), "typestr": code, "version": 3}
-        np.asarray(SimpleNamespace(__array_interface__=layout))[...] = nan
+        layout = {"data": (places[k], False), "shape": (count,), "strides": (strides[k],), "typestr": code}
+        np.asarray(SimpleNamespace(__array_interface__={**layout, "version": 3}))[...] = nan
     _INFINITY - _INFINITY  # last, because NumPy's own calls clear the flags
 
 
@@ -139,7 +139,7 @@ def add_bfloat16(ufunc: np.ufunc, maker: Maker) -> None:
     """Give a ufunc a loop for ml_dtypes.bfloat16, compiled at its first use."""
     import ml_dtypes
 
-    number = np.dtype(ml_dtypes.bfloat16).num
+    number: int = np.dtype(ml_dtypes.bfloat16).num  # type: ignore[attr-defined]
     operands = (ctypes.c_int * ufunc.nargs)(*[number] * ufunc.nargs)
 
     def register(address: Any) -> None:
