@@ -89,6 +89,7 @@ def test_nearest_to_float16_is_that_of_numpy(x: float) -> None:
 def test_midpoints_are_told() -> None:
     values = np.array([1 + 2.0**-24, 1.0, 2.0**-150, 0.0, 2.0**128 - 2.0**103, math.inf, math.nan, 3 * 2.0**-150])
     assert is_midpoint(values, "float32").tolist() == [True, False, True, False, True, False, False, True]
+    assert not is_midpoint(np.nextafter(values[[0, 2, 4, 7]], [[np.inf], [-np.inf]]), "float32").any()
     assert not is_midpoint(values, "float64").any()
 
 

@@ -188,5 +188,7 @@ def is_midpoint(values: Doubles, dtype: Any) -> NDArray[np.bool_]:
     if form.name == "float64":
         return np.zeros(np.shape(values), dtype=np.bool_)
     with np.errstate(all="ignore"):
-        below, above = np.nextafter(values, -np.inf), np.nextafter(values, np.inf)
-        return np.isfinite(values) & (nearest(below, form) != nearest(above, form))
+        below, above = nearest(np.nextafter(values, -np.inf), form), nearest(np.nextafter(values, np.inf), form)
+        beyond = np.ldexp(1.0, form.largest_exponent)
+        centre = (np.clip(below, -beyond, beyond) + np.clip(above, -beyond, beyond)) / 2
+        return np.isfinite(values) & (below != above) & (centre == values)
