@@ -1,18 +1,19 @@
-"""Binding a body to a dtype and a tier: the body runs once on symbolic values and leaves the graph of its operations."""
+"""Binding a body to a dtype and a tier: the body runs once on symbolic values and leaves a graph of its operations."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
 from fastact.kernels.blocks import single as single_blocks
-from fastact.link.arithmetic import ARITHMETICS, Arithmetic
-from fastact.link.graph import Graph
+from fastact.link.arithmetic import ARITHMETICS, PAIR, Arithmetic
+from fastact.link.graph import Graph, Node
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
-from fastact.link.values import Condition, Context, Integer, Number, Real
+from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_word
 
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
@@ -20,8 +21,9 @@ STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f6
 class Linking(Context):
     """A context whose numbers are those of its arithmetic: words, or pairs of words."""
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
         super().__init__(arithmetic, pair_blocks if arithmetic.pair else single_blocks)  # type: ignore[arg-type]
+        self.graph = self.graph if graph is None else graph
 
     def number(self, value: Number) -> Plain:
         return Pair.exactly(self, value) if self.arithmetic.pair else self.real(value)
@@ -101,6 +103,44 @@ class Linking(Context):
         """Mark the elements for which floating-point flags are to be looked into."""
         self.graph.outputs.append(condition.node)
 
+    def decide(self, value: Any, decisive: Callable[[], Any]) -> Real:
+        """A float64 value rounded to float32; by means of a ``decisive`` pair where the value lies so near to a
+        rounding boundary, within 2^-42, that its error might reach across."""
+        y = self.real(value) if isinstance(value, (int, float)) else value
+        if _rounds_well(y.node):
+            return y.convert("f32")
+        above, below = ((y * factor).convert("f32") for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
+        near = above.bits().compare("ne", below.bits())
+        pair: Any = decisive()
+        pair = pair.plain() if isinstance(pair, Scaled) else pair
+        # hi + lo rounded to odd: a last bit of 1 stands for everything between two neighbours whose last bit is 0.
+        hi, lo = pair.hi.bits(), pair.low
+        step = self.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
+        step = step.choose((hi & 1).compare("eq", 0), 0).choose(~lo.equals(0.0), 0)
+        return above.unless(near, (hi + step).as_real().convert("f32"))
+
+
+def _rounds_well(node: Node) -> bool:
+    """Whether a float64 can be rounded to float32 without further ado: because it is one already, or the result of one
+    operation on float32 numbers, which 53 bits show on the right side of every boundary of 24."""
+    if node.op == "select":
+        return all(map(_rounds_well, node.args[1:]))
+    if node.op in ("fneg", "fabs", "copysign"):
+        return _rounds_well(node.args[0])
+    return _is_single(node) or (node.op in ("fadd", "fsub", "fmul", "fdiv", "sqrt") and all(map(_is_single, node.args)))
+
+
+def _is_single(node: Node) -> bool:
+    """Whether a float64 is known to be a float32."""
+    if node.op == "select":
+        return all(map(_is_single, node.args[1:]))
+    if node.op in ("fneg", "fabs", "copysign"):
+        return _is_single(node.args[0])
+    if node.op == "constant":
+        value = float.fromhex(str(node.data))
+        return value != value or round_to_word(value, "f32") == value
+    return node.op == "fpext"
+
 
 def _round_to_odd(x: Real) -> Real:
     """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
@@ -127,9 +167,26 @@ def link(
     """The graph of a body of ``inputs`` arguments in a dtype and a tier."""
     linking = Linking(ARITHMETICS[dtype, tier])
     arguments = [linking.receive(dtype) for _ in range(inputs)]
-    results = body(*arguments)
-    for value in results if isinstance(results, tuple) else (results,):
+    results = _as_tuple(body(*arguments))
+    if (dtype, tier) == ("float32", "exact"):
+        decisive = functools.cache(functools.partial(_in_pairs, body, linking))
+        results = tuple(linking.decide(value, functools.partial(_item, decisive, i)) for i, value in enumerate(results))
+    for value in results:
         linking.deliver(value, dtype)
     if alarm is not None:
         linking.alarm(alarm(*arguments))
     return linking.graph
+
+
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _item(make: Callable[[], tuple[Any, ...]], place: int) -> Any:
+    return make()[place]
+
+
+def _in_pairs(body: Callable[..., Any], linking: Linking) -> tuple[Any, ...]:
+    """The results of a body on the same float32 inputs in double-double arithmetic, for which they are never far."""
+    pairs = Linking(PAIR, linking.graph)
+    return _as_tuple(body(*(Pair(Real(pairs, node).convert("f64")) for node in linking.graph.inputs)))
