@@ -43,7 +43,12 @@ def backend_digest() -> str:
 
 
 def key(*parts: str) -> str:
-    return hashlib.sha256("\n".join((backend_digest(), *parts)).encode()).hexdigest()[:40]
+    """The name of the kernel that the parts and the back end make; each part counts with its length."""
+    digest = hashlib.sha256(backend_digest().encode())
+    for part in parts:
+        content = part.encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()[:40]
 
 
 def load(name: str) -> bytes | None:

@@ -118,7 +118,7 @@ def make_ufunc(name: str, doc: str, inputs: int, outputs: int, maker: Maker) -> 
     count, width = len(CHARACTERS), inputs + outputs
     functions = (ctypes.c_void_p * count)()
     data = (ctypes.c_void_p * count)()
-    types = (ctypes.c_char * (count * width))()
+    types = (ctypes.c_ubyte * (count * width))()
     stubs = []
     for place, (dtype, character) in enumerate(CHARACTERS.items()):
         settle = functools.partial(functions.__setitem__, place)
