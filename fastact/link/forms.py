@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastact.kernels.declare import Declaration, Parameter
-from fastact.link.graph import Graph
+
+if TYPE_CHECKING:
+    from fastact.link.graph import Graph
 
 
 @dataclass(frozen=True)
