@@ -142,6 +142,7 @@ def _mish_gradient(x: Value) -> Value:
     formula="x*tanh(log1p(exp(x)))",
     gradient=_mish_gradient,
     gradient_roots=(-1.1924912290706,),
+    settled=("value",),
     numpy="x*np.tanh(np.log1p(np.exp(x)))",
     peers={
         "torch": "torch.nn.functional.mish(x)",

@@ -88,6 +88,9 @@ class Declaration:
     """Finite inputs whose value is infinite: there ``divide`` is raised."""
     silent: bool = False
     """Selects among its inputs and constants only, so that no flag is ever justified."""
+    settled: tuple[str, ...] = ()
+    """Forms whose float64 evaluation, rounded once, is right on every float32 input, as their certificates prove; the
+    close cases of all others are decided in double-double arithmetic."""
     critical: tuple[float, ...] = ()
     """Inputs whose neighbourhoods deserve attention: roots of the function and its gradient, saturation, seams."""
     gradient_roots: tuple[float, ...] = ()

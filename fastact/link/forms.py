@@ -20,7 +20,7 @@ class Form:
     """A body with the names of its arguments; ``place`` is the position of x among them, and the parameters follow it.
 
     ``variant`` names the form that takes over when one of its further parameters is given by keyword; ``base`` is the
-    way back.
+    way back. ``settled`` as in the declaration.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Form:
     parameters: tuple[Parameter, ...] = ()
     variant: str = ""
     base: str = ""
+    settled: bool = False
 
 
 def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +61,10 @@ def forms(declaration: Declaration) -> dict[str, Form]:
         if variant is not None:
             found.append(variant)
             found[found.index(form)] = replace(form, variant=variant.name)
-    return {form.name: replace(form, parameters=_parameters(declaration, form)) for form in found}
+    return {
+        form.name: replace(form, parameters=_parameters(declaration, form), settled=form.name in declaration.settled)
+        for form in found
+    }
 
 
 def _variant(declaration: Declaration, form: Form) -> Form | None:
@@ -98,7 +102,7 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
     poles = declaration.poles if from_input else ()
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
-        return Kernel(link(chosen.body, count, dtype, tier), None)
-    graph = link(chosen.body, count, dtype, tier, alarm(domain, poles, chosen.place))
+        return Kernel(link(chosen.body, count, dtype, tier, settled=True), None)
+    graph = link(chosen.body, count, dtype, tier, alarm(domain, poles, chosen.place), chosen.settled)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     return Kernel(graph, evidence(count, outputs, dtype, poles, chosen.place))

@@ -162,13 +162,20 @@ def _to_bfloat(x: Real) -> Integer:
 
 
 def link(
-    body: Callable[..., Any], inputs: int, dtype: str, tier: str, alarm: Callable[..., Any] | None = None
+    body: Callable[..., Any],
+    inputs: int,
+    dtype: str,
+    tier: str,
+    alarm: Callable[..., Any] | None = None,
+    settled: bool = False,
 ) -> Graph:
-    """The graph of a body of ``inputs`` arguments in a dtype and a tier."""
+    """The graph of a body of ``inputs`` arguments in a dtype and a tier.
+
+    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs."""
     linking = Linking(ARITHMETICS[dtype, tier])
     arguments = [linking.receive(dtype) for _ in range(inputs)]
     results = _as_tuple(body(*arguments))
-    if (dtype, tier) == ("float32", "exact"):
+    if (dtype, tier) == ("float32", "exact") and not settled:
         decisive = functools.cache(functools.partial(_in_pairs, body, linking))
         results = tuple(linking.decide(value, functools.partial(_item, decisive, i)) for i, value in enumerate(results))
     for value in results:
