@@ -1,0 +1,103 @@
+"""What `import fastact` and a first call cost, and what they leave alone.
+
+Times are those of the processor, and the least of several: then other work on the machine hardly counts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastact
+
+
+def run(code: str, folder: Path | None = None) -> str:
+    environment = dict(os.environ)
+    if folder is not None:
+        environment["FASTACT_CACHE_DIR"] = str(folder)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("package", ["numba", "llvmlite", "ml_dtypes", "flint", "torch", "jax", "rich", "scipy"])
+def test_import_loads_no_other_package(package: str) -> None:
+    assert run(f"import fastact, sys; print({package!r} in sys.modules)") == "False"
+
+
+def test_a_call_does_not_load_numba() -> None:
+    code = "import fastact, sys; fastact.mish(1.0, approx='fast'); help(fastact.mish); dir(fastact.mish)\n"
+    assert run(code + "print('numba' in sys.modules, 'llvmlite' in sys.modules)").splitlines()[-1] == "False True"
+
+
+def test_import_writes_nothing(tmp_path: Path) -> None:
+    run("import fastact; repr(fastact.exp), fastact.exp.__doc__, fastact.exp.types", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+IMPORT = """
+import time, numpy
+start = time.process_time()
+import fastact
+print(time.process_time() - start)
+"""
+
+
+def test_import_is_quick() -> None:
+    """30 milliseconds after NumPy."""
+    assert min(float(run(IMPORT)) for _ in range(5)) < 0.030
+
+
+CALL = """
+import time, numpy as np, llvmlite.binding, fastact
+x = np.linspace(-3, 3, 1000, dtype=np.float32)
+start = time.process_time()
+fastact.mish(x)
+print(time.process_time() - start)
+"""
+
+
+def test_first_call(tmp_path: Path) -> None:
+    """1.5 seconds where the kernel has to be compiled, 0.15 where it is on the disk."""
+    cold = min(float(run(CALL, tmp_path / str(k))) for k in range(2))
+    warm = min(float(run(CALL, tmp_path / "0")) for _ in range(3))
+    assert cold < 1.5
+    assert warm < 0.15
+    assert warm < cold
+
+
+def test_every_name_is_there() -> None:
+    for name in fastact.__all__:
+        assert getattr(fastact, name) is not None
+    for alias, name in fastact.kernels.ALIASES.items():
+        assert getattr(fastact, alias) is getattr(fastact, name)
+    assert set(fastact.kernels.REGISTRY) <= set(dir(fastact))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = fastact.nonsense
+
+
+def test_the_typing_marker_is_there() -> None:
+    spec = importlib.util.find_spec("fastact")
+    assert spec is not None and spec.origin is not None
+    assert (Path(spec.origin).parent / "py.typed").exists()
+    assert (Path(spec.origin).parent / "__init__.pyi").exists()
+
+
+CALL_COST = """
+import timeit, numpy as np, fastact
+x = np.linspace(-3, 3, 16, dtype=np.float32)
+def best(f):
+    return min(timeit.repeat(lambda: f(x), number=2000, repeat=30)) / 2000
+fastact.swish(x), fastact.exp(x)
+print(*(min(best(f) - best(np.exp) for _ in range(3)) for f in (fastact.exp, fastact.exp.grad, fastact.swish)))
+"""
+
+
+def test_a_call_costs_little() -> None:
+    """0.9 microseconds more than np.exp's, which is a C function, on 16 elements."""
+    assert all(float(cost) < 0.9e-6 for cost in run(CALL_COST).split()), run(CALL_COST)
