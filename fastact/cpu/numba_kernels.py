@@ -1,9 +1,9 @@
 """Kernels as functions that Numba can link into what it compiles.
 
-Each kernel is a small module of its own, which LLVM inlines into the caller. It is apart for two reasons. With
-``fastmath=True`` Numba marks every floating-point instruction of the caller's module as free to be rearranged; ours
-are not in it, and since the kernel hands back its result as an integer of the same bits, not even the call is marked.
-And the kernel's Python-side construction happens once, however many call sites there are.
+Each kernel is a small module of its own. It is apart for two reasons. With ``fastmath=True`` Numba marks every
+floating-point instruction of the caller's module as free to be rearranged; ours are not in it, and since the kernel
+hands back its result as an integer of the same bits, not even the call is marked. And the kernel's Python-side
+construction happens once, however many call sites there are.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from numba.core.environment import Environment
 from numba.core.funcdesc import default_mangler
 
 from fastact.cpu.emit import SCALARS, Emitter
-from fastact.cpu.loops import LoopBuilder
-from fastact.cpu.target import host
+from fastact.cpu.flags import PTR
+from fastact.cpu.loops import LoopBuilder, Target
+from fastact.cpu.order import Detour, order
+from fastact.cpu.target import Processor
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms
 from fastact.link.graph import BITS, Graph
@@ -33,6 +35,9 @@ from fastact.link.linker import STORAGE, link
 DTYPES = {types.float32: "float32", types.float64: "float64"}
 """The types that kernels exist for in compiled code."""
 
+Build = Callable[[str, Target], ir.Module]
+"""From the label of a kernel and the processor that Numba compiles for to the module that holds it."""
+
 _libraries: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, ir.FunctionType]]] = weakref.WeakKeyDictionary()
 
 
@@ -40,7 +45,8 @@ _libraries: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, ir.FunctionType]
 def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
     """The graph of a kernel's value alone; what is said of floating-point flags is of no use in compiled code."""
     chosen = forms(REGISTRY[name])[form]
-    return link(chosen.body, len(chosen.arguments), dtype, tier)
+    settled = chosen.settled or REGISTRY[name].silent
+    return link(chosen.body, len(chosen.arguments), dtype, tier, settled=settled)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Kernel:
         return "_".join(("fastact", self.name, self.form, self.tier, DTYPES[self.dtype], self.graph.digest()))
 
     def scalar(self, context: Any, builder: ir.IRBuilder, args: list[Any]) -> Any:
-        """Emit a call with numbers of the dtype, which will be inlined."""
+        """Emit a call with numbers of the dtype, in a form that LLVM can make part of a vectorised loop."""
         bits = self._call(context, builder, self.label, self._scalar_module, args)
         return builder.bitcast(bits, SCALARS[STORAGE[DTYPES[self.dtype]]])
 
@@ -70,38 +76,80 @@ class Kernel:
         """Emit a call of the ufunc's inner loop."""
         self._call(context, builder, self.label + "_loop", self._loop_module, args)
 
-    def _scalar_module(self, label: str) -> ir.Module:
-        """One function, which takes floats and returns the bits of a float."""
-        result = ir.Module(label)
-        (value,) = self.graph.outputs
-        kind = ir.FunctionType(ir.IntType(BITS[value.type]), [SCALARS[node.type] for node in self.graph.inputs])
-        function = ir.Function(result, kind, label)
-        function.attributes.add("alwaysinline")
-        function.attributes.add("nounwind")
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
-        (number,) = Emitter(builder, 0).graph(self.graph, function.args)
-        builder.ret(builder.bitcast(number, kind.return_type))
+    def _scalar_module(self, label: str, target: Target) -> ir.Module:
+        """A function that takes floats and returns the bits of a float.
+
+        Where a vector may pass by what only rare elements need, LLVM would spoil that: what it vectorises, it computes
+        in full for every element. There the function stays a call, and LLVM is told of its twins for whole vectors.
+        """
+        result, graph = ir.Module(label), self.graph
+        if any(isinstance(step, Detour) for step in order(graph, detours=True)):
+            widest = target.vector_bytes * 8 // max(BITS[node.type] for node in graph.inputs + graph.outputs)
+            widths = [width for width in (widest, widest // 2, widest // 4) if width > 1]
+            twins = [_function(result, f"{label}_{width}", graph, width, target) for width in widths]
+            function = _function(result, label, graph, 1, target)
+            _announce(function, twins)
+        else:
+            function = _function(result, label, graph, 0, target)
+            function.attributes.add("alwaysinline")
         return result
 
-    def _loop_module(self, label: str) -> ir.Module:
-        return LoopBuilder(self.graph, None, host().target(), label).build()
+    def _loop_module(self, label: str, target: Target) -> ir.Module:
+        return LoopBuilder(self.graph, None, target, label).build()
 
-    def _call(
-        self, context: Any, builder: ir.IRBuilder, label: str, build: Callable[[str], ir.Module], args: list[Any]
-    ) -> Any:
+    def _call(self, context: Any, builder: ir.IRBuilder, label: str, build: Build, args: list[Any]) -> Any:
         library, kind = _library(context, label, build)
         context.active_code_library.add_linking_library(library)
         function = builder.module.globals.get(label) or ir.Function(builder.module, kind, label)
         return builder.call(function, args)
 
 
-def _library(context: Any, label: str, build: Callable[[str], ir.Module]) -> tuple[Any, ir.FunctionType]:
+def _function(module: ir.Module, label: str, graph: Graph, width: int, target: Target) -> ir.Function:
+    """The graph as a function of vectors; of numbers where the width is 0 or 1."""
+
+    def typed(kind: ir.Type) -> ir.Type:
+        return ir.VectorType(kind, width) if width > 1 else kind
+
+    (value,) = graph.outputs
+    bits = ir.IntType(BITS[value.type])
+    kind = ir.FunctionType(typed(bits), [typed(SCALARS[node.type]) for node in graph.inputs])
+    function = ir.Function(module, kind, label)
+    for attribute in ("nounwind", "readnone"):
+        function.attributes.add(attribute)
+    b, first = ir.IRBuilder(function.append_basic_block("entry")), ir.IntType(32)(0)
+    args = list(function.args)
+    if width == 1:
+        args = [b.insert_element(ir.Constant(ir.VectorType(a.type, 1), ir.Undefined), a, first) for a in args]
+    (number,) = Emitter(b, width, target.half_instructions, target.avx512).graph(graph, args)
+    if width == 1:
+        number = b.extract_element(number, first)
+    b.ret(b.bitcast(number, kind.return_type))
+    return function
+
+
+def _announce(function: ir.Function, twins: list[ir.Function]) -> None:
+    """Tell LLVM's vectoriser which functions do for vectors what this one does for numbers."""
+    function.attributes.add("noinline")
+    names = [
+        f"_ZGV_LLVM_N{twin.function_type.return_type.count}{'v' * len(function.args)}_{function.name}({twin.name})"
+        for twin in twins
+    ]
+    attribute = f'"vector-function-abi-variant"="{",".join(names)}"'
+    set.add(function.attributes, attribute)  # the set's own method takes only attributes without a value
+    kept = ir.ArrayType(PTR, len(twins))
+    used = ir.GlobalVariable(function.module, kept, "llvm.compiler.used")
+    used.linkage, used.section, used.initializer = "appending", "llvm.metadata", ir.Constant(kept, twins)
+
+
+def _library(context: Any, label: str, build: Build) -> tuple[Any, ir.FunctionType]:
     """What Numba links for the kernel of that label, and the type of its function."""
     codegen = context.codegen()
     known = _libraries.setdefault(codegen, {})
     if label not in known:
         library = codegen.create_library(label)
-        module, empty = build(label), library.create_ir_module(label)
+        # Numba can be told to compile for another processor than this one.
+        target = Processor(*codegen.magic_tuple()).target()
+        module, empty = build(label, target), library.create_ir_module(label)
         module.triple, module.data_layout = empty.triple, empty.data_layout
         context.declare_env_global(module, stamp().env_name)
         library.add_ir_module(module)
