@@ -61,14 +61,18 @@ class Linking(Context):
     # -- the way in and the way out -----------------------------------------------------------------------------
     def receive(self, dtype: str) -> Scaled | Plain:
         """An input of the given dtype as a number of the arithmetic."""
-        stored = self.graph.input(STORAGE[dtype])
-        word = self.arithmetic.word
-        if dtype == "float16":
-            return Real(self, self.graph.node("half_to_single", "f32", stored)).convert(word)
-        if dtype == "bfloat16":
-            return (Integer(self, stored).resize("i32") << 16).as_real().convert(word)
-        x = Real(self, stored).convert(word)
+        x = self.widen(self.graph.input(STORAGE[dtype]), dtype)
         return self._input_pair(x) if self.arithmetic.pair else x
+
+    def widen(self, stored: Node, dtype: str) -> Real:
+        """A stored number of the given dtype as a word."""
+        if dtype == "float16":
+            x = Real(self, self.graph.node("half_to_single", "f32", stored))
+        elif dtype == "bfloat16":
+            x = (Integer(self, stored).resize("i32") << 16).as_real()
+        else:
+            x = Real(self, stored)
+        return x.convert(self.arithmetic.word)
 
     def _input_pair(self, x: Real) -> Scaled:
         """Far are numbers so small or so large that errors of products with them, or their squares, might not be
@@ -103,21 +107,29 @@ class Linking(Context):
         """Mark the elements for which floating-point flags are to be looked into."""
         self.graph.outputs.append(condition.node)
 
-    def decide(self, value: Any, decisive: Callable[[], Any]) -> Real:
-        """A float64 value rounded to float32; by means of a ``decisive`` pair where the value lies so near to a
-        rounding boundary, within 2^-42, that its error might reach across."""
+    def decide(self, value: Any, dtype: str, decisive: Callable[[], Any]) -> Real:
+        """A float64 value made fit for its one rounding; by means of a ``decisive`` pair where it lies so near to a
+        rounding boundary that its error might reach across: for float32 within 2^-42, for bfloat16 among the subnormal
+        results, the only ones for which 53 bits may not be enough."""
         y = self.real(value) if isinstance(value, (int, float)) else value
         if _rounds_well(y.node):
-            return y.convert("f32")
+            return y
+        if dtype == "bfloat16":
+            size = abs(y)
+            return y.unless((size < 2.0**-126) & (size > 2.0**-140), _pair_to_odd(decisive()))
         above, below = ((y * factor).convert("f32") for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
         near = above.bits().compare("ne", below.bits())
-        pair: Any = decisive()
-        pair = pair.plain() if isinstance(pair, Scaled) else pair
-        # hi + lo rounded to odd: a last bit of 1 stands for everything between two neighbours whose last bit is 0.
-        hi, lo = pair.hi.bits(), pair.low
-        step = self.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
-        step = step.choose((hi & 1).compare("eq", 0), 0).choose(~lo.equals(0.0), 0)
-        return above.unless(near, (hi + step).as_real().convert("f32"))
+        return above.unless(near, _pair_to_odd(decisive()).convert("f32"))
+
+
+def _pair_to_odd(value: Any) -> Real:
+    """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of 1
+    stands for everything between two neighbours whose last bit is 0."""
+    pair: Any = value.plain() if isinstance(value, Scaled) else value
+    context, hi, lo = pair.hi.context, pair.hi.bits(), pair.low
+    step = context.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
+    step = step.choose((hi & 1).compare("eq", 0), 0).choose(~lo.equals(0.0), 0)
+    return Real(context, (hi + step).as_real().node)
 
 
 def _rounds_well(node: Node) -> bool:
@@ -175,11 +187,13 @@ def link(
     linking = Linking(ARITHMETICS[dtype, tier])
     arguments = [linking.receive(dtype) for _ in range(inputs)]
     results = _as_tuple(body(*arguments))
-    if (dtype, tier) == ("float32", "exact") and not settled:
-        decisive = functools.cache(functools.partial(_in_pairs, body, linking))
-        results = tuple(linking.decide(value, functools.partial(_item, decisive, i)) for i, value in enumerate(results))
-    for value in results:
-        linking.deliver(value, dtype)
+    if tier == "exact" and dtype in ("float32", "bfloat16") and not settled:
+        decisive = functools.cache(functools.partial(_in_pairs, body, linking, dtype))
+        for place, value in enumerate(results):
+            linking.deliver(linking.decide(value, dtype, functools.partial(_item, decisive, place)), dtype)
+    else:
+        for value in results:
+            linking.deliver(value, dtype)
     if alarm is not None:
         linking.alarm(alarm(*arguments))
     return linking.graph
@@ -193,7 +207,7 @@ def _item(make: Callable[[], tuple[Any, ...]], place: int) -> Any:
     return make()[place]
 
 
-def _in_pairs(body: Callable[..., Any], linking: Linking) -> tuple[Any, ...]:
-    """The results of a body on the same float32 inputs in double-double arithmetic, for which they are never far."""
+def _in_pairs(body: Callable[..., Any], linking: Linking, dtype: str) -> tuple[Any, ...]:
+    """The results of a body on the same inputs in double-double arithmetic, for which these are never far."""
     pairs = Linking(PAIR, linking.graph)
-    return _as_tuple(body(*(Pair(Real(pairs, node).convert("f64")) for node in linking.graph.inputs)))
+    return _as_tuple(body(*(Pair(pairs.widen(node, dtype)) for node in linking.graph.inputs)))
