@@ -66,24 +66,30 @@ def softplus(x: Value, beta: Value) -> Value:
     return op.where(t > 0.0, x + correction, correction)
 
 
+SILU_ROOT = -1.2784645427610738
+MISH_ROOT = -1.1924912290706
+"""Roots of the gradients."""
+
+
 def _silu_gradient(x: Value) -> Value:
     """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below. Next to the root 1 + x is exact,
     so it comes first."""
     x = op.clip(x, op.tail(x), -op.tail(x))
     e = op.exp(-op.absolute(x))
-    u = e + 1.0
     negative = x < 0.0
-    return op.where(negative, e, 1.0) * ((op.where(negative, x, x * e) + 1.0) + e) / (u * u)
+    op.cancelling(x, SILU_ROOT)
+    numerator = (op.where(negative, x, x * e) + 1.0) + e
+    return op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
 
 
 @declare(
     family=FAMILY,
     formula="x/(1 + exp(-x))",
     gradient=_silu_gradient,
-    gradient_roots=(-1.2784645427610738,),
+    gradient_roots=(SILU_ROOT,),
     numpy="x/(1 + np.exp(-x))",
     peers={"torch": "torch.nn.functional.silu(x)", "jax": "jax.nn.silu(x)", "numexpr": "x/(1 + exp(-x))"},
-    critical=(0.0, -1.2784645427610738, 17.33, 37.43, -88.72, -103.97),
+    critical=(0.0, SILU_ROOT, 17.33, 37.43, -88.72, -103.97),
     cite="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
 )
 def silu(x: Value) -> Value:
@@ -100,9 +106,8 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
     e = op.exp(-op.absolute(op.plain(x) * op.plain(beta)))
-    u = e + 1.0
     finite = op.where(op.absolute(x) < float("inf"), x, op.copysign_zero(x))
-    return finite * (e / (u * u)) * finite
+    return finite * (e / op.fma(e, e + 2.0, 1.0)) * finite
 
 
 @declare(
@@ -110,10 +115,10 @@ def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     formula="x/(1 + exp(-beta*x))",
     parameters=(Parameter("beta", 1.0, learned=True, gradient=_swish_gradient_beta),),
     gradient=_swish_gradient,
-    gradient_roots=(-1.2784645427610738,),
+    gradient_roots=(SILU_ROOT,),
     numpy="x/(1 + np.exp(-beta*x))",
     peers={"torch": "torch.nn.functional.silu(x)", "jax": "jax.nn.silu(x)", "numexpr": "x/(1 + exp(-x))"},
-    critical=(0.0, -1.2784645427610738, 17.33, 37.43, -88.72, -103.97),
+    critical=(0.0, SILU_ROOT, 17.33, 37.43, -88.72, -103.97),
     cite="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
 )
 def swish(x: Value, beta: Value) -> Value:
@@ -131,6 +136,7 @@ stays within float32."""
 def _mish_gradient(x: Value) -> Value:
     """n/(n + 2) + 4 x e (e + 1)/(n + 2)^2 with e taken out, so that only products meet the tail."""
     x = op.clip(x, op.tail(x), MISH_SATURATION)
+    op.cancelling(x, MISH_ROOT)
     e = op.exp(x)
     n = e * (e + 2.0)
     q = 1.0 / (n + 2.0)
@@ -141,7 +147,7 @@ def _mish_gradient(x: Value) -> Value:
     family=FAMILY,
     formula="x*tanh(log1p(exp(x)))",
     gradient=_mish_gradient,
-    gradient_roots=(-1.1924912290706,),
+    gradient_roots=(MISH_ROOT,),
     settled=("value",),
     numpy="x*np.tanh(np.log1p(np.exp(x)))",
     peers={
@@ -149,7 +155,7 @@ def _mish_gradient(x: Value) -> Value:
         "jax": "jax.nn.mish(x)",
         "numexpr": "x*tanh(log1p(exp(x)))",
     },
-    critical=(0.0, -1.1924912290706, 8.66, 18.7, 40.0, -88.72, -103.97),
+    critical=(0.0, MISH_ROOT, 8.66, 18.7, 40.0, -88.72, -103.97),
     cite="Misra 2019, arXiv:1908.08681",
 )
 def mish(x: Value) -> Value:

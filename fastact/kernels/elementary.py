@@ -186,10 +186,10 @@ def rsqrt(x: Value) -> Value:
 
 
 def _tanh_gradient(x: Value) -> Value:
-    """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates."""
+    """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates; (1 + e)^2 = 1 + e (e + 2)
+    rounds at 1 but once."""
     e = op.exp(op.absolute(x) * -2.0)
-    u = e + 1.0
-    return e * 4.0 / (u * u)
+    return e * 4.0 / op.fma(e, e + 2.0, 1.0)
 
 
 def _tanh_from_output(g: Value, y: Value) -> Value:
@@ -216,8 +216,7 @@ def tanh(x: Value) -> Value:
 def _sigmoid_gradient(x: Value) -> Value:
     """s(x) s(-x) = e/(1 + e)^2 with e = exp(-|x|): s (1 - s) would cancel for large x."""
     e = op.exp(-op.absolute(x))
-    u = e + 1.0
-    return e / (u * u)
+    return e / op.fma(e, e + 2.0, 1.0)
 
 
 def _sigmoid_from_output(g: Value, y: Value) -> Value:

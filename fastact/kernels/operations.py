@@ -57,6 +57,19 @@ def absolute(x: Value) -> Value:
     return abs(x)
 
 
+def fma(a: Value, b: Value, c: Value) -> Value:
+    """a b + c, rounded once where numbers are single words."""
+    a, b = plain(a), plain(b)
+    return a.fma(b, c) if hasattr(a, "fma") else a * b + c
+
+
+def cancelling(x: Value, root: float) -> None:
+    """Say that digits of the result cancel next to a root. Twelve of them are lost within 2^-12 of it; where results
+    are to be correctly rounded, those there are decided in double-double arithmetic."""
+    x = plain(x)
+    x.context.doubts.append(absolute(x - root) < 2.0**-12)
+
+
 def one_plus(x: Value) -> Value:
     """1 + x for quotients: where 1 no longer counts, x with its power of two held apart."""
     return where(absolute(x) > 2.0**400, x, plain(x) + 1.0) if hasattr(x, "plain") else x + 1.0
