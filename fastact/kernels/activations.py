@@ -67,7 +67,7 @@ def softplus(x: Value, beta: Value) -> Value:
 
 
 SILU_ROOT = -1.2784645427610738
-MISH_ROOT = -1.1924912290706
+MISH_ROOT = -1.1924312145152125
 """Roots of the gradients."""
 
 

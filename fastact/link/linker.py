@@ -118,7 +118,7 @@ class Linking(Context):
             size = abs(y)
             return y.unless((size < 2.0**-126) & (size > 2.0**-140), _pair_to_odd(decisive()))
         above, below = ((y * factor).convert("f32") for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
-        near = above.bits().compare("ne", below.bits())
+        near = functools.reduce(Condition.__or__, self.doubts, above.bits().compare("ne", below.bits()))
         return above.unless(near, _pair_to_odd(decisive()).convert("f32"))
 
 

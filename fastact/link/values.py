@@ -24,6 +24,8 @@ class Context:
         self.arithmetic = arithmetic
         self.blocks = blocks
         self._bounds: dict[int, tuple[float, float]] = {}
+        self.doubts: list[Condition] = []
+        """Where digits cancel, so that results may lack more than their last ones."""
 
     def real(self, value: Number, word: str | None = None) -> Real:
         word = word or self.arithmetic.word
@@ -40,7 +42,9 @@ class Context:
     def note(self, value: Any, at_least: float = -math.inf, at_most: float = math.inf, like: Any = None) -> None:
         """Remember that a value lies within bounds, besides those known of ``like``."""
         low, high = (-math.inf, math.inf) if like is None else self.bounds(like)
-        self._bounds[_word(value).node.index] = (max(low, at_least), min(high, at_most))
+        # A pair of words may be known by its first word as it came.
+        for word in {_word(value), getattr(value, "first", _word(value))}:
+            self._bounds[word.node.index] = (max(low, at_least), min(high, at_most))
 
 
 def _word(value: Any) -> Real:
