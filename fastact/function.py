@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from fastact.arguments import check_range, check_rejections, fault, settle
 from fastact.cpu import threads
@@ -16,6 +17,8 @@ from fastact.precision import ACCEPTED, Approx, current, parse
 
 _UNTYPED = frozenset({"out", "where", "casting", "order", "subok"})
 """Options that do not choose a dtype."""
+_MOST_SETTLED = 100
+"""Sets of parameters that a door remembers with the dtype they were given."""
 _ABSENT: Any = object()
 
 
@@ -47,7 +50,9 @@ class Door:
         self._parameters: tuple[Parameter, ...] = form.parameters
         self._required = self._inputs - len(self._parameters)
         self._names = frozenset(p.name for p in self._parameters)
-        self._defaults: dict[Any, tuple[Any, ...]] = {}
+        self._settled: dict[Any, tuple[Any, ...]] = {}
+        only = self._parameters[0].name if len(self._parameters) == 1 else ""
+        self._plan = self._required, self._place, only, self._settled
         self.__name__ = self.__qualname__ = title(declaration, form)
         self.__module__ = "fastact"
 
@@ -57,13 +62,13 @@ class Door:
             options = {name: value for name, value in options.items() if value is not None or name not in self._further}
             if not self._further.isdisjoint(options):
                 return self._variant(*args, approx=approx, **options)
-        tier = current() if approx is None else parse(approx)
-        ufunc = self._ufuncs.get(tier) or self.ufunc(tier)
+        tier = approx if type(approx) is str else current() if approx is None else parse(approx)
+        ufunc = self._ufuncs.get(tier) or self.ufunc(tier)  # type: ignore[arg-type]
         if self._parameters:
             args = self._complete(args, options)
         try:
             x = args[self._place]
-            if type(x) is np.ndarray and x.size >= threads.SMALLEST:
+            if type(x) is ndarray and x.size >= threads.SMALLEST:
                 result = threads.call(ufunc, args, options, x)
             else:
                 result = ufunc(*args, **options)
@@ -76,15 +81,29 @@ class Door:
 
     def _complete(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """The positional arguments with the parameters among them, taken from keywords and defaults, and checked."""
-        count, required = len(args), self._required
-        plain = not options or options.keys() <= _UNTYPED
-        if plain and count == required:
-            key = tuple([a.dtype if type(a) is np.ndarray else None for a in args])
-            known = self._defaults.get(key)
-            if known is not None:
-                return args + known
-        else:
-            key = (None,)
+        required, place, only, settled = self._plan
+        count, key = len(args), None
+        x = args[place] if count > place else None
+        if type(x) is ndarray and (not place or (type(args[0]) is ndarray and args[0].dtype is x.dtype)):
+            # calls as they mostly are: arrays of one dtype, with the parameters left out or the only one a number
+            if count == required:
+                if not options:
+                    key = x.dtype
+                    if key in settled:
+                        return args + settled[key]
+                elif only in options:
+                    value = options[only]
+                    if type(value) is float and value and len(options) == 1:  # zeros are equal whatever their sign
+                        key = x.dtype, value
+                elif options.keys() <= _UNTYPED:
+                    key = x.dtype
+            elif count == required + 1 and only and not options:
+                value = args[required]
+                if type(value) is float and value:
+                    key = x.dtype, value
+            if key in settled:
+                options.pop(only, None)
+                return args[:required] + settled[key]
         if count < required:
             raise TypeError(self._fault(args, options))
         given = list(args)
@@ -104,10 +123,10 @@ class Door:
                 check_range(self.__name__, parameter, given[place])
         if self._rejections:
             check_rejections(self.__name__, self._rejections, given[required : self._inputs])
-        if plain or options.keys() <= _UNTYPED:
+        if not options or options.keys() <= _UNTYPED:
             given[: self._inputs] = settle(given[: self._inputs], required)
-            if None not in key:
-                self._defaults[key] = tuple(given[required:])
+            if key is not None and len(self._settled) < _MOST_SETTLED:
+                self._settled[key] = tuple(given[required:])
         return tuple(given)
 
     def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
