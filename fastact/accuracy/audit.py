@@ -221,12 +221,12 @@ class Audit:
         return y
 
 
-def with_constants(graph: Graph, parameters: Sequence[float]) -> Loop:
-    """The loop of a graph whose inputs after the first are held constant."""
+def with_constants(graph: Graph, parameters: Sequence[float], first: int = 1) -> Loop:
+    """The loop of a graph whose inputs after the ``first`` ones are held constant."""
     alone = Graph()
-    first, *rest = graph.inputs
-    given = [alone.constant(node.type, value) for node, value in zip(rest, parameters, strict=True)]
-    alone.outputs += graft(graph, alone, [alone.input(first.type), *given])
+    given = [alone.input(node.type) for node in graph.inputs[:first]]
+    held = [alone.constant(node.type, value) for node, value in zip(graph.inputs[first:], parameters, strict=True)]
+    alone.outputs += graft(graph, alone, given + held)
     return Loop(alone)
 
 

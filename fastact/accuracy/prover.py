@@ -18,20 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastact.accuracy import lemmas
-from fastact.accuracy.audit import BOUND, Audit, Floor, Loop, reference, with_constants
+from fastact.accuracy.audit import BOUND, Audit, reference, with_constants
+from fastact.accuracy.case import Case, differ
 from fastact.accuracy.certificates import Certificate, Key, NearRoot, digest, pattern
 from fastact.accuracy.contract import bound
-from fastact.accuracy.limits import one_sided
-from fastact.accuracy.measure import settings
-from fastact.accuracy.oracle import Oracle
-from fastact.accuracy.samples import every, special, stratified
+from fastact.accuracy.samples import every
 from fastact.accuracy.sweep import AllFloat32, Outcome, Progress, SampledFloat64, Source, Sweep, Tally, inputs_of
-from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, ulp
+from fastact.accuracy.ulp import Doubles, Floats, ulp
 from fastact.kernels import Declaration
-from fastact.link.forms import kernel
 
-NEIGHBOURHOOD = 0.5
-"""On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
 CHECKED = 20_000
 """Inputs on which the double-double evaluation itself, and the kernels, are checked by ball arithmetic."""
 
@@ -55,93 +50,6 @@ class Effort:
     progress: Progress | None = None
     part: tuple[int, int] = (0, 256)
     """The units of the float32 sweep to be done; all for a certificate."""
-
-
-def variable(form: str) -> str | None:
-    """The variable whose derivative a form is; None for the value."""
-    return None if form == "value" else "x" if form == "grad" else form.removeprefix("grad_")
-
-
-class Case:
-    """One form of a function in one dtype: its truth and its errors in some tiers."""
-
-    def __init__(self, declaration: Declaration, form: str, dtype: str) -> None:
-        self.declaration, self.form, self.dtype = declaration, form, dtype
-        self.format = format_of(dtype)
-        self.oracle = Oracle.of(declaration)
-        self.wrt = variable(form)
-        self.parameters = settings(declaration, dtype)
-        self.floors = self._floors() if form == "grad" and self.format.width > 16 else ()
-
-    def _floors(self) -> tuple[Floor, ...]:
-        """The neighbourhoods of the roots of a gradient. What cancels there are f/x and x (f/x)'; at the root both are
-        of the size of f(root)/root."""
-        found = []
-        for root in self.declaration.gradient_roots:
-            terms = abs(float(self.oracle.value(root, *self.parameters)) / root)
-            found.append(Floor(root - NEIGHBOURHOOD, root + NEIGHBOURHOOD, terms))
-        return tuple(found)
-
-    def kernel(self, tier: str) -> Loop:
-        """The compiled kernel, parameters held."""
-        return with_constants(kernel(self.declaration, self.form, self.dtype, tier).graph, self.parameters)
-
-    def sample(self, count: int, seed: int) -> Floats:
-        """Stratified inputs and the special ones."""
-        declaration = self.declaration
-        drawn = stratified(self.dtype, count, seed, declaration.critical, declaration.domain)
-        return np.concatenate([drawn, special(self.dtype)])
-
-    def rounded(self, x: Floats) -> Floats:
-        """The correctly rounded results."""
-        return self.oracle.rounded(x, *self.parameters, wrt=self.wrt)
-
-    def expected(self, x: Floats, y: Floats, truth: Floats | None = None) -> Floats:
-        """The correctly rounded results; a zero that has no sign of its own takes that of y.
-
-        Such is the value at 0 of a function that is exactly 0 beside it: relu(-0.0) may be either zero."""
-        truth = self.rounded(x) if truth is None else truth
-        for side in (1.0, -1.0):
-            here = (x == 0) & (np.signbit(x) == (side < 0)) & (truth == 0) & (y == 0)
-            if here.any() and self._unsigned(side):
-                truth = np.where(here, y, truth)
-        return truth
-
-    @functools.cache  # noqa: B019
-    def _unsigned(self, side: float) -> bool:
-        near = one_sided(self.oracle.program(self.wrt), (0.0, *self.parameters), side)
-        return bool(near.ball == 0) and near.sign == 0
-
-    def errors(self, tier: str, x: Floats, y: Floats, truth: Floats | None = None) -> Doubles:
-        """Errors by ball arithmetic, as the tier counts them. A NaN for a number, a number for a NaN and a zero of the
-        wrong sign count as infinite."""
-        truth = self.expected(x, y, truth)
-        true = as_doubles(truth)
-        if tier == "rough" and self.format.width > 16:
-            found = self.oracle.relative_error(x, y, *self.parameters, wrt=self.wrt)
-            size = np.abs(true)
-            least = np.full(x.shape, self.format.smallest_normal)
-            for floor in self.floors:
-                least[floor.holds(x)] = floor.terms
-            with np.errstate(all="ignore"):
-                shrunk = found * (size / least)
-            found = np.where(size < least, np.where(np.isnan(shrunk), 0.0, shrunk), found)
-        else:
-            found = self.oracle.ulp_error(x, y, *self.parameters, wrt=self.wrt)
-            for floor in self.floors if tier != "exact" else ():
-                shrink = ulp(true, self.dtype) / ulp(floor.terms, self.dtype)
-                found = np.where(floor.holds(x), found * np.minimum(shrink, 1.0), found)
-        zero = np.asarray(y == 0)
-        if tier == "rough":
-            found = np.where(zero & (np.abs(true) < self.format.smallest_normal), 0.0, found)
-        wrong_sign = zero & (np.signbit(y) != np.signbit(truth))
-        return np.where(wrong_sign | (np.isnan(y) != np.isnan(truth)), np.inf, found)
-
-
-def differ(y: Floats, truth: Floats) -> NDArray[np.bool_]:
-    """Where two arrays hold different numbers; zeros of different sign are different, NaNs are not."""
-    bits = format_of(y.dtype).bits
-    return np.asarray((y.view(bits) != truth.view(bits)) & ~(np.isnan(y) & np.isnan(truth)))
 
 
 def certify(declaration: Declaration, form: str, dtype: str, tiers: Sequence[str], effort: Effort) -> list[Certificate]:
@@ -174,19 +82,28 @@ def _exhaustive(case: Case, tiers: Sequence[str]) -> list[Certificate]:
     truth = case.rounded(x)
     found = []
     for tier in tiers:
-        y = np.empty_like(x)
-        case.kernel(tier)(x, y)
-        errors = case.errors(tier, x, y, truth)
-        worst = int(errors.argmax())
-        misrounded = int(np.count_nonzero(differ(y, case.expected(x, y, truth))))
+        y = case.results(tier, x)
+        errors = case.errors(tier, y, x, truth=truth)
+        misrounded = int(np.count_nonzero(differ(y, case.expected(y, x, truth=truth))))
         found.append(
             _certificate(
                 case, tier, inputs=x.size, exhaustive=True, misrounded=misrounded,
-                largest=float(errors[worst]), witness=pattern(x[worst], case.dtype), mean=float(errors.mean()),
-                near_roots=(), method="ball arithmetic on every input",
+                mean=float(errors.mean()), method="ball arithmetic on every input", **_largest(case, tier, errors, x),
             )
         )  # fmt: skip
     return found
+
+
+def _largest(case: Case, tier: str, errors: Doubles, x: Floats) -> dict[str, Any]:
+    """The largest errors and their witnesses, those next to roots apart where the tier counts them differently."""
+    found, left = [], np.ones(x.shape, dtype=np.bool_)
+    for floor in case.floors if tier == "rough" else ():
+        inside = floor.holds(x)
+        worst = int(np.where(inside, errors, -1.0).argmax())
+        left &= ~inside
+        found.append(NearRoot(floor.low, floor.high, floor.terms, float(errors[worst]), pattern(x[worst], case.dtype)))
+    worst = int(np.where(left, errors, -1.0).argmax())
+    return {"largest": float(errors[worst]), "witness": pattern(x[worst], case.dtype), "near_roots": tuple(found)}
 
 
 # -- audits -----------------------------------------------------------------------------------------------------------
@@ -261,22 +178,22 @@ class _Judged:
     def _settle(self) -> None:
         if self.outcome.wrong_bits:
             x = inputs_of(self.outcome.wrong_bits, self.case.dtype)
-            self._add(self.case.errors(self.tier, x, self.audit.results(self.tier, x)), x)
+            self._add(self.case.errors(self.tier, self.audit.results(self.tier, x), x), x)
         if self.outcome.open_count > len(self.open):
             self._add(np.array([np.inf]), self.open[:1])
             self.misrounded += self.outcome.open_count - len(self.open)
         if self.open.size:
             y = self.audit.results(self.tier, self.open)
-            truth = self.case.expected(self.open, y)
+            truth = self.case.expected(y, self.open)
             self.misrounded += int(np.count_nonzero(differ(y, truth)))
-            self._add(self.case.errors(self.tier, self.open, y, truth), self.open)
+            self._add(self.case.errors(self.tier, y, self.open, truth=truth), self.open)
 
     def _confirm(self) -> None:
         """The largest errors once more, by ball arithmetic."""
         for region in self.outcome.regions:
             if region.count and np.isfinite(region.largest):
                 x = inputs_of([region.witness], self.case.dtype)
-                again = float(self.case.errors(self.tier, x, self.audit.results(self.tier, x))[0])
+                again = float(self.case.errors(self.tier, self.audit.results(self.tier, x), x)[0])
                 if abs(again - region.largest) > 1e-3 * max(again, region.largest):
                     raise Mistrust(f"audit and ball arithmetic disagree at {x[0]!r}: {region.largest} and {again}")
 
@@ -284,13 +201,13 @@ class _Judged:
         """Judge a sample, and the suspects, by ball arithmetic."""
         y = self.audit.results(self.tier, x)
         if self.tier == "exact":
-            wrong = differ(y, self.case.expected(x, y, truth))
+            wrong = differ(y, self.case.expected(y, x, truth=truth))
             if self.case.dtype == "float32" and np.setdiff1d(x[wrong], self.open).size and self.misrounded == 0:
                 raise Mistrust(f"the audit took the result at {x[wrong][0]!r} for rightly rounded")
-        self._add(self.case.errors(self.tier, x, y, truth), x)
+        self._add(self.case.errors(self.tier, y, x, truth=truth), x)
         if self.outcome.suspects:
             suspects = inputs_of(self.outcome.suspects, self.case.dtype)
-            self._add(self.case.errors(self.tier, suspects, self.audit.results(self.tier, suspects)), suspects)
+            self._add(self.case.errors(self.tier, self.audit.results(self.tier, suspects), suspects), suspects)
 
     def _add(self, errors: Doubles, x: Floats) -> None:
         """Let errors count if they are larger than those known."""

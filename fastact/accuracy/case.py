@@ -1,0 +1,140 @@
+"""One form of a function in one dtype, with its truth, and its errors as the contract counts them."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastact.accuracy.audit import Floor, Loop, with_constants
+from fastact.accuracy.limits import one_sided
+from fastact.accuracy.measure import settings
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.samples import special, stratified
+from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, to_bits, ulp
+from fastact.kernels import Declaration
+from fastact.link.forms import forms, kernel
+
+NEIGHBOURHOOD = 0.5
+"""On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
+
+
+class Case:
+    """A form: value, grad, backward, or those with respect to a parameter.
+
+    Parameters are held at their defaults. The truth of a product g f'(x) is the derivative of the formula g f(x); such
+    cases take g after x everywhere.
+    """
+
+    def __init__(self, declaration: Declaration, form: str, dtype: str) -> None:
+        self.declaration, self.form, self.dtype = declaration, form, dtype
+        self.format = format_of(dtype)
+        self.parameters = settings(declaration, dtype)
+        kind, _, variable = form.partition("_")
+        self.wrt = None if kind == "value" else variable or "x"
+        self.product = kind == "backward"
+        names = tuple(parameter.name for parameter in declaration.parameters)
+        if self.product:
+            self.oracle = Oracle(f"g*({declaration.formula})", ("g", *names))
+        else:
+            self.oracle = Oracle(declaration.formula, names)
+        self.floors = self._floors() if self.wrt == "x" else ()
+
+    def _floors(self) -> tuple[Floor, ...]:
+        """The neighbourhoods of the roots of a gradient. What cancels there are f/x and x (f/x)'; at the root both are
+        of the size of f(root)/root."""
+        found = []
+        plain = Oracle.of(self.declaration)
+        for root in self.declaration.gradient_roots:
+            terms = abs(float(plain.value(root, *self.parameters)) / root)
+            found.append(Floor(root - NEIGHBOURHOOD, root + NEIGHBOURHOOD, terms))
+        return tuple(found)
+
+    def kernel(self, tier: str) -> Loop:
+        """The compiled kernel of (x) or (g, x), parameters held."""
+        graph = kernel(self.declaration, self.form, self.dtype, tier).graph
+        held: list[float] = list(self.parameters)
+        if self.format.width == 16:
+            held = [int(bits) for bits in to_bits(np.array(held, dtype=self.format.dtype)).view(np.int16)]
+        return with_constants(graph, held, forms(self.declaration)[self.form].place + 1)
+
+    def results(self, tier: str, x: Floats, *more: Floats) -> Floats:
+        """What the kernel delivers."""
+        y = np.empty_like(x)
+        self.kernel(tier)(*more, x, y)
+        return y
+
+    def sample(self, count: int, seed: int) -> Floats:
+        """Stratified inputs and the special ones."""
+        declaration = self.declaration
+        drawn = stratified(self.dtype, count, seed, declaration.critical, declaration.domain)
+        return np.concatenate([drawn, special(self.dtype)])
+
+    def rounded(self, x: Floats, *more: Floats) -> Floats:
+        """The correctly rounded results."""
+        return self.oracle.rounded(x, *more, *self.parameters, wrt=self.wrt)
+
+    def expected(self, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Floats:
+        """The correctly rounded results; a zero that has no sign of its own takes that of y.
+
+        Such is the value at 0 of a function that is exactly 0 beside it: relu(-0.0) may be either zero."""
+        truth = self.rounded(x, *more) if truth is None else truth
+        with np.errstate(invalid="ignore"):
+            zero = (x == 0) & (truth == 0) & (y == 0)
+        for side in (1.0, -1.0):
+            here = zero & (np.signbit(x) == (side < 0))
+            if here.any() and self._unsigned(side):
+                truth = np.where(here, y, truth)
+        return truth
+
+    @functools.cache  # noqa: B019
+    def _unsigned(self, side: float) -> bool:
+        unit = (1.0,) if self.product else ()
+        near = one_sided(self.oracle.program(self.wrt), (0.0, *unit, *self.parameters), side)
+        return bool(near.ball == 0) and near.sign == 0
+
+    def errors(self, tier: str, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Doubles:
+        """Errors by ball arithmetic, as the tier counts them. A NaN for a number, a number for a NaN and a zero of the
+        wrong sign count as infinite.
+
+        In ``rough`` errors of float32 and float64 are relative to the truth, or to the smallest normal number where
+        that is larger, and results below it may be zeros. Next to a root of a gradient the terms that cancel there
+        count instead of the truth, if they are larger; but not in ``exact``, nor in ``fast`` for 16 bits.
+        """
+        truth = self.expected(y, x, *more, truth=truth)
+        size = np.abs(as_doubles(truth))
+        relative = tier == "rough" and self.format.width > 16
+        measure = self.oracle.relative_error if relative else self.oracle.ulp_error
+        found = measure(x, y, *more, *self.parameters, wrt=self.wrt)
+        with np.errstate(all="ignore"):
+            zero = np.asarray(y == 0)
+            if tier == "rough":
+                found = np.where(zero & (size < self.format.smallest_normal), 0.0, found)
+            least = self._least(relative, x, *more) if self._lenient(tier) else np.zeros(x.shape)
+            if relative:
+                least = np.maximum(least, self.format.smallest_normal)
+                shrunk = np.where(size < least, found * (size / least), found)
+            else:
+                shrunk = found * np.minimum(1.0, ulp(size, self.dtype) / np.where(least > 0, least, np.inf))
+                shrunk = np.where(least > 0, shrunk, found)
+        found = np.where(np.isnan(shrunk), 0.0, shrunk)
+        wrong_sign = zero & (np.signbit(y) != np.signbit(truth))
+        return np.where(wrong_sign | (np.isnan(y) != np.isnan(truth)), np.inf, found)
+
+    def _lenient(self, tier: str) -> bool:
+        return tier == "rough" or (tier == "fast" and self.format.width > 16)
+
+    def _least(self, relative: bool, x: Floats, *more: Floats) -> Doubles:
+        """The unit of errors next to a root; 0 elsewhere."""
+        least = np.zeros(x.shape)
+        for floor in self.floors:
+            terms = np.full(x.shape, floor.terms) * (np.abs(as_doubles(more[0])) if more else 1.0)
+            least = np.where(floor.holds(x), terms if relative else ulp(terms, self.dtype), least)
+        return least
+
+
+def differ(y: Floats, truth: Floats) -> NDArray[np.bool_]:
+    """Where two arrays hold different numbers; zeros of different sign are different, NaNs are not."""
+    bits = format_of(y.dtype).bits
+    return np.asarray((y.view(bits) != truth.view(bits)) & ~(np.isnan(y) & np.isnan(truth)))
