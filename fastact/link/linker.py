@@ -123,8 +123,8 @@ class Linking(Context):
 
 
 def _pair_to_odd(value: Any) -> Real:
-    """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of 1
-    stands for everything between two neighbours whose last bit is 0."""
+    """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of
+    1 stands for everything between two neighbours whose last bit is 0."""
     pair: Any = value.plain() if isinstance(value, Scaled) else value
     context, hi, lo = pair.hi.context, pair.hi.bits(), pair.low
     step = context.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
