@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 DTYPES = (np.float32, np.float64)
 BITS = {np.dtype(np.float32): np.uint32, np.dtype(np.float64): np.uint64}
 GREATEST = 3.5
-"""Loops over numbers take up to 1.8 times as long as the ufunc, and these 8 to 16 times where LLVM leaves them scalar."""
+"""Loops over numbers take up to 1.8 times as long as the ufunc here; these, 8 to 16 where LLVM leaves them scalar."""
 
 
 def inputs(dtype: Any, count: int = 3000) -> Any:

@@ -8,6 +8,8 @@ arrays, and mean there what they mean outside, bit for bit. What compiled code c
 - A number given for a parameter, or next to an array, takes the dtype of x or of the array, as a Python number does in
   NumPy. Compiled code cannot tell 2.0 from np.float64(2.0).
 - Ranges of parameters are not checked, there is no float16, and of NumPy's options only ``out=``.
+- With ``parallel=True`` a call with arrays stays on one thread; a ``prange`` loop over numbers, or the array calls of
+  ``f.vectorized(tier)``, are shared out.
 
 Numba learns of the objects when it first meets one, or before, through the entry point ``numba_extensions``.
 """
