@@ -122,10 +122,11 @@ def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     cite="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
 )
 def swish(x: Value, beta: Value) -> Value:
-    """x s(beta x) through e = exp(-|beta x|)."""
+    """x s(beta x) through e = exp(-|beta x|); where that makes anything vanish, 1 of the sign of x stands for x."""
     t = op.plain(x) * op.plain(beta)
     e = op.exp(-op.absolute(t))
-    return op.where(t > op.tail(t), x, op.copysign_zero(x)) * op.where(t < 0.0, e, 1.0) / (e + 1.0)
+    x = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
+    return x * op.where(t < 0.0, e, 1.0) / (e + 1.0)
 
 
 MISH_SATURATION = 40.0

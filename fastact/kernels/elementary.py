@@ -88,7 +88,8 @@ def expm1(x: Value) -> Value:
 
 
 def _log_gradient(x: Value) -> Value:
-    return 1.0 / x
+    """1/x, but no number where there is no logarithm."""
+    return op.where(x < 0.0, float("nan"), 1.0 / x)
 
 
 @declare(
@@ -108,7 +109,8 @@ def log(x: Value) -> Value:
 
 
 def _log1p_gradient(x: Value) -> Value:
-    return 1.0 / op.one_plus(x)
+    """1/(1 + x), but no number where there is no logarithm."""
+    return op.where(x < -1.0, float("nan"), 1.0 / op.one_plus(x))
 
 
 @declare(
