@@ -78,9 +78,13 @@ def reference(declaration: Declaration, form: str, dtype: str) -> Graph:
         value = linking.number(value)
     exponent = linking.integer(0)
     if isinstance(value, Scaled):
-        if not value.is_input:
-            exponent = value.exponent
-        value = value.plain() if value.is_input else value.mantissa
+        plain = value.plain()
+        if value.far is None:
+            exponent, plain = value.exponent, value.mantissa
+        elif not value.is_input:
+            exponent = value.exponent.choose(value.far, exponent)
+            plain = value.mantissa.choose(value.far, plain)  # type: ignore[arg-type]
+        value = plain
     pair = value if isinstance(value, Pair) else Pair(value)
     hi, lo = fast_two_sum(pair.hi, pair.low)
     whole = abs(pair.hi) < float("inf")

@@ -76,14 +76,15 @@ class Case:
         return self.oracle.rounded(x, *more, *self.parameters, wrt=self.wrt)
 
     def expected(self, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Floats:
-        """The correctly rounded results; a zero that has no sign of its own takes that of y.
+        """The correctly rounded results; where they have no sign of their own, they take that of y.
 
-        Such is the value at 0 of a function that is exactly 0 beside it: relu(-0.0) may be either zero."""
+        Such are the value at 0 of a function that is exactly 0 beside it, and a pole at 0 on the side on which there
+        is no function: relu(-0.0) may be either zero, 1/sqrt(-0.0) either infinity."""
         truth = self.rounded(x, *more) if truth is None else truth
         with np.errstate(invalid="ignore"):
-            zero = (x == 0) & (truth == 0) & (y == 0)
+            unsigned = (x == 0) & (np.abs(truth) == np.abs(y)) & ((y == 0) | np.isinf(y))
         for side in (1.0, -1.0):
-            here = zero & (np.signbit(x) == (side < 0))
+            here = unsigned & (np.signbit(x) == (side < 0))
             if here.any() and self._unsigned(side):
                 truth = np.where(here, y, truth)
         return truth
@@ -92,7 +93,7 @@ class Case:
     def _unsigned(self, side: float) -> bool:
         unit = (1.0,) if self.product else ()
         near = one_sided(self.oracle.program(self.wrt), (0.0, *unit, *self.parameters), side)
-        return bool(near.ball == 0) and near.sign == 0
+        return bool(near.ball.is_nan()) or (bool(near.ball == 0) and near.sign == 0)
 
     def errors(self, tier: str, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Doubles:
         """Errors by ball arithmetic, as the tier counts them. A NaN for a number, a number for a NaN and a zero of the
@@ -118,7 +119,8 @@ class Case:
             else:
                 shrunk = found * np.minimum(1.0, ulp(size, self.dtype) / np.where(least > 0, least, np.inf))
                 shrunk = np.where(least > 0, shrunk, found)
-        found = np.where(np.isnan(shrunk), 0.0, shrunk)
+        with np.errstate(invalid="ignore"):
+            found = np.where(np.isnan(shrunk) | (np.isinf(y) & (y == truth)), 0.0, shrunk)
         wrong_sign = zero & (np.signbit(y) != np.signbit(truth))
         return np.where(wrong_sign | (np.isnan(y) != np.isnan(truth)), np.inf, found)
 
