@@ -1,37 +1,66 @@
 """Double-double arithmetic: a number as the unevaluated sum of two words, hi + lo with |lo| <= ulp(hi)/2.
 
-Every algorithm is from Joldes, Muller and Popescu, "Tight and rigorous error bounds for basic building blocks of
+The algorithms are those of Joldes, Muller and Popescu, "Tight and rigorous error bounds for basic building blocks of
 double-word arithmetic" (ACM TOMS 44, 2017); u is half an ulp of 1, 2^-53 for float64. A low part known to be zero
-when the kernel is linked is ``None``, and the operations take the shorter forms that this allows.
+when the kernel is linked is ``None``, and the operations take the shorter forms that this allows; so they do where
+bounds known at that time tell which term of a sum is the larger, or that nothing cancels.
+
+Results are kept as they come, loose: hi + lo with |lo| <= slack u |hi|. What looks at ``hi`` and ``lo`` gets them
+normalised; products, quotients and sums without cancellation make do with the loose ones. With k and l for the slacks
+of the operands, 0 without a low part and 1 normalised, the relative errors are below (kl + k + 2l + 2) u^2 for
+products, (10 + 4k + 5l + kl + l^2) u^2 for quotients and (k + l + 2) u^2 for sums without cancellation, up to terms in
+u^3; that of other sums is below 3 u^2, that of square roots below 25/8 u^2.
 """
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.link.values import Condition, Context, Number, Real, round_to_word
 
+SLACK = 12
+"""The loosest operands of products and quotients; looser ones are normalised before."""
+
 
 class Pair:
-    """An unevaluated sum hi + lo."""
+    """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose."""
 
-    __slots__ = ("hi", "lo")
+    __slots__ = ("_normal", "first", "second", "slack")
 
-    def __init__(self, hi: Real, lo: Real | None = None) -> None:
-        self.hi, self.lo = hi, lo
+    def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
+        self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
+        self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
+
+    def _normalised(self) -> tuple[Real, Real | None]:
+        if self._normal is None:
+            assert self.second is not None
+            self._normal = fast_two_sum(self.first, self.second)
+        return self._normal
+
+    @property
+    def hi(self) -> Real:
+        return self._normalised()[0]
+
+    @property
+    def lo(self) -> Real | None:
+        return self._normalised()[1]
 
     @property
     def context(self) -> Context:
-        return self.hi.context
+        return self.first.context
 
     @property
     def low(self) -> Real:
-        return self.context.real(0.0) if self.lo is None else self.lo
+        return self._or_zero(self.lo)
 
-    def pair(self, hi: Real, lo: Real | None = None) -> Pair:
+    def _or_zero(self, word: Real | None) -> Real:
+        return self.context.real(0.0) if word is None else word
+
+    def pair(self, hi: Real, lo: Real | None = None, slack: int = 1) -> Pair:
         """Another pair."""
-        return Pair(hi, lo)
+        return Pair(hi, lo, slack)
 
     @staticmethod
     def exactly(context: Context, value: Number) -> Pair:
@@ -58,30 +87,32 @@ class Pair:
         b = self.lift(other)
         if b is NotImplemented:
             return NotImplemented
-        if self.lo is None and b.lo is None:
-            return Pair(*two_sum(self.hi, b.hi))
-        s, e = two_sum(self.hi, b.hi)
-        if self.lo is None or b.lo is None:
-            low = self.lo if b.lo is None else b.lo
-            assert low is not None
-            return Pair(*fast_two_sum(s, e + low))
-        t, f = two_sum(self.lo, b.lo)
-        s, e = fast_two_sum(s, e + t)
-        return Pair(*fast_two_sum(s, e + f))
-
-    def plus_smaller(self, other: object) -> Pair:
-        """self + other where |self| >= |other| and no digits cancel; relative error at most 3 u^2."""
-        b = self.lift(other)
-        s, e = fast_two_sum(self.hi, b.hi)
-        for low in (self.lo, b.lo):
-            if low is not None:
-                e = e + low
-        return Pair(*fast_two_sum(s, e)) if not (self.lo is None and b.lo is None) else Pair(s, e)
+        low, high = (sum(ends) for ends in zip(_range(self), _range(b), strict=True))
+        if _range(self)[0] >= 0.0 <= _range(b)[0]:
+            # Nothing cancels.
+            s, e = _sum(self.first, b.first)
+            result = Pair(s, _plus(e, self.second, b.second), 1 + self.slack + b.slack)
+        elif self.lo is None or b.lo is None:
+            s, e = _sum(self.hi, b.hi)
+            if not (self.lo is None and b.lo is None):
+                s, e = fast_two_sum(s, _plus(e, self.lo, b.lo))
+            result = Pair(s, e)
+        else:
+            s, e = two_sum(self.hi, b.hi)
+            t, f = two_sum(self.lo, b.lo)
+            s, e = fast_two_sum(s, e + t)
+            result = Pair(*fast_two_sum(s, e + f))
+        if low > -math.inf or high < math.inf:
+            self.context.note(result, low, high)
+        return result
 
     __radd__ = __add__
 
     def __neg__(self) -> Pair:
-        return Pair(-self.hi, None if self.lo is None else -self.lo)
+        result = Pair(-self.first, None if self.second is None else -self.second, self.slack)
+        low, high = self.context.bounds(self)
+        self.context.note(result, -high, -low)
+        return result
 
     def __sub__(self, other: object) -> Pair:
         b = self.lift(other)
@@ -91,26 +122,35 @@ class Pair:
         return (-self) + other
 
     def __abs__(self) -> Pair:
-        if self.lo is None:
-            return Pair(abs(self.hi))
-        return Pair(abs(self.hi), (-self.lo).choose(self.hi < 0.0, self.lo))
+        if self.second is None:
+            return Pair(abs(self.first))
+        return Pair(abs(self.first), (-self.second).choose(self.first < 0.0, self.second), self.slack)
 
     # -- products -----------------------------------------------------------------------------------------------
+    def _operands(self, b: Pair) -> tuple[Real, Real | None, Real, Real | None, int]:
+        """The words of both operands, loose ones if they may be, and how loose they are together."""
+        if self.slack + b.slack <= SLACK:
+            return self.first, self.second, b.first, b.second, self.slack + b.slack
+        return self.hi, self.lo, b.hi, b.lo, min(self.slack, 1) + min(b.slack, 1)
+
     def __mul__(self, other: object) -> Pair:
         b = self.lift(other)
         if b is NotImplemented:
             return NotImplemented
         for a, c in ((self, other), (b, None)):
             if isinstance(c, (int, float)) and c and abs(float(c)).hex().startswith("0x1.0000000000000p"):
-                return Pair(a.hi * c, None if a.lo is None else a.lo * c)
-        p, e = two_product(self.hi, b.hi)
-        if self.lo is None and b.lo is None:
-            return Pair(p, e)
-        if b.lo is not None:
-            e = self.hi.fma(b.lo, e)
-        if self.lo is not None:
-            e = self.lo.fma(b.hi, e)
-        return Pair(*fast_two_sum(p, e))
+                return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+        x, x_low, y, y_low, slack = self._operands(b)
+        p, e = two_product(x, y)
+        if y_low is not None:
+            e = x.fma(y_low, e)
+        if x_low is not None:
+            e = x_low.fma(y, e)
+        result = Pair(p, e, 1 + slack)
+        if _range(self)[0] >= 0.0 <= _range(b)[0]:
+            highs = _range(self)[1], _range(b)[1]
+            self.context.note(result, 0.0, math.prod(highs) if max(highs) < math.inf else math.inf)
+        return result
 
     __rmul__ = __mul__
 
@@ -118,17 +158,18 @@ class Pair:
         b = self.lift(other)
         if b is NotImplemented:
             return NotImplemented
-        if self.lo is None and b.lo is None:
+        if self.second is None and b.second is None:
             q = self.hi / b.hi
             return Pair(q, (-q).fma(b.hi, self.hi) / b.hi)
-        reciprocal = 1.0 / b.hi
-        q = self.hi * reciprocal
-        rest = (-q).fma(b.hi, self.hi)
-        if self.lo is not None:
-            rest = rest + self.lo
-        if b.lo is not None:
-            rest = (-q).fma(b.lo, rest)
-        return Pair(*fast_two_sum(q, rest * reciprocal))
+        x, x_low, y, y_low, slack = self._operands(b)
+        reciprocal = 1.0 / y
+        q = x * reciprocal
+        rest = (-q).fma(y, x)
+        if x_low is not None:
+            rest = rest + x_low
+        if y_low is not None:
+            rest = (-q).fma(y_low, rest)
+        return Pair(q, rest * reciprocal, 3 + slack)
 
     def __rtruediv__(self, other: object) -> Pair:
         return self.lift(other) / self
@@ -138,7 +179,7 @@ class Pair:
         rest = (-s).fma(s, self.hi)
         if self.lo is None:
             return Pair(s, rest / (s + s))
-        return Pair(*fast_two_sum(s, (rest + self.lo) / (s + s)))
+        return Pair(s, (rest + self.lo) / (s + s), 3)
 
     # -- comparison: the high part decides ------------------------------------------------------------------------
     def _other(self, other: object) -> Real:
@@ -164,14 +205,40 @@ class Pair:
 
     def choose(self, condition: Condition, other: object) -> Pair:
         b = self.lift(other)
-        hi = self.hi.choose(condition, b.hi)
-        if self.lo is None and b.lo is None:
+        hi = self.first.choose(condition, b.first)
+        if self.second is None and b.second is None:
             return Pair(hi)
-        return Pair(hi, self.low.choose(condition, b.low))
+        low = self._or_zero(self.second).choose(condition, self._or_zero(b.second))
+        return Pair(hi, low, max(self.slack, b.slack))
 
     def unless(self, condition: Condition, rare: Pair) -> Pair:
         """``rare`` where the condition holds, self elsewhere; the condition is expected to hold hardly ever."""
-        hi = self.hi.unless(condition, rare.hi)
-        if self.lo is None and rare.lo is None:
+        hi = self.first.unless(condition, rare.first)
+        if self.second is None and rare.second is None:
             return Pair(hi)
-        return Pair(hi, self.low.unless(condition, rare.low))
+        low = self._or_zero(self.second).unless(condition, self._or_zero(rare.second))
+        return Pair(hi, low, max(self.slack, rare.slack))
+
+
+def _range(value: Pair) -> tuple[float, float]:
+    """The interval known to hold a number."""
+    if value.second is None and value.first.node.op == "constant":
+        literal = float.fromhex(str(value.first.node.data))
+        return literal, literal
+    return value.context.bounds(value)
+
+
+def _plus(e: Real, *terms: Real | None) -> Real:
+    for term in terms:
+        e = e if term is None else e + term
+    return e
+
+
+def _sum(a: Real, b: Real) -> tuple[Real, Real]:
+    """a + b exactly, by the shorter way where it is known which of the two is the larger."""
+    (a_low, a_high), (b_low, b_high) = (_range(Pair(word)) for word in (a, b))
+    if max(a_low, -a_high) >= max(-b_low, b_high):
+        return fast_two_sum(a, b)
+    if max(b_low, -b_high) >= max(-a_low, a_high):
+        return fast_two_sum(b, a)
+    return two_sum(a, b)

@@ -27,7 +27,7 @@ def times(value: Plain, factor: Real) -> Plain:
     """value * factor where factor is a power of two."""
     if isinstance(value, Real):
         return value * factor
-    return Pair(value.hi * factor, None if value.lo is None else value.lo * factor)
+    return Pair(value.first * factor, None if value.second is None else value.second * factor, value.slack)
 
 
 class Scaled:
@@ -103,7 +103,8 @@ class Scaled:
         shift = smallest_normal.choose(abs(value.hi) < smallest_normal, 0.0).copysign(value.hi)
         s, e = fast_two_sum(shift, value.hi)
         total = (s + (e + value.low)) - shift
-        result = self._in_two_steps(total.choose(abs(value.hi) < float("inf"), value.hi))
+        # The normal form of an infinity with a remainder is not a number.
+        result = self._in_two_steps(total.choose(abs(value.first) < float("inf"), value.first))
         assert isinstance(result, Real)
         return result.copysign(value.hi)
 

@@ -7,6 +7,7 @@ below the result is computed in plain words. Tables hold exact words, so that pr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from math import inf, nan
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
@@ -73,26 +74,41 @@ def _power_table(context: Value, whole: Value) -> tuple[Value, Value]:
     return real.lookup(tuple(c[0] for c in table), j), real.lookup(tuple(-c[1] / c[0] for c in table), j)
 
 
-def _exponential(x: Value, at_most: float, n: Value, c: Value, t: Value, u: Value) -> Value:
-    """2^n c exp(t - u) = 2^n (c + c t + c (-u + r^2/2 + ...)), r = t - u; |n| <= 1000 where |x| <= ``at_most``."""
-    r = t - u
-    rest = (r * r).fma(polynomial(r, words(t.context.table("exp_pair_small32"))[1:]), -u)
-    high = c.fma(t, c)
-    low = c.fma(rest, c.fma(t, c - high))
-    bounded = x.context.bounds(x)[1] <= at_most
-    return t.context.scaled(x.pair(*fast_two_sum(high, low)), n, bounded, abs(x.hi) > at_most)
-
-
 def exp(x: Value) -> Value:
-    limit = -x.context.arithmetic.tail
-    x = limited(x, -limit, limit)
-    return _exponential(x, 200.0, *reduce_exp(x))
+    return _exponential(x, reduce_exp, 1.0)
 
 
 def exp2(x: Value) -> Value:
-    limit = -x.context.arithmetic.tail / math.log(2)
-    x = limited(x, -limit, limit)
-    return _exponential(x, 288.0, *reduce_exp2(x))
+    return _exponential(x, reduce_exp2, 1.0 / math.log(2))
+
+
+def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, ...]], unit: float) -> Value:
+    """2^n c exp(t - u); ``unit`` is the x that multiplies the value by e.
+
+    Far is what leaves no room for products with the value and other numbers that are not far: there the argument is
+    limited to what has a meaning, and the power is held apart.
+    """
+    context = x.context
+    tail, near = -context.arithmetic.tail * unit, 200.0 * unit
+    at_most = context.bounds(x)[1]
+    bounded = at_most <= near
+    far = x.hi < -near if bounded else abs(x.hi) > near
+    # At the lower limit 2^n is taken for 0, which it is to any sum.
+    n, value = _power(limited(x, -1023.0 * math.log(2) * unit, inf) if bounded else x, reduce)
+    factor = power_of_two(n)
+    usual = x.pair(value.first * factor, value.second * factor, value.slack)
+    context.note(usual, 0.0, math.exp(min(at_most / unit, 700.0)) if bounded else inf)
+    n, value = _power(limited(x, -tail, tail), reduce)
+    return context.scaled(value, n, bounded, far, usual)
+
+
+def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Value, Value]:
+    """n and c exp(t - u) = c + c t + c (-u + r^2/2 + ...), r = t - u."""
+    n, c, t, u = reduce(x)
+    r = t - u
+    rest = (r * r).fma(polynomial(r, words(x.context.table("exp_pair_small32"))[1:]), -u)
+    high = c.fma(t, c)
+    return n, x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
 
 
 def expm1(x: Value) -> Value:
@@ -152,11 +168,20 @@ def tanh(x: Value) -> Value:
 
 # -- logarithms -----------------------------------------------------------------------------------------------------
 def log(x: Value) -> Value:
+    return _log_in_units(x, 1.0)
+
+
+def log2(x: Value) -> Value:
+    """log x/ln 2; of powers of two both factors are right to 2^-104, so that the whole numbers come out."""
+    return _log_in_units(x, x.context.constant("LOG2E"))
+
+
+def _log_in_units(x: Value, unit: Value) -> Value:
     """Numbers far from 1, and those without a logarithm, are looked into apart."""
     usual, far = _log(x)
     small = x.hi < 2.0**-960
     anywhere, _ = _log((x * 2.0**100).choose(small, x), x.context.real(-100.0).choose(small, 0.0))
-    return usual.unless(far, _logarithm_of_any(x.hi, anywhere, 0.0))
+    return (usual * unit).unless(far, _logarithm_of_any(x.hi, anywhere * unit, 0.0))
 
 
 def _log(x: Value, offset: Value | None = None) -> tuple[Value, Value]:
