@@ -26,9 +26,10 @@ N = 40_000
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads for nearly every array, in small pieces, however few cores there are."""
-    for name, value in {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1}.items():
+    for name, value in {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "LATE": 1}.items():
         monkeypatch.setattr(threads, name, value)
     monkeypatch.setattr(threads, "_loops", {})
+    threads._pool.alone = threads._pool.penalty = 0
     with fastact.num_threads(4):
         yield
 
@@ -250,6 +251,20 @@ def test_flags_of_one_call_are_not_those_of_the_next(eager: None) -> None:
         fastact.exp(spoiled(77, 1000.0))
     with np.errstate(all="raise"):
         fastact.exp(np.ones(N, np.float32))
+
+
+def test_helpers_that_keep_the_caller_waiting_are_left_alone() -> None:
+    pool = threads._Pool()
+    tried = []
+    for _ in range(200):
+        tried.append(pool.admits())
+        if tried[-1]:
+            pool.judge(0.5)
+    assert tried[0] and 5 < sum(tried) < 12
+    for _ in range(100):
+        if pool.admits():
+            pool.judge(0.01)
+    assert pool.penalty == 0 and all(pool.admits() for _ in range(10))
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,11 @@ LONGEST, SHORTEST = 1 << 14, 1 << 10
 """Elements of a piece."""
 PATIENCE = 50_000
 """Nanoseconds for which the caller watches the last pieces of others before it goes to sleep."""
+LATE = 0.1
+"""Part of a call that the caller may spend so. More means that the cores are busy with other things, and a helper was
+put aside in the middle of a piece; then the next calls stay on one thread, ever more as long as it goes on so."""
+MOST_ALONE = 63
+"""Calls that stay on one thread before helpers are tried again."""
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------
@@ -140,6 +145,20 @@ class _Pool:
         """A job for each helper that may still join it."""
         self.idle: deque[threading.Lock] = deque()
         self.started = 0
+        self.alone = self.penalty = 0
+        """Calls for which nobody is to be called, and for how many that was the last time."""
+
+    def admits(self) -> bool:
+        """Whether helpers are worth a try."""
+        if self.alone:
+            self.alone -= 1
+        return not self.alone
+
+    def judge(self, waited: float) -> None:
+        """Learn from the part of a call for which the caller had to wait for helpers."""
+        self.penalty = min(2 * self.penalty + 1, MOST_ALONE) if waited > LATE else self.penalty // 2
+        if waited > LATE:
+            self.alone = self.penalty
 
     def open(self, job: _Job, helpers: int, most: int) -> None:
         self.tickets.extend([job] * helpers)
@@ -321,15 +340,17 @@ def _run(ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | Non
         job.buffer[layout.NEXT], job.buffer[layout.PIECES] = before, pieces
     estimate = loop.cost * size
     helpers = min(threads, int(estimate / SHARE)) - 1 if estimate >= WORTH else 0
-    if helpers > 0:
-        _pool.open(job, helpers, threads - 1)
+    pool = _pool
+    if helpers > 0 and pool.admits():
+        pool.open(job, helpers, threads - 1)
     try:
         taken = before + job.work()
         elapsed = perf_counter_ns() - started
     finally:
-        _pool.close(job)
+        pool.close(job)
     if taken < pieces:
         job.wait()
+        pool.judge(1 - elapsed / (perf_counter_ns() - started))
     if taken * size >= SMALLEST * pieces:
         loop.learn(elapsed / (size * taken / pieces))
     flags = job.buffer[layout.FLAGS]
