@@ -232,9 +232,11 @@ _loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
 
 
 def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.ndarray[Any, Any]) -> Any:
-    """The ufunc's result, on several threads if that pays; ``x`` is the largest of the arguments."""
+    """The ufunc's result, on several threads if that pays; ``x`` is the largest of the arguments.
+
+    What does not get help is left to the ufunc before anything is prepared, so that it takes no longer."""
     loop = _loops.get((ufunc, x.dtype))
-    if loop is not None and x.size < loop.least:
+    if loop is not None and (x.size < loop.least or not _pool.admits()):
         return ufunc(*args, **options)
     threads = get_num_threads()
     operands = _operands(ufunc, args, options, x.dtype) if threads > 1 else None
@@ -242,7 +244,7 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
         return ufunc(*args, **options)
     if loop is None:
         loop = _known(ufunc, x.dtype)
-    return _run(ufunc, loop, operands, threads) if loop.address else ufunc(*args, **options)
+    return _run(ufunc, loop, operands, x, threads) if loop.address else ufunc(*args, **options)
 
 
 def _known(ufunc: np.ufunc, dtype: np.dtype[Any]) -> _Loop:
@@ -310,27 +312,48 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 _READ, _WRITE = ["readonly"], ["writeonly", "allocate", "no_broadcast"]
 
 
-def _run(ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | None], threads: int) -> Any:
-    from fastact.cpu.ufunc import report_flags
-
-    access = [_READ] * ufunc.nin + [_WRITE] * ufunc.nout
-    iterator: Any = np.nditer(operands, ["external_loop", "zerosize_ok"], access, order="K")  # type: ignore[call-overload]
-    layout, drive = _layout(), _driver()
+def _arrange(
+    operands: list[np.ndarray[Any, Any] | None], inputs: int, x: np.ndarray[Any, Any]
+) -> tuple[tuple[Any, ...], list[int], list[Any], list[tuple[int, ...]]]:
+    """The operands with outputs allocated, the shape of the loop, the operands' addresses and their strides."""
+    c, f = x.flags.c_contiguous, x.flags.f_contiguous
+    strides = []
+    for a in operands:
+        if a is None or (a.shape == x.shape and ((c and a.flags.c_contiguous) or (f and a.flags.f_contiguous))):
+            strides.append((x.itemsize,))
+        elif a.ndim == 0:
+            strides.append((0,))
+        else:
+            break
+    else:
+        if c or f:
+            whole = tuple(np.empty_like(x) if a is None else a for a in operands)
+            return whole, [x.size], [a.__array_interface__["data"][0] for a in whole], strides
+    access: Any = [_READ] * inputs + [_WRITE] * (len(operands) - inputs)
+    iterator = np.nditer(operands, ["external_loop", "zerosize_ok"], access, order="K")  # type: ignore[call-overload]
     views = iterator.itviews
-    *outer, inner = views[0].shape
-    length = inner if loop.cost == math.inf else int(PIECE / loop.cost) & -SHORTEST
+    addresses = [view.__array_interface__["data"][0] for view in views]
+    return iterator.operands, list(views[0].shape), addresses, [view.strides for view in views]
+
+
+def _run(
+    ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | None], x: np.ndarray[Any, Any], threads: int
+) -> Any:
+    """The call cut into pieces, and its result."""
+    layout = _layout()
+    whole, shape, addresses, strides = _arrange(operands, ufunc.nin, x)
+    *outer, inner = shape
+    size = math.prod(shape)
+    length = LONGEST if loop.cost == math.inf else int(PIECE / loop.cost) & -SHORTEST
     length = min(inner, max(SHORTEST, min(LONGEST, length)))
     parts = -(-inner // length)
     pieces, grain = parts * math.prod(outer), max(1, SHORTEST // length)
-    head = [0] * layout.TABLES
-    head[layout.PIECES : layout.TABLES] = [
-        pieces, grain, parts, length, inner, loop.address, len(views), len(outer)
-    ]  # fmt: skip
-    strides = [view.strides[::-1] for view in views]
-    tables = [*outer[::-1], *(view.__array_interface__["data"][0] for view in views)]
-    tables += [step[axis] for axis in range(len(outer) + 1) for step in strides]
-    job = _Job(drive, head + tables, layout.FINISHED, iterator.operands)
-    size = iterator.itersize
+    head = [0] * layout.PIECES + [pieces, grain, parts, length, inner, loop.address, len(whole), len(outer)]
+    axes = range(len(outer), -1, -1)
+    job = _Job(
+        _driver(), [*head, *outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)],
+        layout.FINISHED, whole,
+    )  # fmt: skip
 
     started, before = perf_counter_ns(), 0
     if loop.cost == math.inf:
@@ -338,11 +361,9 @@ def _run(ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | Non
         before = job.work()
         loop.learn((perf_counter_ns() - started) / (size * before / pieces))
         job.buffer[layout.NEXT], job.buffer[layout.PIECES] = before, pieces
-    estimate = loop.cost * size
-    helpers = min(threads, int(estimate / SHARE)) - 1 if estimate >= WORTH else 0
-    pool = _pool
-    if helpers > 0 and pool.admits():
-        pool.open(job, helpers, threads - 1)
+    pool, estimate = _pool, loop.cost * size
+    if estimate >= WORTH:
+        pool.open(job, min(threads, int(estimate / SHARE)) - 1, threads - 1)
     try:
         taken = before + job.work()
         elapsed = perf_counter_ns() - started
@@ -353,8 +374,9 @@ def _run(ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | Non
         pool.judge(1 - elapsed / (perf_counter_ns() - started))
     if taken * size >= SMALLEST * pieces:
         loop.learn(elapsed / (size * taken / pieces))
-    flags = job.buffer[layout.FLAGS]
-    if flags:
-        report_flags(ufunc.__name__, flags)
-    results = iterator.operands[ufunc.nin :]
+    if job.buffer[layout.FLAGS]:
+        from fastact.cpu.ufunc import report_flags
+
+        report_flags(ufunc.__name__, job.buffer[layout.FLAGS])
+    results = whole[ufunc.nin :]
     return results[0] if len(results) == 1 else results
