@@ -84,6 +84,8 @@ class Declaration:
     aliases: tuple[str, ...] = ()
     domain: tuple[float, float] = (float("-inf"), float("inf"))
     """Where the value is a number, limits included; outside it the value is NaN and ``invalid`` is raised."""
+    roots: tuple[float, ...] = ()
+    """Inputs other than 0 whose value is exactly 0, so that a zero there has not underflowed."""
     poles: tuple[float, ...] = ()
     """Finite inputs whose value is infinite: there ``divide`` is raised."""
     silent: bool = False

@@ -100,6 +100,7 @@ def _log_gradient(x: Value) -> Value:
     peers={"torch": "torch.log(x)", "jax": "jax.numpy.log(x)", "numexpr": "log(x)"},
     domain=(0.0, float("inf")),
     poles=(0.0,),
+    roots=(1.0,),
     critical=(1.0,),
     cite=CODY_WAITE,
 )

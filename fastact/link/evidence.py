@@ -9,7 +9,7 @@ result that is subnormal, or zero although no input is.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastact.link.arithmetic import DOUBLE_FAST, SINGLE_FAST
@@ -24,20 +24,21 @@ def _either(conditions: list[Condition]) -> Condition:
     return functools.reduce(Condition.__or__, conditions)
 
 
-def evidence(inputs: int, outputs: int, dtype: str, poles: tuple[float, ...] = (), place: int = 0) -> Graph:
+def evidence(
+    inputs: int, outputs: int, dtype: str, poles: Sequence[float] = (), roots: Sequence[float] = (), place: int = 0
+) -> Graph:
     """The graph of (inputs, outputs) whose results are the conditions invalid, divide, overflow, underflow.
 
-    ``place`` is the position of x, to which the poles refer."""
+    ``place`` is the position of x, to which the poles, and the roots besides 0, refer."""
     linking = Linking(DOUBLE_FAST if dtype == "float64" else SINGLE_FAST)
     values: list[Any] = [linking.receive(dtype) for _ in range(inputs + outputs)]
     given, results = values[:inputs], values[inputs:]
     infinite = float("inf")
     number = ~_either([x.is_nan() for x in given])
     finite = number & ~_either([abs(x).equals(infinite) for x in given])
-    at_pole = ~(number | ~number)
-    for pole in poles:
-        at_pole = at_pole | given[place].equals(pole)
-    nonzero = functools.reduce(Condition.__and__, [~x.equals(0.0) for x in given])
+    never = Condition(linking, linking.graph.constant("i1", 0))
+    at_pole = _either([never, *(given[place].equals(pole) for pole in poles)])
+    nonzero = ~_either([*(x.equals(0.0) for x in given), *(given[place].equals(root) for root in roots)])
     verdicts = []
     for y in results:
         boundless = abs(y).equals(infinite) & finite

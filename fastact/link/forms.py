@@ -105,4 +105,5 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
         return Kernel(link(chosen.body, count, dtype, tier, settled=True), None)
     graph = link(chosen.body, count, dtype, tier, alarm(domain, poles, chosen.place), chosen.settled)
     outputs = sum(node.type != "i1" for node in graph.outputs)
-    return Kernel(graph, evidence(count, outputs, dtype, poles, chosen.place))
+    roots = declaration.roots if form == "value" else ()
+    return Kernel(graph, evidence(count, outputs, dtype, poles, roots, chosen.place))
