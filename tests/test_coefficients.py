@@ -45,8 +45,7 @@ POLYNOMIALS = {
     "exp": exp_like(1.01 * ln2 / 2, mp.exp),
     "expm1": exp_like(1.01 * ln2 / 2),
     "exp2": (-0.5, 0.5, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)), lambda r: mp.power(2, r)),
-    "exp_pair_small": exp_like(1.01 * ln2 / 32),
-    "exp_pair_small32": exp_like(1.01 * ln2 / 64),
+    "exp_pair": exp_like(1.01 * ln2 / 64),
     "log1p": log_like(1.01 * (sqrt_half - 1), 1.01 * (sqrt_two - 1)),
     "log_atanh": (
         1.01 * (sqrt_half - 1),
@@ -65,8 +64,7 @@ POLYNOMIALS = {
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]
 VALUES = {
     "log_table": lambda j: -mp.log(mp.mpf(LOG_RECIPROCALS[j]) / 64),
-    "exp_table": lambda j: mp.power(2, mp.mpf(j) / 16),
-    "exp_table32": lambda j: mp.power(2, mp.mpf(j) / 32),
+    "exp_table": lambda j: mp.power(2, mp.mpf(j) / 32),
 }
 
 

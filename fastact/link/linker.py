@@ -53,9 +53,10 @@ class Linking(Context):
         plain: Plain | None = None,
     ) -> Scaled | Plain:
         """A number held both ways; ``plain`` need not be right where the number is far and unbounded."""
+        usual = plain
         if plain is not None and not bounded:
             plain = plain.unless(far, Scaled(mantissa, exponent).plain())  # type: ignore[arg-type]
-        result = Scaled(mantissa, exponent, bounded, far, plain)
+        result = Scaled(mantissa, exponent, bounded, far, plain, usual=usual)
         return result.plain() if self.arithmetic.wide else result
 
     # -- the way in and the way out -----------------------------------------------------------------------------

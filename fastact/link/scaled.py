@@ -34,10 +34,11 @@ class Scaled:
     """mantissa * 2^exponent, which is ``plain`` wherever it is not ``far``.
 
     ``far`` is None where nothing is known of it: the number may be far anywhere. ``bounded``: the exponent is known
-    not to exceed that of a normal number. ``is_input``: plain is the number itself, without exception.
+    not to exceed that of a normal number. ``is_input``: plain is the number itself, without exception. ``usual`` is
+    right where the number is not far.
     """
 
-    __slots__ = ("_plain", "bounded", "exponent", "far", "is_input", "mantissa")
+    __slots__ = ("_plain", "_usual", "bounded", "exponent", "far", "is_input", "mantissa")
 
     def __init__(
         self,
@@ -47,7 +48,9 @@ class Scaled:
         far: Condition | None = None,
         plain: Plain | None = None,
         is_input: bool = False,
+        usual: Plain | None = None,
     ) -> None:
+        self._usual = usual
         self.mantissa, self.exponent, self.bounded = mantissa, exponent, bounded
         self.far, self._plain, self.is_input = far, plain, is_input
 
@@ -69,6 +72,10 @@ class Scaled:
                 self._plain = usual.unless(self.far, self._in_two_steps(self.mantissa))  # type: ignore[arg-type]
         return self._plain
 
+    def usual(self) -> Plain:
+        """The number itself where it is not far; anything where it is."""
+        return self.plain() if self._usual is None else self._usual
+
     def _in_one_step(self, value: Plain) -> Plain:
         floor = -self.context.arithmetic.bias
         return times(value, power_of_two(self.exponent.choose(self.exponent.compare("sgt", floor), floor)))
@@ -79,7 +86,7 @@ class Scaled:
 
     def rounded(self) -> Real:
         """The number rounded once to the working word, subnormal results included."""
-        usual = self.plain()
+        usual = self.usual()
         usual = usual if isinstance(usual, Real) else usual.hi
         if self.is_input or self.context.arithmetic.wide:
             return usual
@@ -137,6 +144,7 @@ class Scaled:
             self.bounded and exponent is None,
             far,
             None if far is None else self.plain() * plain,  # type: ignore[operator]
+            usual=None if far is None else self.usual() * _usual(other),  # type: ignore[operator]
         )
 
     def __rmul__(self, other: object) -> Scaled:
@@ -150,6 +158,7 @@ class Scaled:
             self.bounded and exponent is None,
             far,
             None if far is None else self.plain() / plain,  # type: ignore[operator]
+            usual=None if far is None else self.usual() / _usual(other),  # type: ignore[operator]
         )
 
     def __rtruediv__(self, other: object) -> Scaled:
@@ -159,7 +168,8 @@ class Scaled:
         return Scaled(other / self.mantissa, 0 - self.exponent, False, far, plain)  # type: ignore[operator]
 
     def __neg__(self) -> Scaled:
-        return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, -self.plain(), self.is_input)
+        plain, usual = -self.plain(), -self.usual()
+        return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, plain, self.is_input, usual)
 
     def __abs__(self) -> Scaled:
         return Scaled(abs(self.mantissa), self.exponent, self.bounded, self.far, abs(self.plain()), self.is_input)
@@ -217,6 +227,10 @@ class Scaled:
 
     def is_nan(self) -> Condition:
         return self.mantissa.is_nan()
+
+
+def _usual(value: object) -> object:
+    return value.usual() if isinstance(value, Scaled) else value
 
 
 def _plain(value: object) -> object:

@@ -69,7 +69,7 @@ def reduce_exp2(x: Value) -> tuple[Value, Value, Value, Value]:
 
 def _power_table(context: Value, whole: Value) -> tuple[Value, Value]:
     """A float near 2^(j/32), j being the low bits, and minus the logarithm of what it lacks."""
-    table, j = context.table("exp_table32"), whole & (STEPS - 1)
+    table, j = context.table("exp_table"), whole & (STEPS - 1)
     real = context.real(0.0)
     return real.lookup(tuple(c[0] for c in table), j), real.lookup(tuple(-c[1] / c[0] for c in table), j)
 
@@ -106,7 +106,7 @@ def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Valu
     """n and c exp(t - u) = c + c t + c (-u + r^2/2 + ...), r = t - u."""
     n, c, t, u = reduce(x)
     r = t - u
-    rest = (r * r).fma(polynomial(r, words(x.context.table("exp_pair_small32"))[1:]), -u)
+    rest = (r * r).fma(polynomial(r, words(x.context.table("exp_pair"))[1:]), -u)
     high = c.fma(t, c)
     return n, x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
 
@@ -137,7 +137,7 @@ def _expm1(x: Value, anywhere: bool = False) -> Value:
         a = c - 1.0
         a_low = c - (a + 1.0)
     r = t - u
-    cubic = (r * r) * r * polynomial(r, words(context.table("exp_pair_small32"))[2:])
+    cubic = (r * r) * r * polynomial(r, words(context.table("exp_pair"))[2:])
     square, square_low = two_product(t, t)
     w = square.fma(0.5, t)
     w_low = square.fma(0.5, t - w) + ((-u).fma(t, square_low.fma(0.5, cubic)) - u)
