@@ -1,8 +1,8 @@
 """Elementary functions on one machine word per number.
 
-The tier chooses the coefficient tables, how carefully reduced arguments and sums are carried, and the number of
-Newton steps: ``rough`` takes the shortest way, ``wide`` (a result of half the word's precision, rounded once more)
-keeps the rounding errors of its last sums.
+The level chooses the coefficient tables and the number of Newton steps, and whether roundings on the way are taken care
+of. They are where the result has all digits of the word. Where it has fewer (``rough``; ``wide``, a result of half the
+word's precision) an error of some units in the last place is nothing, and the shortest way is taken.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ def limited(x: Value, low: float, high: float) -> Value:
     if at_least < low:
         x = maximum(x, low)
     return x
+
+
+def careless(a: Value) -> bool:
+    """Whether an arithmetic may lose some units in the last place."""
+    return bool(a.rough or a.wide)
 
 
 def power_of_two(n: Value) -> Value:
@@ -140,14 +145,16 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
     if a.rough:
         r = n.fma(-context.constant("LN2"), x)
         return s, r * polynomial(r, table), less_one
-    assert table[0] == 1.0
     high, low, *_ = context.split("LN2")
-    # The first step is exact: the rounding of r reaches the curvature only.
-    line = n.fma(-high, x)
+    line = n.fma(-high, x)  # exact
+    if a.wide:
+        r = n.fma(-low, line)
+        return s, r * polynomial(r, table), less_one
+    # The rounding of r reaches the curvature only.
     rest = n * -low
     r = line + rest
-    curved = (r * r).fma(polynomial(r, table[1:]), rest)
-    return s, curved, s.fma(line, less_one)
+    assert table[0] == 1.0
+    return s, (r * r).fma(polynomial(r, table[1:]), rest), s.fma(line, less_one)
 
 
 def tanh(x: Value) -> Value:
@@ -159,15 +166,11 @@ def tanh(x: Value) -> Value:
     y = abs(x)
     s, rest, top = _expm1(limited(y + y, -inf, math.ceil((a.mantissa_bits + 4) * LN2)), halved=True)
     h = s.fma(rest, top)
-    if a.rough:
+    if careless(a):
         return (h / (h + 1.0)).copysign(x)
     d = h + (1.0 - 2.0 ** -(a.mantissa_bits + 1))
     q = h / d
     d_low = h - (d - 1.0)
-    if a.wide:
-        low = s.fma(rest, top - h)
-        remainder = (-q).fma(d_low + low, (-q).fma(d, h) + low)
-        return remainder.fma(1.0 - q, q).copysign(x)
     return d_low.fma(q.fma(q, -q), q).copysign(x)
 
 
@@ -184,7 +187,7 @@ def log2(x: Value) -> Value:
     context, a = x.context, x.context.arithmetic
     odd, minus_k, f = _split(x)
     u, v = _curved(f)
-    if a.rough:
+    if careless(a):
         value = u.fma(v, f).fma(context.constant("LOG2E"), -minus_k)
     else:
         high, low = context.split("LOG2E")
@@ -249,10 +252,9 @@ def _log(minus_k: Value, f: Value) -> Value:
     """k ln 2 + log(1 + f). Zero keeps the sign of f."""
     context, a = f.context, f.context.arithmetic
     u, v = _curved(f)
-    if a.rough:
+    if careless(a):
         return u.fma(v, minus_k.fma(-context.constant("LN2"), f))
     high, low, *_ = context.split("LN2")
-    # For an f with half the bits of the word the first sum is exact.
     return minus_k.fma(-high, f) + u.fma(v, minus_k * -low)
 
 
