@@ -122,17 +122,19 @@ def _noted(value: Value, at_most: float) -> Value:
 def expm1(x: Value) -> Value:
     """2^n - 1 + 2^n (exp(r) - 1) with n and r as for exp."""
     a = x.context.arithmetic
-    # Below the lower limit the result rounds to -1; at the upper one it overflows while 2^(n-1) does not.
-    low = -math.ceil((a.mantissa_bits + 3) * LN2)
-    high = math.ceil((128 if a.wide else a.bias + 1) * LN2)
-    y = limited(x, low, high)
-    if a.wide or x.context.bounds(y)[1] < a.bias * LN2:
-        s, rest, top = _expm1(y)
+    low = -math.ceil((a.mantissa_bits + 3) * LN2)  # below it the result rounds to -1
+    if a.wide:
+        s, rest, top = _expm1(limited(x, low, math.ceil(128 * LN2)))
         return s.fma(rest, top).copysign(x)
-    s, rest, top = _expm1(y, halved=True)
+    s, rest, top = _expm1(limited(x, low, inf))
+    value = s.fma(rest, top).copysign(x)
+    limit = (a.bias - 0.5) * LN2
+    if x.context.bounds(x)[1] <= limit:
+        return value
+    # At the upper limit the result overflows while 2^(n-1) does not.
+    s, rest, top = _expm1(limited(x, -inf, math.ceil((a.bias + 1) * LN2)), halved=True)
     half = s.fma(rest, top)
-    # Half a subnormal number is not exact, but expm1(x) is x there.
-    return x.choose(abs(x) < 2.0 ** (1 - a.bias), half + half)
+    return value.unless(x > limit, half + half)
 
 
 def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
