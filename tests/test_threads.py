@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import cores, threads
+from fastact.cpu import cores, pool, threads
 
 N = 40_000
 
@@ -26,10 +26,11 @@ N = 40_000
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads for nearly every array, in small pieces, however few cores there are."""
-    for name, value in {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "LATE": 1}.items():
+    settings = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "GAIN": 1e9}
+    for name, value in settings.items():
         monkeypatch.setattr(threads, name, value)
     monkeypatch.setattr(threads, "_loops", {})
-    threads._pool.alone = threads._pool.penalty = 0
+    pool.current.alone = pool.current.penalty = 0
     with fastact.num_threads(4):
         yield
 
@@ -41,7 +42,7 @@ def joined(eager: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     opened: set[Any] = set()
     helped: set[Any] = set()
     news = threading.Condition()
-    work, opening = threads._Job.work, threads._Pool.open
+    work, opening = pool.Job.work, pool.Pool.open
     caller = threading.current_thread()
 
     def patched_work(job: Any) -> int:
@@ -57,12 +58,12 @@ def joined(eager: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             news.notify_all()
         return taken
 
-    def patched_open(pool: Any, job: Any, *rest: Any) -> None:
+    def patched_open(helpers: Any, job: Any, *rest: Any) -> None:
         opened.add(job)
-        opening(pool, job, *rest)
+        opening(helpers, job, *rest)
 
-    monkeypatch.setattr(threads._Job, "work", patched_work)
-    monkeypatch.setattr(threads._Pool, "open", patched_open)
+    monkeypatch.setattr(pool.Job, "work", patched_work)
+    monkeypatch.setattr(pool.Pool, "open", patched_open)
     return pieces
 
 
@@ -253,18 +254,18 @@ def test_flags_of_one_call_are_not_those_of_the_next(eager: None) -> None:
         fastact.exp(np.ones(N, np.float32))
 
 
-def test_helpers_that_keep_the_caller_waiting_are_left_alone() -> None:
-    pool = threads._Pool()
+def test_helpers_that_do_not_help_are_left_alone() -> None:
+    helpers = pool.Pool()
     tried = []
     for _ in range(200):
-        tried.append(pool.admits())
+        tried.append(helpers.admits())
         if tried[-1]:
-            pool.judge(0.5)
+            helpers.judge(False)
     assert tried[0] and 5 < sum(tried) < 12
     for _ in range(100):
-        if pool.admits():
-            pool.judge(0.01)
-    assert pool.penalty == 0 and all(pool.admits() for _ in range(10))
+        if helpers.admits():
+            helpers.judge(True)
+    assert helpers.penalty == 0 and all(helpers.admits() for _ in range(10))
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------
@@ -279,8 +280,8 @@ def test_number_of_threads() -> None:
             with fastact.num_threads(5):
                 assert fastact.get_num_threads() == 5
             assert fastact.get_num_threads() == 2
-            with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(fastact.get_num_threads).result() == 3
+            with ThreadPoolExecutor(1) as executor:
+                assert executor.submit(fastact.get_num_threads).result() == 3
         assert fastact.get_num_threads() == 3
     finally:
         fastact.set_num_threads(None)
@@ -372,8 +373,8 @@ def test_many_callers(eager: None) -> None:
             results = [fastact.mish(x) for _ in range(20)]
         return all(bits(y) == want for y in results)
 
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(repeat, range(8)))
+    with ThreadPoolExecutor(8) as executor:
+        assert all(executor.map(repeat, range(8)))
 
 
 def test_calls_within_calls(eager: None) -> None:
@@ -395,8 +396,8 @@ def test_process_pools(eager: None, method: str) -> None:
     want = _work(N)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point
-        with ProcessPoolExecutor(2, mp_context=get_context(method)) as pool:
-            assert list(pool.map(_work, [N] * 4, timeout=100)) == [want] * 4
+        with ProcessPoolExecutor(2, mp_context=get_context(method)) as executor:
+            assert list(executor.map(_work, [N] * 4, timeout=100)) == [want] * 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
@@ -408,7 +409,7 @@ def test_a_forked_process_starts_helpers_of_its_own(joined: list[int]) -> None:
     if child == 0:
         status = 1
         try:
-            before = threads._pool.started
+            before = pool.current.started
             joined.clear()
             good = bits(fastact.mish(x)) == want and sum(joined) > 0
             status = 0 if before == 0 and good else 2

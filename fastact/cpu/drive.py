@@ -3,7 +3,7 @@
 ``i64 drive(i64 *job)`` takes pieces until none is left, and returns how many it took. A thread enters it once per
 call, without Python's lock, so threads do not wait for each other between pieces.
 
-A job is an array of 64-bit numbers. The first three are written by all threads and lie on cache lines of their own.
+`fastact.cpu.job` has the layout of a job.
 """
 
 from __future__ import annotations
@@ -12,14 +12,7 @@ from llvmlite import ir
 
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
 from fastact.cpu.flow import I32, I64, PTR, counted
-
-NEXT, FINISHED, FLAGS = 0, 8, 16
-"""Places of the next piece to be taken, of the number of pieces done, and of the flags they raised (NumPy's bits)."""
-PIECES, GRAIN, PARTS, LENGTH, INNER, LOOP, OPERANDS, OUTER, TABLES = range(24, 33)
-"""Number of pieces; how many are taken at a time; parts that the inner dimension is cut into, and elements of each but
-the last; elements of the inner dimension; address of the loop; counts of operands and of outer dimensions. Then come
-the outer dimensions, innermost first, the operands' addresses, their inner strides, and for each outer dimension its
-strides."""
+from fastact.cpu.job import FINISHED, FLAGS, GRAIN, INNER, LENGTH, LOOP, NEXT, OPERANDS, OUTER, PARTS, PIECES, TABLES
 
 MOST_OPERANDS = 16
 NUMPY_BITS = {"divide": 1, "overflow": 2, "underflow": 4, "invalid": 8}

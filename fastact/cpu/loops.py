@@ -1,4 +1,6 @@
-"""The inner loop of a ufunc around one graph, as LLVM IR: ``void (char **args, npy_intp *dims, npy_intp *steps, void *)``.
+"""The inner loop of a ufunc around one graph, as LLVM IR.
+
+Its type is NumPy's: ``void (char **args, npy_intp *dims, npy_intp *steps, void *)``.
 
 All elements go through one vector body. Contiguous operands are read and written in place; strided and broadcast
 ones go through blocks on the stack, and so do the last elements that do not fill a vector. Hence bits depend on

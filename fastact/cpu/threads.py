@@ -17,9 +17,7 @@ import ctypes
 import functools
 import math
 import os
-import threading
 import warnings
-from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from operator import index
@@ -28,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cpu import cores
+from fastact.cpu import cores, pool
+from fastact.cpu.job import FLAGS, NEXT, PIECES
 
 SMALLEST = 1 << 15
 """Arrays below this many elements are not worth a look."""
@@ -40,13 +39,9 @@ PIECE = 20_000
 """Nanoseconds that a piece should take: much more than to fetch it, much less than the call."""
 LONGEST, SHORTEST = 1 << 14, 1 << 10
 """Elements of a piece."""
-PATIENCE = 50_000
-"""Nanoseconds for which the caller watches the last pieces of others before it goes to sleep."""
-LATE = 0.1
-"""Part of a call that the caller may spend so. More means that the cores are busy with other things, and a helper was
-put aside in the middle of a piece; then the next calls stay on one thread, ever more as long as it goes on so."""
-MOST_ALONE = 63
-"""Calls that stay on one thread before helpers are tried again."""
+GAIN = 0.9
+"""Part of the time of one thread within which a call with helpers should be done. Where it is not, the cores are busy
+with other things: then the next calls stay on one thread, ever more as long as it goes on so."""
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------
@@ -103,118 +98,11 @@ def num_threads(n: int) -> Iterator[int]:
         _here.reset(token)
 
 
-# -- helpers ----------------------------------------------------------------------------------------------------------
-class _Job:
-    """A call cut into pieces, with the arrays that it must keep alive; `fastact.cpu.drive` describes the buffer."""
-
-    __slots__ = ("buffer", "done", "drive", "finished", "operands", "place")
-
-    def __init__(self, drive: Any, values: list[int], finished: int, operands: Any) -> None:
-        self.buffer = (ctypes.c_int64 * len(values))(*values)
-        self.place = ctypes.addressof(self.buffer)
-        self.drive, self.finished, self.operands = drive, finished, operands
-        self.done = threading.Lock()
-        self.done.acquire()
-
-    def is_done(self) -> bool:
-        return self.buffer[self.finished] == self.buffer[_layout().PIECES]  # type: ignore[no-any-return]
-
-    def work(self) -> int:
-        """Take pieces until none is left; returns how many it were."""
-        return self.drive(self.place)  # type: ignore[no-any-return]
-
-    def help(self) -> None:
-        if self.work() and self.is_done():
-            with contextlib.suppress(RuntimeError):  # another one was last as well
-                self.done.release()
-
-    def wait(self) -> None:
-        """Return when the last piece is done."""
-        deadline = perf_counter_ns() + PATIENCE
-        while not self.is_done():
-            if perf_counter_ns() > deadline:
-                self.done.acquire()
-        self.work()  # takes nothing, but sees what other threads wrote before they counted their pieces
-
-
-class _Pool:
-    """Helpers: threads that sleep until there are jobs. They live until the process ends and do not hold it up."""
-
-    def __init__(self) -> None:
-        self.tickets: deque[_Job] = deque()
-        """A job for each helper that may still join it."""
-        self.idle: deque[threading.Lock] = deque()
-        self.started = 0
-        self.alone = self.penalty = 0
-        """Calls for which nobody is to be called, and for how many that was the last time."""
-
-    def admits(self) -> bool:
-        """Whether helpers are worth a try."""
-        if self.alone:
-            self.alone -= 1
-        return not self.alone
-
-    def judge(self, waited: float) -> None:
-        """Learn from the part of a call for which the caller had to wait for helpers."""
-        self.penalty = min(2 * self.penalty + 1, MOST_ALONE) if waited > LATE else self.penalty // 2
-        if waited > LATE:
-            self.alone = self.penalty
-
-    def open(self, job: _Job, helpers: int, most: int) -> None:
-        self.tickets.extend([job] * helpers)
-        for _ in range(helpers):
-            try:
-                self.idle.pop().release()
-            except IndexError:
-                if self.started >= most:
-                    break
-                self.started += 1
-                try:
-                    threading.Thread(target=self.serve, name=f"fastact-{self.started}", daemon=True).start()
-                except RuntimeError:  # no more threads, or the interpreter is about to end
-                    self.started -= 1
-                    break
-
-    def close(self, job: _Job) -> None:
-        with contextlib.suppress(ValueError):
-            while True:
-                self.tickets.remove(job)
-
-    def serve(self) -> None:
-        wake = threading.Lock()
-        wake.acquire()
-        while True:
-            try:
-                self.tickets.popleft().help()
-            except IndexError:
-                self.idle.append(wake)
-                if not self.tickets:  # else one came after the last look, when this thread was not yet among the idle
-                    wake.acquire()
-                else:
-                    try:
-                        self.idle.remove(wake)
-                    except ValueError:
-                        wake.acquire()
-
-
-_pool = _Pool()
-
-
-def _forget() -> None:
-    """Helpers do not live on in a forked process: it starts its own."""
-    global _pool
-    _pool = _Pool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
 # -- calls ------------------------------------------------------------------------------------------------------------
 class _Loop:
     """What is known of a kernel."""
 
-    __slots__ = ("address", "cost", "least")
+    __slots__ = ("address", "alone", "cost", "least")
 
     def __init__(self, address: int) -> None:
         self.address = address
@@ -222,6 +110,9 @@ class _Loop:
         """Nanoseconds per element."""
         self.least = 0
         """Elements from which on threads pay."""
+        self.alone: dict[int, float] = {}
+        """Nanoseconds per element of the last calls that had to do without helpers, by the bits of their size: what is
+        slow to fetch from memory costs more than ``cost``."""
 
     def learn(self, cost: float) -> None:
         if cost < self.cost:
@@ -236,8 +127,14 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
 
     What does not get help is left to the ufunc before anything is prepared, so that it takes no longer."""
     loop = _loops.get((ufunc, x.dtype))
-    if loop is not None and (x.size < loop.least or not _pool.admits()):
-        return ufunc(*args, **options)
+    if loop is not None:
+        if x.size < loop.least:
+            return ufunc(*args, **options)
+        if not pool.current.admits():
+            started = perf_counter_ns()
+            result = ufunc(*args, **options)
+            loop.alone[x.size.bit_length()] = (perf_counter_ns() - started) / x.size
+            return result
     threads = get_num_threads()
     operands = _operands(ufunc, args, options, x.dtype) if threads > 1 else None
     if operands is None:
@@ -257,20 +154,14 @@ def _known(ufunc: np.ufunc, dtype: np.dtype[Any]) -> _Loop:
 def _driver() -> Any:
     """The compiled ``drive``; None on processors whose floating-point flags are out of reach."""
     from fastact.cpu.compile import native
+    from fastact.cpu.drive import drive_module
     from fastact.cpu.target import host
 
     flags = host().target().flags
     if not flags.mask:
         return None
-    address = native(_layout().drive_module(flags, host().triple), "drive")
+    address = native(drive_module(flags, host().triple), "drive")
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address)
-
-
-@functools.cache
-def _layout() -> Any:
-    from fastact.cpu import drive
-
-    return drive
 
 
 def _operands(
@@ -340,7 +231,6 @@ def _run(
     ufunc: np.ufunc, loop: _Loop, operands: list[np.ndarray[Any, Any] | None], x: np.ndarray[Any, Any], threads: int
 ) -> Any:
     """The call cut into pieces, and its result."""
-    layout = _layout()
     whole, shape, addresses, strides = _arrange(operands, ufunc.nin, x)
     *outer, inner = shape
     size = math.prod(shape)
@@ -348,35 +238,36 @@ def _run(
     length = min(inner, max(SHORTEST, min(LONGEST, length)))
     parts = -(-inner // length)
     pieces, grain = parts * math.prod(outer), max(1, SHORTEST // length)
-    head = [0] * layout.PIECES + [pieces, grain, parts, length, inner, loop.address, len(whole), len(outer)]
+    head = [0] * PIECES + [pieces, grain, parts, length, inner, loop.address, len(whole), len(outer)]
     axes = range(len(outer), -1, -1)
-    job = _Job(
-        _driver(), [*head, *outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)],
-        layout.FINISHED, whole,
-    )  # fmt: skip
+    tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
+    job = pool.Job(_driver(), head + tables, whole)
 
     started, before = perf_counter_ns(), 0
     if loop.cost == math.inf:
-        job.buffer[layout.PIECES] = min(pieces, -(-LONGEST // length))
+        job.buffer[PIECES] = min(pieces, -(-LONGEST // length))
         before = job.work()
         loop.learn((perf_counter_ns() - started) / (size * before / pieces))
-        job.buffer[layout.NEXT], job.buffer[layout.PIECES] = before, pieces
-    pool, estimate = _pool, loop.cost * size
-    if estimate >= WORTH:
-        pool.open(job, min(threads, int(estimate / SHARE)) - 1, threads - 1)
+        job.buffer[NEXT], job.buffer[PIECES] = before, pieces
+    helping, estimate = pool.current, loop.cost * size
+    helpers = min(threads, int(estimate / SHARE)) - 1 if estimate >= WORTH else 0
+    if helpers > 0:
+        helping.open(job, helpers, threads - 1)
     try:
         taken = before + job.work()
         elapsed = perf_counter_ns() - started
     finally:
-        pool.close(job)
+        helping.close(job)
     if taken < pieces:
         job.wait()
-        pool.judge(1 - elapsed / (perf_counter_ns() - started))
+    if helpers > 0:
+        slowest = max(loop.cost, loop.alone.get(size.bit_length(), 0.0)) * size
+        helping.judge(perf_counter_ns() - started < GAIN * slowest)
     if taken * size >= SMALLEST * pieces:
         loop.learn(elapsed / (size * taken / pieces))
-    if job.buffer[layout.FLAGS]:
+    if job.buffer[FLAGS]:
         from fastact.cpu.ufunc import report_flags
 
-        report_flags(ufunc.__name__, job.buffer[layout.FLAGS])
+        report_flags(ufunc.__name__, job.buffer[FLAGS])
     results = whole[ufunc.nin :]
     return results[0] if len(results) == 1 else results

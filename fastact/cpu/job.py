@@ -1,0 +1,14 @@
+"""The layout of a job: an array of 64-bit numbers that tells `fastact.cpu.drive` what to do.
+
+The first three are written by all threads and lie on cache lines of their own.
+"""
+
+from __future__ import annotations
+
+NEXT, FINISHED, FLAGS = 0, 8, 16
+"""Places of the next piece to be taken, of the number of pieces done, and of the flags they raised (NumPy's bits)."""
+PIECES, GRAIN, PARTS, LENGTH, INNER, LOOP, OPERANDS, OUTER, TABLES = range(24, 33)
+"""Number of pieces; how many are taken at a time; parts that the inner dimension is cut into, and elements of each but
+the last; elements of the inner dimension; address of the loop; counts of operands and of outer dimensions. Then come
+the outer dimensions, innermost first, the operands' addresses, their inner strides, and for each outer dimension its
+strides."""
