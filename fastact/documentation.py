@@ -70,6 +70,10 @@ def _meaning(declaration: Declaration, form: Form) -> str:
     if kind == "from_output":
         return f"g times the derivative of {name} with respect to x, from the output y = {name}(x) alone."
     what = kind.partition("_")[2] or "x"
+    pseudo = next((p.pseudo for p in declaration.parameters if p.name == what and p.pseudo), "")
+    if pseudo:
+        product = "" if kind.startswith("grad") else "g times "
+        return f"{product}a pseudo-derivative of {name} with respect to {what}: {pseudo}.".capitalize()
     if kind.startswith("grad"):
         return f"The derivative of {name} with respect to {what}."
     return f"g times the derivative of {name} with respect to {what}, in one pass."
@@ -98,6 +102,7 @@ def describe(declaration: Declaration, form: Form) -> str:
         lines += [
             f"{p.name} : array_like{default}",
             f"    Broadcasts against x; a Python number takes the dtype of x.{_range(p)}",
+            *([f"    {p.summary}"] if p.summary else []),
         ]
     for p in further(declaration, form):
         lines += [

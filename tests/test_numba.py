@@ -55,11 +55,13 @@ def quiet() -> Any:
 def compiled(face: Door, tier: str, **options: Any) -> Any:
     """A loop over numbers and a call with arrays, for any number of inputs."""
     names = [f"a{i}" for i in range(face.nin)]
+    # A variant's further parameters go by keyword only.
+    labels = [f"{a}=" if face._form.base and a in face.parameters else "" for a in face._form.arguments]
     source = f"""
 def both({", ".join(names)}, out):
     for i in prange(out.size):
-        out[i] = face({", ".join(f"{n}[i]" for n in names)}, approx={tier!r})
-    return face({", ".join(names)}, approx={tier!r})
+        out[i] = face({", ".join(f"{label}{n}[i]" for label, n in zip(labels, names, strict=True))}, approx={tier!r})
+    return face({", ".join(label + n for label, n in zip(labels, names, strict=True))}, approx={tier!r})
 """
     namespace = {"face": face, "prange": prange}
     exec(source, namespace)

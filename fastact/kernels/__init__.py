@@ -1,6 +1,17 @@
 """The mathematics: bodies of all functions with the facts they declare."""
 
-from fastact.kernels import activations, elementary
+from fastact.kernels import activations, elementary, piecewise, quadratic
 from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
 
-__all__ = ["ALIASES", "REGISTRY", "Declaration", "Parameter", "Rejection", "Variant", "activations", "elementary"]
+__all__ = [
+    "ALIASES",
+    "REGISTRY",
+    "Declaration",
+    "Parameter",
+    "Rejection",
+    "Variant",
+    "activations",
+    "elementary",
+    "piecewise",
+    "quadratic",
+]

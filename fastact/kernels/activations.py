@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.declare import Parameter, declare
+from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
 FAMILY = "activations"
@@ -19,12 +19,24 @@ def _relu_backward(g: Value, x: Value) -> Value:
     return op.where(x > 0.0, g, op.where(x <= 0.0, 0.0, x))
 
 
+def _relu_gradient_at_zero(x: Value, at_zero: Value) -> Value:
+    return op.where(x.equals(0.0), at_zero, _relu_gradient(x))
+
+
+def _relu_backward_at_zero(g: Value, x: Value, at_zero: Value) -> Value:
+    return op.where(x.equals(0.0), op.rounded_product(g, at_zero), op.plain(_relu_backward(g, x)))
+
+
 @declare(
     family=FAMILY,
     formula="where(x > 0, x, 0)",
     gradient=_relu_gradient,
     backward=_relu_backward,
     from_output=_relu_backward,
+    variant=Variant(
+        (Parameter("at_zero", 0.0, summary="The derivative at 0, where there is none; left out, it is 0."),),
+        {"grad": _relu_gradient_at_zero, "backward": _relu_backward_at_zero},
+    ),
     silent=True,
     numpy="np.maximum(x, 0)",
     peers={"torch": "torch.relu(x)", "jax": "jax.nn.relu(x)", "numexpr": "where(x > 0, x, 0)"},
@@ -36,9 +48,15 @@ def relu(x: Value) -> Value:
     return op.maximum(x, 0.0)
 
 
+def _exponent(x: Value, beta: Value) -> Value:
+    """beta x, its rounding error included, held within the reach of exponentials."""
+    t = op.extended(x) * op.plain(beta)
+    return op.clip(t, op.tail(x), -op.tail(x))
+
+
 def _softplus_gradient(x: Value, beta: Value) -> Value:
     """s(beta x)."""
-    t = op.plain(x) * op.plain(beta)
+    t = _exponent(x, beta)
     e = op.exp(-op.absolute(t))
     return op.where(t < 0.0, e, 1.0) / (e + 1.0)
 
@@ -61,7 +79,7 @@ def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
 )
 def softplus(x: Value, beta: Value) -> Value:
     """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
-    t = op.plain(x) * op.plain(beta)
+    t = _exponent(x, beta)
     correction = op.log1p(op.exp(-op.absolute(t))) / beta
     return op.where(t > 0.0, x + correction, correction)
 
@@ -74,8 +92,11 @@ MISH_ROOT = -1.1924312145152125
 def _silu_gradient(x: Value) -> Value:
     """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below. Next to the root 1 + x is exact,
     so it comes first."""
-    x = op.clip(x, op.tail(x), -op.tail(x))
-    e = op.exp(-op.absolute(x))
+    return _silu_slope(op.clip(x, op.tail(x), -op.tail(x)))
+
+
+def _silu_slope(t: Value) -> Value:
+    e, x = op.exp(-op.absolute(t)), op.narrowed(t)
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
     numerator = (op.where(negative, x, x * e) + 1.0) + e
@@ -100,14 +121,14 @@ def silu(x: Value) -> Value:
 
 def _swish_gradient(x: Value, beta: Value) -> Value:
     """The gradient of silu at t = beta x."""
-    return _silu_gradient(op.plain(x) * op.plain(beta))
+    return _silu_slope(_exponent(x, beta))
 
 
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
-    e = op.exp(-op.absolute(op.plain(x) * op.plain(beta)))
-    finite = op.where(op.absolute(x) < float("inf"), x, op.copysign_zero(x))
-    return finite * (e / op.fma(e, e + 2.0, 1.0)) * finite
+    t = op.absolute(_exponent(x, beta))
+    e = op.exp(-t)
+    return op.where(t >= -op.tail(x), 0.0, x * (e / op.fma(e, e + 2.0, 1.0)) * x)
 
 
 @declare(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from fastact.kernels.coefficients import CONSTANTS
+
+INFINITY = float("inf")
 
 Value = Any
 """A number of the working arithmetic, or a Python number standing for the decimal it is written as."""
@@ -137,10 +140,33 @@ def _rounded(operation: Callable[[Value, Value], Value], a: Value, b: Value) -> 
     return operation(a, b)
 
 
+def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
+    """The product of some numbers and a last one added, in two words since they may cancel; in one where infinite."""
+    high = [word(factor) for factor in factors]
+    rounded = functools.reduce(operator.mul, high) + word(addend)
+    scaled = hasattr(factors[0], "plain")
+    product = functools.reduce(operator.mul, factors if scaled else [doubled(factor) for factor in factors])
+    total = doubled(product) + plain(addend)
+    total = total.choose(abs(rounded) < INFINITY, rounded)
+    # Without an addend the digits of tiny products are kept.
+    return where(addend.equals(0.0), product, total) if scaled else total
+
+
+def word(x: Value) -> Value:
+    """The high word of a number."""
+    x = plain(x)
+    return x.hi if hasattr(x, "hi") else x
+
+
+def between(x: Value, low: Value, high: Value, inside: Value, outside: Value) -> Value:
+    """One or the other as x is strictly between two limits or not; NaN stays."""
+    return where((x > low) & (x < high), inside, where((x <= low) | (x >= high), outside, plain(x)))
+
+
 def unless_nan(y: Value, *parameters: Value) -> Value:
     """y, or NaN where a parameter is."""
     for parameter in parameters:
-        y = where(parameter.is_nan(), parameter, y)
+        y = where(plain(parameter).is_nan(), plain(parameter), y)
     return y
 
 
