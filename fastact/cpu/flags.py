@@ -55,6 +55,11 @@ class Mxcsr(FlagRegister):
     places = (0, 2, 3, 4)
     mask = 0b11101
 
+    def cleared(self, b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+        """The register as processes find it: besides, no flushing of subnormals, rounding to nearest, nothing trapped.
+        Some libraries leave that otherwise; the loop puts it back when it is done."""
+        return I32(0x1F80)
+
     def _declared(self, b: ir.IRBuilder, name: str) -> ir.Function:
         found = b.module.globals.get(name)
         return found or ir.Function(b.module, ir.FunctionType(ir.VoidType(), [PTR]), name)
