@@ -208,7 +208,7 @@ def _arrange(
 ) -> tuple[tuple[Any, ...], list[int], list[Any], list[tuple[int, ...]]]:
     """The operands with outputs allocated, the shape of the loop, the operands' addresses and their strides."""
     c, f = x.flags.c_contiguous, x.flags.f_contiguous
-    strides = []
+    strides: list[tuple[int, ...]] = []
     for a in operands:
         if a is None or (a.shape == x.shape and ((c and a.flags.c_contiguous) or (f and a.flags.f_contiguous))):
             strides.append((x.itemsize,))
