@@ -162,8 +162,8 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
 def tanh(x: Value) -> Value:
     """h/(1 + h) with h = expm1(2|x|)/2: no cancellation, also next to 0.
 
-    The rounding of d = 1 + h changes the quotient q by the fraction 1/d = 1 - q of it, which is put back. The 1 in d
-    is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any more."""
+    To the quotient q = h/d, d = 1 + h, is added what the division left, and d for its own rounding, times 1/d = 1 - q.
+    The 1 in d is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any more."""
     a = x.context.arithmetic
     y = abs(x)
     s, rest, top = _expm1(limited(y + y, -inf, math.ceil((a.mantissa_bits + 4) * LN2)), halved=True)
@@ -172,8 +172,8 @@ def tanh(x: Value) -> Value:
         return (h / (h + 1.0)).copysign(x)
     d = h + (1.0 - 2.0 ** -(a.mantissa_bits + 1))
     q = h / d
-    d_low = h - (d - 1.0)
-    return d_low.fma(q.fma(q, -q), q).copysign(x)
+    left = (-q).fma(h - (d - 1.0), (-q).fma(d, h))
+    return left.fma(1.0 - q, q).copysign(x)
 
 
 # -- logarithms -----------------------------------------------------------------------------------------------------
@@ -193,7 +193,9 @@ def log2(x: Value) -> Value:
         value = u.fma(v, f).fma(context.constant("LOG2E"), -minus_k)
     else:
         high, low = context.split("LOG2E")
-        value = f.fma(high, -minus_k) + f.fma(low, u * v * high)
+        value = f.fma(high, -minus_k)
+        rounding = f.fma(high, -(value + minus_k))
+        value = value + (u * v).fma(high, f.fma(low, rounding))
     return value.unless(odd, _ends(value, x, 0.0))
 
 
