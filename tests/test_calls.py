@@ -1,0 +1,189 @@
+"""The public objects as objects, and what they say to calls that cannot be."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import pydoc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastact
+
+# -- the object -------------------------------------------------------------------------------------------------------
+DOORS = [fastact.exp, fastact.exp.grad, fastact.exp.backward, fastact.exp.backward_from_output, fastact.swish.grad_beta]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=repr)
+def test_pickle_and_copy(door: Any) -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(door, protocol)) is door
+    assert copy.copy(door) is door
+    assert copy.deepcopy([door])[0] is door
+    for tier in ("exact", "fast", "rough"):
+        ufunc = door.ufunc(tier)
+        assert pickle.loads(pickle.dumps(ufunc)) is ufunc
+        assert copy.deepcopy(ufunc) is ufunc
+
+
+def test_inner_ufuncs() -> None:
+    inner = fastact.exp.ufunc("fast")
+    assert type(inner) is np.ufunc
+    assert inner is fastact.exp.ufunc(True) is fastact.ufuncs.fastact_exp_fast
+    assert inner is not fastact.exp.ufunc("exact")
+    assert fastact.exp.ufunc() is fastact.exp.ufunc("exact") is fastact.exp.ufunc(False)
+    with fastact.precision("fast"):
+        assert fastact.exp.ufunc() is inner
+    assert (inner.nin, inner.nout) == (1, 1)
+    x = np.linspace(-3, 3, 50, dtype=np.float32)
+    first = inner(inner(x[0]))
+    assert inner(x).tolist() == fastact.exp(x, approx="fast").tolist()
+    inner.at(x, [0, 0])
+    assert x[0] == first
+    with pytest.raises(AttributeError, match="fastact_nonsense_fast"):
+        _ = fastact.ufuncs.fastact_nonsense_fast
+
+
+def test_attributes() -> None:
+    assert (fastact.exp.nin, fastact.exp.nout, fastact.exp.nargs) == (np.exp.nin, np.exp.nout, np.exp.nargs)
+    assert fastact.exp.types == ["e->e", "f->f", "d->d"] and fastact.exp.ntypes == 3
+    assert (fastact.swish.nin, fastact.swish.nargs) == (2, 3)
+    assert fastact.swish.types == ["ee->e", "ff->f", "dd->d"]
+    assert fastact.swish.backward.nin == 3
+    assert fastact.swish.parameters == {"beta": 1.0}
+    assert repr(fastact.swish) == "<fastact function 'swish'>"
+    assert repr(fastact.exp.backward_from_output) == "<fastact function 'exp.backward_from_output'>"
+    assert fastact.exp.__name__ == "exp" and fastact.exp.__module__ == "fastact"
+    assert callable(fastact.exp) and "grad" in dir(fastact.exp) and "backward_from_output" in dir(fastact.exp)
+    assert "grad_beta" in dir(fastact.swish) and "backward_from_output" not in dir(fastact.mish)
+    with pytest.raises(AttributeError, match="does not determine"):
+        _ = fastact.mish.backward_from_output
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = fastact.mish.nonsense
+
+
+def test_help() -> None:
+    text = pydoc.render_doc(fastact.softplus, renderer=pydoc.plaintext)
+    assert "softplus(x, /, beta=1, out=None, *, approx=None, where=True" in text
+    assert "log1p(exp(beta*x))/beta" in text
+    assert "beta : array_like, default 1" in text and "above 0" in text
+    for word in ("TypeError", "ValueError", "FloatingPointError", "exact", "fast", "rough", "out :", "bfloat16"):
+        assert word in text
+    gradient = pydoc.render_doc(fastact.softplus.backward, renderer=pydoc.plaintext)
+    assert "softplus.backward(g, x, /, beta=1, out=None" in gradient
+    assert all(f.__doc__ for f in fastact.function.FUNCTIONS.values())
+    assert inspect.getdoc(fastact.function.Door)
+    assert str(inspect.signature(fastact.swish)).startswith("(x, /, beta=1, out=None, *, approx=None, where=True")
+
+
+def test_every_signature_is_the_call_that_it_says() -> None:
+    for function in fastact.function.FUNCTIONS.values():
+        for door in (function, *function._doors.values()):
+            names = inspect.signature(door).parameters
+            assert list(names)[: door.nin] == list(door._form.arguments)
+            given = {name: 2.0 if p.default is p.empty else p.default for name, p in list(names.items())[: door.nin]}
+            positional = [Telltale(), *list(given.values())[1:]]
+            assert door(*positional) == (door.ufunc().__name__, door.nin)
+            by_name = {p.name: given.pop(p.name) for p in door._parameters}
+            assert door(Telltale(), *list(given.values())[1:], **by_name) == (door.ufunc().__name__, door.nin)
+
+
+class Telltale:
+    """Says which ufunc it was given to, with how many inputs."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return ufunc.__name__, len(inputs)
+
+
+# -- wrong calls ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fastact.exp(), ["exp()", "missing", "x"]),
+        (lambda: fastact.exp(x=1.0), ["exp()", "x", "by position"]),
+        (lambda: fastact.exp(1.0, None, None), ["exp()", "at most 2", "x, out", "3"]),
+        (lambda: fastact.exp(1.0, tier="fast"), ["exp()", "'tier'", "approx"]),
+        (lambda: fastact.swish(), ["swish()", "missing", "x"]),
+        (lambda: fastact.swish(beta=1.0), ["swish()", "missing", "x"]),
+        (lambda: fastact.swish(1.0, gamma=1.0), ["swish()", "'gamma'", "beta"]),
+        (lambda: fastact.swish(1.0, 1.0, beta=1.0), ["swish()", "beta", "both"]),
+        (lambda: fastact.swish(1.0, 1.0, None, 1.0), ["swish()", "at most 3", "x, beta, out", "4"]),
+        (lambda: fastact.swish.backward(1.0), ["swish.backward()", "missing", "x"]),
+        (lambda: fastact.exp.backward(), ["exp.backward()", "missing", "g, x"]),
+        (lambda: fastact.exp(1j), ["exp()", "x is complex128", "float32"]),
+        (lambda: fastact.exp(np.ones(2, "F")), ["exp()", "complex64"]),
+        (lambda: fastact.exp("1"), ["exp()", "<U1"]),
+        (lambda: fastact.exp(np.array([1, 2], object)), ["exp()", "object"]),
+        (lambda: fastact.exp(None), ["exp()", "object"]),
+        (lambda: fastact.exp(np.array(["2020-01-01"], "M8[D]")), ["exp()", "datetime64"]),
+        (lambda: fastact.swish(1.0, "a"), ["swish()", "beta is <U1"]),
+        (lambda: fastact.swish(1.0, 1j), ["swish()", "beta is complex128"]),
+        (lambda: fastact.exp.backward(1.0, 1j), ["exp.backward()", "x is complex128"]),
+        (lambda: fastact.exp(np.ones(2, dtype=[("a", "f4")])), ["exp()", "[('a', '<f4')]"]),
+    ],
+)
+def test_type_errors_say_what_is_wrong(call: Callable[[], Any], words: list[str]) -> None:
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble) == np.float64, reason="long double is double here")
+def test_longdouble() -> None:
+    for call in (lambda: fastact.exp(np.longdouble(1)), lambda: fastact.swish(np.ones(3, np.longdouble), 2.0)):
+        with pytest.raises(TypeError, match=r"float16, bfloat16, float32 and float64.*astype\(np.float64\)"):
+            call()
+
+
+@pytest.mark.parametrize("bad", [0, -1, 0.0, -0.5, np.float32(-2), [1.0, -3.0], np.array([[1, -4]]), -np.inf])
+def test_parameters_out_of_range(bad: Any) -> None:
+    for call in (lambda: fastact.softplus(1.0, bad), lambda: fastact.softplus.backward(1.0, 1.0, beta=bad)):
+        with pytest.raises(ValueError, match=r"softplus.*beta is -?[0-9inf.]+, outside the open interval \(0, inf\)"):
+            call()
+
+
+def test_nan_is_within_every_range() -> None:
+    assert np.isnan(fastact.softplus(1.0, np.nan))
+    assert np.isnan(fastact.softplus(1.0, float("nan")))
+    assert np.isnan(fastact.softplus(1.0, [1.0, np.nan])).tolist() == [False, True]
+    assert np.isfinite(fastact.softplus(1.0, 3)) and np.isfinite(fastact.softplus(1.0, np.float16(3)))
+
+
+def test_ranges_of_lazy_parameters_are_left_alone() -> None:
+    da = pytest.importorskip("dask.array")
+    touched = []
+    beta = da.from_delayed(__import__("dask").delayed(lambda: touched.append(1) or -np.ones(3))(), (3,), float)
+    fastact.softplus(np.ones(3), beta)
+    assert not touched
+
+
+# -- a loop that cannot be compiled -----------------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:invalid:RuntimeWarning")
+@pytest.mark.parametrize("shape", [(5,), (3000,), (40, 30), (1 << 20,)])
+def test_a_compile_error_is_raised(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    from fastact.cpu import kernels
+
+    name = f"broken_{len(shape)}_{shape[0]}"
+    declaration = fastact.kernels.REGISTRY["mish"]
+    monkeypatch.setitem(fastact.kernels.REGISTRY, name, declaration)
+    door = fastact.function.Door(declaration, fastact.link.forms.forms(declaration)["value"])
+    monkeypatch.setattr(door, "ufunc", lambda tier: kernels.inner_ufunc(name, "value", tier))
+    x = np.ones(shape, np.float32)[..., ::2]
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "kernel", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            door(x)
+        with np.errstate(all="raise"), pytest.raises(ZeroDivisionError):
+            door(x, approx="fast")
+        out = np.zeros(x.shape, np.float32)
+        with pytest.warns(RuntimeWarning, match="invalid"):
+            kernels.inner_ufunc(name, "value", "rough")(x, out)
+        assert np.isnan(out).all()
+        with pytest.raises(ZeroDivisionError):
+            door(x, approx="rough")
+    np.testing.assert_array_equal(door(x), fastact.mish(x))
+    assert not fastact.cpu.failures.failures
