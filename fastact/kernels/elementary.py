@@ -92,10 +92,16 @@ def _log_gradient(x: Value) -> Value:
     return op.where(x < 0.0, float("nan"), 1.0 / x)
 
 
+def _log_backward(g: Value, x: Value) -> Value:
+    """g/x, since 1/x may overflow where this does not."""
+    return op.where(x < 0.0, float("nan"), g / x)
+
+
 @declare(
     family=FAMILY,
     formula="log(x)",
     gradient=_log_gradient,
+    backward=_log_backward,
     numpy="np.log(x)",
     peers={"torch": "torch.log(x)", "jax": "jax.numpy.log(x)", "numexpr": "log(x)"},
     domain=(0.0, float("inf")),
@@ -141,6 +147,11 @@ def _reciprocal_gradient(x: Value) -> Value:
     return -(y * y)
 
 
+def _reciprocal_backward(g: Value, x: Value) -> Value:
+    """-g/x^2; x^2 or 1/x^2 may overflow where this does not."""
+    return -(g / x / x)
+
+
 def _reciprocal_from_output(g: Value, y: Value) -> Value:
     return -(g * y * y)
 
@@ -149,6 +160,7 @@ def _reciprocal_from_output(g: Value, y: Value) -> Value:
     family=FAMILY,
     formula="1/x",
     gradient=_reciprocal_gradient,
+    backward=_reciprocal_backward,
     from_output=_reciprocal_from_output,
     settled=("value",),
     numpy="1/x",
@@ -166,6 +178,11 @@ def _rsqrt_gradient(x: Value) -> Value:
     return op.rsqrt(x) * -0.5 / x
 
 
+def _rsqrt_backward(g: Value, x: Value) -> Value:
+    """-g/(2 x sqrt(x)), divided by x last, so that it overflows only where the result does."""
+    return g * -0.5 * op.rsqrt(x) / x
+
+
 def _rsqrt_from_output(g: Value, y: Value) -> Value:
     """-g y^3/2, multiplied from the left so that it overflows only where the result does."""
     return g * -0.5 * y * y * y
@@ -175,6 +192,7 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     family=FAMILY,
     formula="1/sqrt(x)",
     gradient=_rsqrt_gradient,
+    backward=_rsqrt_backward,
     from_output=_rsqrt_from_output,
     numpy="1/np.sqrt(x)",
     peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
