@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastact.accuracy.audit import Floor, Loop, with_constants
+from fastact.accuracy.audit import Floor
 from fastact.accuracy.limits import one_sided
 from fastact.accuracy.measure import settings
 from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.samples import special, stratified
-from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, to_bits, ulp
+from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, ulp
+from fastact.cpu.kernels import inner_ufunc
 from fastact.kernels import Declaration
-from fastact.link.forms import forms, kernel
 
 NEIGHBOURHOOD = 0.5
 """On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
+MOST_ZEROS = 256
+"""Zeros of unexpected sign that are looked into; a kernel that makes more of them had better be mended."""
 
 
 class Case:
@@ -34,11 +37,11 @@ class Case:
         kind, _, variable = form.partition("_")
         self.wrt = None if kind == "value" else variable or "x"
         self.product = kind == "backward"
-        names = tuple(parameter.name for parameter in declaration.parameters)
-        if self.product:
-            self.oracle = Oracle(f"g*({declaration.formula})", ("g", *names))
-        else:
-            self.oracle = Oracle(declaration.formula, names)
+        names, formula = tuple(parameter.name for parameter in declaration.parameters), declaration.formula
+        pseudo = [p.pseudo for p in declaration.parameters if p.name == variable and p.pseudo]
+        if pseudo:
+            self.wrt, formula = None, pseudo[0]
+        self.oracle = Oracle(f"g*({formula})", ("g", *names)) if self.product else Oracle(formula, names)
         self.floors = self._floors() if self.wrt == "x" else ()
 
     def _floors(self) -> tuple[Floor, ...]:
@@ -51,19 +54,12 @@ class Case:
             found.append(Floor(root - NEIGHBOURHOOD, root + NEIGHBOURHOOD, terms))
         return tuple(found)
 
-    def kernel(self, tier: str) -> Loop:
-        """The compiled kernel of (x) or (g, x), parameters held."""
-        graph = kernel(self.declaration, self.form, self.dtype, tier).graph
-        held: list[float] = list(self.parameters)
-        if self.format.width == 16:
-            held = [int(bits) for bits in to_bits(np.array(held, dtype=self.format.dtype)).view(np.int16)]
-        return with_constants(graph, held, forms(self.declaration)[self.form].place + 1)
-
     def results(self, tier: str, x: Floats, *more: Floats) -> Floats:
-        """What the kernel delivers."""
-        y = np.empty_like(x)
-        self.kernel(tier)(*more, x, y)
-        return y
+        """What the kernel delivers, as callers get it."""
+        name = self.declaration.name
+        ufunc = inner_ufunc(name, self.form, tier)
+        with np.errstate(all="ignore"):
+            return np.asarray(ufunc(*more, x, *(self.format.dtype.type(p) for p in self.parameters)))
 
     def sample(self, count: int, seed: int) -> Floats:
         """Stratified inputs and the special ones."""
@@ -78,8 +74,9 @@ class Case:
     def expected(self, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Floats:
         """The correctly rounded results; where they have no sign of their own, they take that of y.
 
-        Such are the value at 0 of a function that is exactly 0 beside it, and a pole at 0 on the side on which there
-        is no function: relu(-0.0) may be either zero, 1/sqrt(-0.0) either infinity."""
+        Such are values of exactly 0 anywhere but at 0; the value at 0 of a function that is exactly 0 beside it; and a
+        pole at 0 on the side on which there is no function: relu(-0.0) may be either zero, 1/sqrt(-0.0) either
+        infinity."""
         truth = self.rounded(x, *more) if truth is None else truth
         with np.errstate(invalid="ignore"):
             unsigned = (x == 0) & (np.abs(truth) == np.abs(y)) & ((y == 0) | np.isinf(y))
@@ -87,7 +84,19 @@ class Case:
             here = unsigned & (np.signbit(x) == (side < 0))
             if here.any() and self._unsigned(side):
                 truth = np.where(here, y, truth)
+        truth = np.array(truth)
+        others = (x != 0) & (truth == 0) & (y == 0) & (np.signbit(truth) != np.signbit(y))
+        for i in np.flatnonzero(others)[:MOST_ZEROS].tolist():
+            if self._value(float(x[i]), *(float(a[i]) for a in more)).is_zero():
+                truth[i] = y[i]
         return truth
+
+    def _value(self, *arguments: float) -> Any:
+        if not np.isfinite(arguments).all():
+            return self.oracle.limit(*arguments, *self.parameters, wrt=self.wrt)
+        if self.wrt is None:
+            return self.oracle.value(*arguments, *self.parameters)
+        return self.oracle.derivative(*arguments, *self.parameters, wrt=self.wrt)
 
     @functools.cache  # noqa: B019
     def _unsigned(self, side: float) -> bool:
