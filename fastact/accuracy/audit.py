@@ -165,7 +165,9 @@ class _Judge:
         if tier == "rough":
             smallest = power_of_two(self.shift + (self.form.smallest_exponent + self.form.precision - 1))
             error = zero.choose(vanished & (abs(self.hi) < smallest), error)
-        error = nan.choose(vanished & signs_differ, error)
+        # A truth of exactly 0 has no sign, but at x = 0, where ball arithmetic looks.
+        at_zero = self.x.convert("f64").equals(0.0)
+        error = nan.choose(vanished & signs_differ & (~self.hi.equals(0.0) | at_zero), error)
         overflowed = abs(y).equals(float("inf")) & (abs(self.hi) >= self.beyond) & ~signs_differ
         error = zero.choose(overflowed | (y.is_nan() & self.undefined), error)
         return nan.choose(self.undefined & ~y.is_nan(), error)
@@ -174,8 +176,8 @@ class _Judge:
         """Whether the truth is far enough from every rounding boundary and the result is its rounding."""
         bits = self.hi.bits()
         above, below = ((bits + step).as_real().convert("f32") for step in (MARGIN, -MARGIN))
-        clear = above.equals(below) | self.hi.equals(0.0)
-        return clear & self.hi.convert("f32").bits().compare("eq", result.bits())
+        same = above.equals(below) & self.hi.convert("f32").bits().compare("eq", result.bits())
+        return same | (self.hi.equals(0.0) & result.equals(0.0))
 
 
 def _exponent(x: Real) -> Integer:

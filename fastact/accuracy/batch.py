@@ -21,7 +21,7 @@ from fastact.accuracy.ulp import Doubles, Format, is_midpoint, nearest, ulp
 SIGN_BITS = 1 << 13
 """The precision beyond which the sign of a result that rounds to zero is no longer sought; it is then +0."""
 EXPANSION_BITS = 1 << 10
-"""The precision after which a rounding left open is looked at as an exact number with a rest."""
+"""The precision at which a rounding left open is looked at as an exact number with a rest."""
 MARGIN = 26
 """Bits of the truth beyond the format's: errors in ULP are then right to 2^-25."""
 _NOTHING = -(1 << 12)
@@ -70,7 +70,7 @@ class Batch:
             result[pending[done]] = first[done]
             pending = pending[~(done | missing)]
             precision = self._more(precision, pending)
-            if precision > EXPANSION_BITS and not expanded:
+            if not expanded:
                 pending, expanded = self._expand(pending, form, result), True
         self._sign_zeros(result)
         return result

@@ -19,20 +19,18 @@ from fastact.kernels import Declaration
 
 NEIGHBOURHOOD = 0.5
 """On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
-MOST_ZEROS = 256
-"""Zeros of unexpected sign that are looked into; a kernel that makes more of them had better be mended."""
 
 
 class Case:
     """A form: value, grad, backward, or those with respect to a parameter.
 
     Parameters are held at their defaults. The truth of a product g f'(x) is the derivative of the formula g f(x); such
-    cases take g after x everywhere.
+    cases take g after x everywhere. ``jobs`` is the number of processes for ball arithmetic on very many inputs.
     """
 
-    def __init__(self, declaration: Declaration, form: str, dtype: str) -> None:
+    def __init__(self, declaration: Declaration, form: str, dtype: str, jobs: int = 1) -> None:
         self.declaration, self.form, self.dtype = declaration, form, dtype
-        self.format = format_of(dtype)
+        self.format, self.jobs = format_of(dtype), jobs
         self.parameters = settings(declaration, dtype)
         kind, _, variable = form.partition("_")
         self.wrt = None if kind == "value" else variable or "x"
@@ -69,14 +67,14 @@ class Case:
 
     def rounded(self, x: Floats, *more: Floats) -> Floats:
         """The correctly rounded results."""
-        return self.oracle.rounded(x, *more, *self.parameters, wrt=self.wrt)
+        return self.oracle.rounded(x, *more, *self.parameters, wrt=self.wrt, jobs=self.jobs)
 
     def expected(self, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> Floats:
         """The correctly rounded results; where they have no sign of their own, they take that of y.
 
-        Such are values of exactly 0 anywhere but at 0; the value at 0 of a function that is exactly 0 beside it; and a
-        pole at 0 on the side on which there is no function: relu(-0.0) may be either zero, 1/sqrt(-0.0) either
-        infinity."""
+        Such are values of exactly 0 anywhere but at 0, and products of exactly 0; the value at 0 of a function that is
+        exactly 0 beside it; and a pole at 0 on the side on which there is no function: relu(-0.0) may be either zero,
+        1/sqrt(-0.0) either infinity."""
         truth = self.rounded(x, *more) if truth is None else truth
         with np.errstate(invalid="ignore"):
             unsigned = (x == 0) & (np.abs(truth) == np.abs(y)) & ((y == 0) | np.isinf(y))
@@ -85,8 +83,8 @@ class Case:
             if here.any() and self._unsigned(side):
                 truth = np.where(here, y, truth)
         truth = np.array(truth)
-        others = (x != 0) & (truth == 0) & (y == 0) & (np.signbit(truth) != np.signbit(y))
-        for i in np.flatnonzero(others)[:MOST_ZEROS].tolist():
+        others = (self.product | (x != 0)) & (truth == 0) & (y == 0) & (np.signbit(truth) != np.signbit(y))
+        for i in np.flatnonzero(others).tolist():
             if self._value(float(x[i]), *(float(a[i]) for a in more)).is_zero():
                 truth[i] = y[i]
         return truth
@@ -116,7 +114,7 @@ class Case:
         size = np.abs(as_doubles(truth))
         relative = tier == "rough" and self.format.width > 16
         measure = self.oracle.relative_error if relative else self.oracle.ulp_error
-        found = measure(x, y, *more, *self.parameters, wrt=self.wrt)
+        found = measure(x, y, *more, *self.parameters, wrt=self.wrt, jobs=self.jobs)
         with np.errstate(all="ignore"):
             zero = np.asarray(y == 0)
             if tier == "rough":

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,9 +26,11 @@ from fastact.accuracy.ulp import Floats, format_of, from_bits
 
 BLOCK = 1 << 15
 """Inputs judged at a time; their errors stay in the processor's cache."""
-MOST_OPEN = 1 << 16
+MOST_OPEN = 1 << 25
 """Inputs left to ball arithmetic that are kept by tier; a kernel with more of them is broken, and they are counted."""
-FORMAT = "fastact sweep 3"
+MOST_STORED = 1 << 16
+"""Of these, as many are stored in a checkpoint; a sweep with more starts anew rather than go on."""
+FORMAT = "fastact sweep 4"
 
 Progress = Callable[[int, int], None]
 """Called with (inputs done, inputs in all)."""
@@ -127,8 +130,8 @@ class Outcome:
     """What a sweep found of one tier: errors elsewhere and next to each root, and what is left to ball arithmetic."""
 
     regions: list[Tally]
-    open: list[int] = field(default_factory=list)
-    """Bits of the inputs that ball arithmetic has to settle, at most MOST_OPEN of them."""
+    open: list[Floats] = field(default_factory=list)
+    """The inputs that ball arithmetic has to settle, at most MOST_OPEN of them."""
     open_count: int = 0
     settled: int = 0
     """Inputs settled by an argument, and how many of their results are wrong."""
@@ -141,16 +144,22 @@ class Outcome:
     def merge(self, other: Outcome) -> None:
         for mine, theirs in zip(self.regions, other.regions, strict=True):
             mine.merge(theirs)
-        self.open += other.open[: MOST_OPEN - len(self.open)]
+        self.open += other.open if self.open_count < MOST_OPEN else []
         self.open_count += other.open_count
         self.settled += other.settled
         self.wrong += other.wrong
         self.wrong_bits = self.wrong_bits or other.wrong_bits
         self.suspects += other.suspects
 
+    def to_json(self) -> dict[str, Any]:
+        stored = asdict(replace_fields(self, open=[]))
+        kept = [part.view(format_of(part.dtype).bits).tolist() for part in self.open]
+        return {**stored, "open": kept if self.open_count <= MOST_STORED else None}
+
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> Outcome:
-        return Outcome(**{**stored, "regions": [Tally(**region) for region in stored["regions"]]})
+    def from_json(stored: dict[str, Any], dtype: str) -> Outcome:
+        regions = [Tally(**region) for region in stored["regions"]]
+        return Outcome(**{**stored, "regions": regions, "open": [inputs_of(part, dtype) for part in stored["open"]]})
 
 
 class Sweep:
@@ -238,9 +247,9 @@ class Sweep:
             outcome.wrong += wrong.size
             outcome.wrong_bits += wrong[: 1 - len(outcome.wrong_bits)].view(format_of(x.dtype).bits).tolist()
             x = x[~settled]
-        room = MOST_OPEN - len(outcome.open)
-        outcome.open += x[:room].view(format_of(x.dtype).bits).tolist()
-        outcome.open_count += x.size
+        if x.size:
+            outcome.open.append(x)
+            outcome.open_count += x.size
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
     def _finish(self, unit: int, outcomes: dict[str, Outcome] | None) -> None:
@@ -259,7 +268,7 @@ class Sweep:
                 "format": FORMAT,
                 "digest": self.digest,
                 "done": sorted(self.done),
-                "outcomes": {tier: asdict(outcome) for tier, outcome in self.outcomes.items()},
+                "outcomes": {tier: outcome.to_json() for tier, outcome in self.outcomes.items()},
             }
             replace(self.checkpoint, json.dumps(state))
 
@@ -269,7 +278,10 @@ class Sweep:
             if state["format"] != FORMAT or state["digest"] != self.digest:
                 say(f"checkpoint {checkpoint} is of another kernel or another sweep; starting anew")
                 return
-            outcomes = {tier: Outcome.from_json(stored) for tier, stored in state["outcomes"].items()}
+            if any(stored["open"] is None for stored in state["outcomes"].values()):
+                say(f"checkpoint {checkpoint} left out the many inputs that are open; starting anew")
+                return
+            outcomes = {t: Outcome.from_json(stored, self.source.dtype) for t, stored in state["outcomes"].items()}
             done = {int(unit) for unit in state["done"]}
             if set(outcomes) != set(self.audit.tiers) or not done <= set(range(self.source.units)):
                 raise ValueError("wrong tiers or units")

@@ -1,0 +1,161 @@
+"""The accuracy contract, on a fresh sample of inputs in each run: every form of every function in all tiers and dtypes.
+
+The certificates prove it for all inputs; these tests notice at once when a change breaks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flint")
+pytest.importorskip("ml_dtypes")
+
+from accuracy_cases import DTYPES, LEARNED, NAMES, PRODUCTS, REGISTRY, SEED, SINGLE, TIERS
+
+from fastact.accuracy.audit import Audit
+from fastact.accuracy.case import Case, differ
+from fastact.accuracy.contract import bound
+from fastact.accuracy.lemmas import halved, halving
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.samples import stratified
+from fastact.accuracy.ulp import Floats, format_of, from_bits
+
+AUDITED = 1 << 20
+MOST_OPEN = 4096
+"""Of 2^20 inputs the audit leaves hardly one open, but thousands where many exact results are ties."""
+BLOCK = 1 << 16
+
+OUTPUT_GRADIENTS = {
+    "exp": "g*y",
+    "exp2": "g*y*log(2)",
+    "expm1": "g*(y + 1)",
+    "reciprocal": "-g*y**2",
+    "rsqrt": "-g*y**3/2",
+    "tanh": "g*(1 - y)*(1 + y)",
+    "sigmoid": "g*y*(1 - y)",
+    "relu": "where(y > 0, g, 0)",
+    "relu6": "where(y > 0 and y < 6, g, 0)",
+    "hardtanh": "where(y > min_val and y < max_val, g, 0)",
+    "leaky_relu": "where(y > 0, g, negative_slope*g)",
+    "hardshrink": "where(abs(y) > 0, g, 0)",
+    "softshrink": "where(abs(y) > 0, g, 0)",
+    "relu_squared": "2*g*sqrt(y)",
+    "sparse_plus": "where(y >= 1, g, g*sqrt(y))",
+    "softplus": "-g*expm1(-beta*y)",
+    "elu": "where(y > 0, g, g*(y + alpha))",
+    "selu": "where(y > 0, 1.0507009873554805*g, g*(y + 1.0507009873554805*1.6732632423543772))",
+    "celu": "where(y > 0, g, g*(y/alpha + 1))",
+}
+"""What f.backward_from_output(g, y) is, y being the output."""
+
+
+def broken(case: Case, tier: str, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> str:
+    """What the contract forbids among these results; an empty string where it is kept."""
+    truth = case.rounded(x, *more) if truth is None else truth
+    errors = case.errors(tier, y, x, *more, truth=truth)
+    wrong = differ(y, case.expected(y, x, *more, truth=truth))
+    kept = bound(case.declaration, case.form, case.dtype, tier)
+    worst = int(errors.argmax())
+    if kept.rounded and wrong.any() and not np.isinf(errors[worst]):
+        worst = int(np.flatnonzero(wrong)[0])
+    if kept.holds(float(errors[worst]), int(wrong.sum())):
+        return ""
+    inputs = ", ".join(repr(a[worst]) for a in (*more, x))
+    return (
+        f"{case.declaration.name}.{case.form} {case.dtype} {tier} of {inputs} is {y[worst]!r}, not {truth[worst]!r}: "
+        f"{errors[worst]:.6g} of {kept}, {int(wrong.sum())} of {x.size} misrounded (FASTACT_TEST_SEED={SEED})"
+    )
+
+
+def check(case: Case, x: Floats, *more: Floats) -> None:
+    truth = case.rounded(x, *more)
+    complaints = [broken(case, tier, case.results(tier, x, *more), x, *more, truth=truth) for tier in TIERS]
+    assert not any(complaints), "\n".join(filter(None, complaints))
+
+
+@pytest.mark.parametrize(("name", "form"), SINGLE)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits(name: str, form: str, dtype: str) -> None:
+    patterns = np.random.default_rng(SEED).choice(1 << 16, 1500, replace=False)
+    check(Case(REGISTRY[name], form, dtype), from_bits(patterns, dtype))
+
+
+@pytest.mark.parametrize(("name", "form"), SINGLE)
+def test_float32(name: str, form: str) -> None:
+    declaration = REGISTRY[name]
+    case = Case(declaration, form, "float32")
+    check(case, case.sample(600, SEED))
+    audit = Audit(declaration, form, "float32", TIERS, case.floors)
+    patterns = np.random.default_rng(SEED).integers(0, 1 << 32, AUDITED // 2, dtype=np.uint64)
+    drawn = stratified("float32", AUDITED // 2, SEED, declaration.critical, declaration.domain)
+    signs = halving(case.oracle, case.wrt, case.parameters)
+    suspects: dict[str, list[Floats]] = {tier: [] for tier in TIERS}
+    for x in np.split(np.concatenate([from_bits(patterns, "float32"), drawn]), AUDITED // BLOCK):
+        errors = [np.empty(BLOCK) for _ in TIERS]
+        audit.errors(x, errors)
+        for tier, found in zip(TIERS, errors, strict=True):
+            left_open = np.isnan(found)
+            found = np.where(left_open, 0.0, np.abs(found))
+            suspects[tier] += [x[left_open], x[[int(found.argmax())]]]
+    for tier, parts in suspects.items():
+        x = np.unique(np.concatenate(parts).view(np.uint32)).view(np.float32)
+        if signs is not None and tier == "exact":
+            x = x[~halved(signs, x, audit.results(tier, x))[1]]
+        if x.size > MOST_OPEN:  # a sample of them then
+            x = np.random.default_rng(SEED).choice(x, MOST_OPEN, replace=False)
+        complaint = broken(case, tier, audit.results(tier, x), x)
+        assert not complaint, complaint
+
+
+@pytest.mark.parametrize(("name", "form"), SINGLE)
+def test_float64(name: str, form: str) -> None:
+    case = Case(REGISTRY[name], form, "float64")
+    check(case, case.sample(1500, SEED))
+
+
+def drawn_with_gradients(case: Case, count: int) -> tuple[Floats, Floats]:
+    x = case.sample(count, SEED)
+    g = np.random.default_rng(SEED).standard_normal(x.size)
+    g[:: max(1, x.size // 4)] = 1.0
+    return x, g.astype(case.format.dtype)
+
+
+@pytest.mark.parametrize(("name", "form"), PRODUCTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_with_an_incoming_gradient(name: str, form: str, dtype: str) -> None:
+    case = Case(REGISTRY[name], form, dtype)
+    x, g = drawn_with_gradients(case, 250)
+    finite = np.isfinite(x)
+    check(case, x[finite], g[finite])
+
+
+@pytest.mark.parametrize(("name", "form"), LEARNED)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_parameters(name: str, form: str, dtype: str) -> None:
+    case = Case(REGISTRY[name], form, dtype)
+    check(case, case.sample(400, SEED))
+
+
+class FromOutput(Case):
+    """The product with the gradient from the output."""
+
+    def __init__(self, declaration: Any, dtype: str) -> None:
+        super().__init__(declaration, "backward", dtype)
+        self.form, self.wrt, self.floors = "from_output", None, ()
+        formula = OUTPUT_GRADIENTS[declaration.name].replace("x", "(x)").replace("y", "x").replace("e(x)p", "exp")
+        self.oracle = Oracle(formula, ("g", *(p.name for p in declaration.parameters)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in NAMES if REGISTRY[name].from_output is not None])
+def test_gradients_from_the_output(name: str, dtype: str) -> None:
+    declaration = REGISTRY[name]
+    assert name in OUTPUT_GRADIENTS, f"add the gradient of {name} as a formula of its output"
+    case = Case(declaration, "value", dtype)
+    y = case.results("exact", case.sample(250, SEED))
+    y = y[np.isfinite(y) & (np.abs(y.astype(np.float64)) < format_of(dtype).largest ** 0.3)]
+    g = np.random.default_rng(SEED).standard_normal(y.size).astype(y.dtype)
+    check(FromOutput(declaration, dtype), y, g)
