@@ -4,7 +4,7 @@
     python scripts/fit.py exp tanh_small  fit these tables, keep the others, and write the file
     python scripts/fit.py --check         fit everything and compare with the file; exit 1 when it differs
 
-The tables are declared in scripts/tables.py, the fitting is in scripts/remez.py.
+The tables are declared in scripts/tables.py and scripts/pieces.py, the fitting is in scripts/remez.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import textwrap
 from pathlib import Path
 
 from flint import arb
+from pieces import PIECES
 from remez import Coefficient, expansion, midpoint
 from tables import CONSTANTS, ENTRIES, Table
 
@@ -48,7 +49,7 @@ def wrapped(numbers: tuple[Coefficient, ...], indent: int) -> str:
     return lines.replace(glue, " ")
 
 
-def render(tables: dict[str, dict[str, Table]]) -> str:
+def render(tables: dict[str, dict[str, Table]], pieces: dict[str, Table]) -> str:
     lines, shared = [HEADER, "TABLES: dict[str, dict[str, Table]] = {"], []
     for entry in ENTRIES:
         lines.append(f'    "{entry.name}": {{')
@@ -65,6 +66,18 @@ def render(tables: dict[str, dict[str, Table]]) -> str:
             lines.append(f"            ),\n            {table.error!r},\n        ),")
         lines.append("    },")
     lines += ["}", "# Levels whose targets one table meets.", *shared, ""]
+    lines.append("# Polynomials on intervals: one row of coefficients for each, the leading ones (high, low) pairs.")
+    lines.append("PIECES: dict[str, Table] = {")
+    for piece in PIECES:
+        table = pieces[piece.name]
+        lines.append(f"    # {piece.formula}, {piece.domain}")
+        reached = f"degree {piece.degree}, error 2^{table.error:.2f} relative"
+        lines.append(f"    # {reached}; python scripts/fit.py {piece.name}")
+        lines.append(f'    "{piece.name}": Table(\n        (')
+        for row in table.coefficients:
+            lines += ["            (", wrapped(row, 16), "            ),"]
+        lines.append(f"        ),\n        {table.error!r},\n    ),")
+    lines += ["}", ""]
     lines.append("# Each constant is the unevaluated sum of its parts; every part is rounded from what is left.")
     lines.append("CONSTANTS: dict[str, tuple[float, ...]] = {")
     for name, formula, value, bits in CONSTANTS:
@@ -87,10 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="tables to fit (default: all)")
     parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     options = parser.parse_args(arguments)
-    known = [entry.name for entry in ENTRIES]
+    known = [entry.name for entry in (*ENTRIES, *PIECES)]
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"no such table: {', '.join(unknown)}; there are {', '.join(known)}")
-    old = runpy.run_path(str(OUTPUT))["TABLES"] if OUTPUT.exists() else {}
+    written = runpy.run_path(str(OUTPUT)) if OUTPUT.exists() else {}
+    old, old_pieces = written.get("TABLES", {}), written.get("PIECES", {})
     new = {}
     for entry in ENTRIES:
         if entry.name in old and options.names and entry.name not in options.names:
@@ -98,7 +112,15 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             new[entry.name] = entry.tables()
             report(entry.name, new[entry.name])
-    text = render(new)
+    pieces = {}
+    for piece in PIECES:
+        if piece.name in old_pieces and options.names and piece.name not in options.names:
+            pieces[piece.name] = Table(*old_pieces[piece.name])
+        else:
+            rows, error = piece.rows()
+            pieces[piece.name] = Table(tuple(rows), error)
+            print(f"{piece.name:18s} {len(rows)} pieces, degree {piece.degree}, error 2^{error:.2f}", flush=True)
+    text = render(new, pieces)
     if not options.check:
         OUTPUT.write_text(text)
         return 0
@@ -107,6 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     fitted = [(name, level, table) for name, levels in new.items() for level, table in levels.items()]
     stale = [f"{name} {level}" for name, level, table in fitted if old.get(name, {}).get(level) != table]
+    stale += [name for name, table in pieces.items() if old_pieces.get(name) != table]
     print(f"{OUTPUT.name} is stale: {', '.join(stale) or 'a comment or a constant'}; run python scripts/fit.py")
     return 1
 

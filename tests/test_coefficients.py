@@ -2,6 +2,7 @@
 
 import random
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import flint
@@ -9,7 +10,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from fastact.kernels.coefficients import CONSTANTS, TABLES
+from fastact.kernels.coefficients import CONSTANTS, PIECES, TABLES
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 LEVELS = [(name, level) for name, levels in TABLES.items() for level in levels]
@@ -113,6 +114,45 @@ def test_stated_error_is_reached(name, level):
         measured = float(mp.log(largest_error(name, table), 2))
     # Stated errors are rounded up, so they bound what any grid finds; a random grid misses the very top by a little.
     assert table.error - 0.1 < measured <= table.error
+
+
+OCTAVES = [2**octave * (1 + mp.mpf(eighth) / 8) - 2 for octave in range(1, 5) for eighth in range(8)] + [30]
+# name: (function, intervals as (centre, reach)).
+INTERVALS = {
+    "erfcx": (lambda y: mp.exp(y * y) * mp.erfc(y), [((a + b) / 2, (b - a) / 2) for a, b in pairwise(OCTAVES)]),
+    "erf": (lambda y: mp.erf(y) / y, [(mp.mpf(49) * j / 256, mp.mpf(49) / 512) for j in range(32)]),
+}
+
+
+def test_every_piecewise_table_is_checked_here():
+    assert set(PIECES) == set(INTERVALS)
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+def test_stated_error_of_pieces_is_reached(name):
+    draw = random.Random(name)
+    function, intervals = INTERVALS[name]
+    rows, stated = PIECES[name]
+    assert len(rows) == len(intervals)
+    largest = 0
+    with mp.workprec(250):
+        for row, (centre, reach) in zip(rows, intervals, strict=True):
+            coefficients = [total(c) for c in row][::-1]
+            for _ in range(60):
+                h = reach * mp.cos(mp.pi * draw.random())
+                truth = function(centre + h)
+                largest = max(largest, abs(mp.polyval(coefficients, h) / truth - 1))
+        measured = float(mp.log(largest, 2))
+    assert stated - 0.1 < measured <= stated
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+def test_pieces_have_rows_of_one_form(name):
+    rows = PIECES[name].coefficients
+    forms = {tuple(isinstance(c, tuple) for c in row) for row in rows}
+    (form,) = forms
+    assert form == tuple(sorted(form, reverse=True)), "pairs lead"
+    assert all(high + low == high for row in rows for high, low in row[: sum(form)])
 
 
 @pytest.mark.parametrize(("name", "level"), LEVELS)

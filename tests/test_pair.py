@@ -171,6 +171,8 @@ FUNCTIONS = {
     "log2": ("log(x)/log(2)", (0.0, math.inf)),
     "log1p": ("log1p(x)", (-1.0, math.inf)),
     "tanh": ("tanh(x)", EVERYWHERE),
+    "erf": ("erf(x)", EVERYWHERE),
+    "erfc": ("erfc(x)", EVERYWHERE),
     "reciprocal": ("1/x", EVERYWHERE),
     "rsqrt": ("1/sqrt(x)", (0.0, math.inf)),
 }

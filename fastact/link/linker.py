@@ -94,7 +94,7 @@ class Linking(Context):
         if isinstance(value, Scaled):
             value = value.rounded()
         if isinstance(value, Pair):
-            value = value.hi
+            value = value.rounded()
         if dtype in ("float16", "bfloat16"):
             single = _round_to_odd(value) if self.arithmetic.word == "f64" else value
             node = (

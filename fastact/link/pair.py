@@ -47,6 +47,10 @@ class Pair:
     def lo(self) -> Real | None:
         return self._normalised()[1]
 
+    def rounded(self) -> Real:
+        """The number as one word; of a zero with the sign that the first word has."""
+        return self.hi if self.slack <= 1 else self.hi.copysign(self.first)
+
     @property
     def context(self) -> Context:
         return self.first.context

@@ -87,7 +87,7 @@ class Scaled:
     def rounded(self) -> Real:
         """The number rounded once to the working word, subnormal results included."""
         usual = self.usual()
-        usual = usual if isinstance(usual, Real) else usual.hi
+        usual = usual if isinstance(usual, Real) else usual.rounded()
         if self.is_input or self.context.arithmetic.wide:
             return usual
         anywhere = self._rounded_anywhere()
@@ -113,7 +113,7 @@ class Scaled:
         # The normal form of an infinity with a remainder is not a number.
         result = self._in_two_steps(total.choose(abs(value.first) < float("inf"), value.first))
         assert isinstance(result, Real)
-        return result.copysign(value.hi)
+        return result.copysign(value.first)
 
     def where_near(self, plain: Plain) -> Scaled | Plain:
         """``plain`` where the number is not far, itself where it is: for functions that are x to working precision

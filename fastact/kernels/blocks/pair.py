@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf, nan
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
+from fastact.kernels.blocks.pair_erf import erf, erfc
 from fastact.kernels.blocks.single import limited, polynomial, power_of_two
 from fastact.kernels.operations import Value
 
@@ -276,3 +277,6 @@ def rsqrt(x: Value) -> Value:
         rest = (x.lo * y).fma(-y, rest)
     low = ((y * 0.5) * rest).choose(abs(rest) < inf, 0.0)
     return x.pair(*fast_two_sum(y, low))
+
+
+__all__ = ["copysign", "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "log2", "reciprocal", "rsqrt", "tanh"]

@@ -1,0 +1,77 @@
+"""The error function and its complement in double-double arithmetic, from polynomials on intervals."""
+
+from __future__ import annotations
+
+from math import inf
+
+from fastact.kernels.blocks.exactly import fast_two_sum, two_product
+from fastact.kernels.blocks.single import limited
+from fastact.kernels.coefficients import PIECES
+from fastact.kernels.operations import Value, where
+
+STEP = 49 / 256
+"""Distance of the points around which erf is tabulated."""
+
+
+def on_interval(x: Value, name: str, j: Value, h: Value, h_low: Value | None) -> Value:
+    """The polynomial of the j-th interval at h + h_low, as a pair; ``x`` is any pair.
+
+    With a0 + a1 h + ... the leading coefficients are pairs; what they are multiplied with is carried in two words.
+    """
+    rows = PIECES[name].coefficients
+    pairs = sum(isinstance(c, tuple) for c in rows[0])
+    zero = x.context.real(0.0)
+
+    def coefficient(k: int, part: int = 0) -> Value:
+        return zero.lookup(tuple(row[k][part] if k < pairs else row[k] for row in rows), j)
+
+    upper = [coefficient(k) for k in range(pairs, len(rows[0]))]
+    p = upper.pop()
+    while upper:
+        p = p.fma(h, upper.pop())
+    # Terms shrink by a factor of four at least.
+    s, e = fast_two_sum(coefficient(pairs - 1), p * h)
+    e = e + coefficient(pairs - 1, 1)
+    for k in reversed(range(pairs - 1)):
+        product, rest = two_product(s, h)
+        rest = e.fma(h, rest)
+        if h_low is not None:
+            rest = s.fma(h_low, rest)
+        s, e = fast_two_sum(coefficient(k), product)
+        e = e + (rest + coefficient(k, 1))
+    return x.pair(s, e, 3)
+
+
+def erf(x: Value) -> Value:
+    """x Q(|x|) with Q(y) = erf(y)/y; for |x| > 6 it is 1 with the sign of x."""
+    y = limited(abs(x), -inf, 6.0)
+    k, whole = y.hi.split_integer(1.0 / STEP)
+    q = on_interval(x, "erf", whole & 31, k.fma(-STEP, y.hi), y.lo)
+    x = where(abs(x) > 6.0, _with_sign(y, x), x)
+    # The remainder of a product with a number near the subnormal ones would be lost.
+    small = abs(x.hi)
+    far = (small < 2.0**-900) & (small > 0.0)
+    whole = x.context.integer(0)
+    exponent = (whole - 600).choose(far, whole)
+    value = x * q
+    value = x.pair(value.hi.copysign(x.hi), value.lo)
+    return x.context.scaled((x * 2.0**600).choose(far, x) * q, exponent, True, far, value)
+
+
+def _with_sign(y: Value, x: Value) -> Value:
+    return y.choose(x >= 0.0, -y)
+
+
+def erfc(x: Value) -> Value:
+    """exp(-y^2) G(y) with y = |x| and G(y) = exp(y^2) erfc(y); 2 minus that for x < 0."""
+    y = limited(abs(x), -inf, 29.0)
+    w = y.hi + 2.0
+    centre = ((w.bits() & -(2**49)) | 2**48).as_real() - 2.0
+    h, h_low = fast_two_sum(-centre, y.hi)
+    if y.lo is not None:
+        h_low = h_low + y.lo
+    g = on_interval(x, "erfcx", (w.bits() >> 49) & 31, h, h_low)
+    square = -(y * y)
+    x.context.note(square, at_most=0.0)
+    value = x.context.blocks.exp(square) * g
+    return value.choose(x >= 0.0, 2.0 - value)
