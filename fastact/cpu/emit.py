@@ -60,7 +60,7 @@ class Emitter:
 
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
         """The outputs of a graph for the given inputs."""
-        values: dict[int, Any] = {node.index: inputs[node.data] for node in graph.inputs}  # type: ignore[index]
+        values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         for step in order(graph, detours=self.width > 0):
             if isinstance(step, Detour):
                 self.detour(step, values)

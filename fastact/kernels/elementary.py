@@ -259,10 +259,10 @@ def _sigmoid_from_output(g: Value, y: Value) -> Value:
         "numexpr": "1/(1 + exp(-x))",
     },
     critical=(0.0, 17.33, 37.43),
-    cite="Han and Moraga 1995, The influence of the sigmoid function parameters on the speed of backpropagation learning",
+    cite="Han and Moraga 1995, The influence of the sigmoid function parameters on backpropagation learning",
 )
 def sigmoid(x: Value) -> Value:
-    """The logistic function: with e = exp(-|x|), 1/(1 + e) for x >= 0 and e/(1 + e) below, so that nothing overflows."""
+    """The logistic function: with e = exp(-|x|), 1/(1 + e) for x >= 0 and e/(1 + e) below; nothing overflows."""
     e = op.exp(-op.absolute(x))
     return op.where(x < 0.0, e, 1.0) / (e + 1.0)
 

@@ -43,9 +43,8 @@ def evidence(
     for y in results:
         boundless = abs(y).equals(infinite) & finite
         small = abs(y) < SMALLEST_NORMAL[dtype]
-        verdicts.append(
-            (y.is_nan() & number, boundless & at_pole, boundless & ~at_pole, finite & small & (nonzero | ~y.equals(0.0)))
-        )
+        vanished = finite & small & (nonzero | ~y.equals(0.0))
+        verdicts.append((y.is_nan() & number, boundless & at_pole, boundless & ~at_pole, vanished))
     for kind in zip(*verdicts, strict=True):
         linking.alarm(_either(list(kind)))
     return linking.graph

@@ -163,7 +163,8 @@ def tanh(x: Value) -> Value:
     """h/(1 + h) with h = expm1(2|x|)/2: no cancellation, also next to 0.
 
     To the quotient q = h/d, d = 1 + h, is added what the division left, and d for its own rounding, times 1/d = 1 - q.
-    The 1 in d is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any more."""
+    The 1 in d is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any
+    more."""
     a = x.context.arithmetic
     y = abs(x)
     s, rest, top = _expm1(limited(y + y, -inf, math.ceil((a.mantissa_bits + 4) * LN2)), halved=True)
