@@ -165,7 +165,7 @@ class Scaled:
         # An infinite quotient has no remainder, which only the other form of a product knows.
         far = None if self.far is None else self.far | self.plain().equals(0.0)
         plain = None if far is None else other / self.plain()  # type: ignore[operator]
-        return Scaled(other / self.mantissa, 0 - self.exponent, False, far, plain)  # type: ignore[operator]
+        return Scaled(other / self.mantissa, 0 - self.exponent, False, far, plain)  # type: ignore[operator, arg-type]
 
     def __neg__(self) -> Scaled:
         plain, usual = -self.plain(), -self.usual()
