@@ -172,7 +172,7 @@ class Scaled:
         return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, plain, self.is_input, usual)
 
     def __abs__(self) -> Scaled:
-        return Scaled(abs(self.mantissa), self.exponent, self.bounded, self.far, abs(self.plain()), self.is_input)
+        return Scaled(abs(self.mantissa), self.exponent, self.bounded, self.far, abs(self.plain()), self.is_input)  # type: ignore[arg-type]
 
     def choose(self, condition: Condition, other: object) -> Scaled:
         """self where the condition holds, other elsewhere."""
