@@ -1,0 +1,225 @@
+"""The elementary functions on one word per number, in every arithmetic, against the truth."""
+
+from __future__ import annotations
+
+import functools
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flint")
+
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.samples import stratified
+from fastact.accuracy.ulp import Floats, to_bits
+from fastact.cpu.compile import address
+from fastact.cpu.ufunc import make_ufunc
+from fastact.kernels import operations as op
+from fastact.kernels.blocks import single
+from fastact.link.arithmetic import DOUBLE_FAST, DOUBLE_ROUGH, DOUBLE_WIDE, SINGLE_FAST, SINGLE_ROUGH
+from fastact.link.graph import Graph
+from fastact.link.linker import Linking
+
+COUNT = 2000
+ARITHMETICS = {a.level: a for a in (SINGLE_ROUGH, SINGLE_FAST, DOUBLE_ROUGH, DOUBLE_FAST, DOUBLE_WIDE)}
+FAST = ("single_fast", "double_fast")
+ROUGH = {"single_rough": 2.0**-13.2, "double_rough": 2.0**-25.5}
+"""Half of what the contract allows to results, for functions made of blocks."""
+WIDE = 2.0**-51
+"""Of float32 inputs; a result is decided by other means where it lies within 2^-42 of a rounding boundary."""
+
+# name: formula, domain, points of interest, largest error of the fast arithmetics in ULP
+BLOCKS: dict[str, tuple[str, tuple[float, float], tuple[float, ...], float]] = {
+    "exp": ("exp(x)", (-inf, inf), (0.0,), 1.0),
+    "exp2": ("exp(x*log(2))", (-inf, inf), (0.5, -0.5, 128.0, 1024.0, -126.0, -149.5, -1022.0, -1074.5), 1.0),
+    "expm1": ("expm1(x)", (-inf, inf), (0.34657359, -0.34657359, 1.03972077, 88.0, 709.2), 1.3),
+    "log": ("log(x)", (0.0, inf), (0.70710678, 1.41421356, 2.0), 1.6),
+    "log2": ("log(x)/log(2)", (0.0, inf), (0.70710678, 1.41421356, 2.0), 1.4),
+    "log1p": ("log1p(x)", (-1.0, inf), (0.41421356, -0.29289322, 1.82842712), 1.7),
+    "tanh": ("tanh(x)", (-inf, inf), (0.17328680, 0.54930614, 8.66, 9.01, 19.06), 1.6),
+    "reciprocal": ("1/x", (-inf, inf), (2.0**124, 2.0**126, 2.0**1020, 2.0**1022), 0.8),
+    "rsqrt": ("1/sqrt(x)", (0.0, inf), (2.0, 4.0), 1.0),
+}
+
+# name: pairs of an input and the result, in all arithmetics alike
+SPECIAL: dict[str, list[tuple[float, float]]] = {
+    "exp": [(inf, inf), (-inf, 0.0), (0.0, 1.0), (-0.0, 1.0), (1e5, inf), (-1e5, 0.0)],
+    "exp2": [(inf, inf), (-inf, 0.0), (0.0, 1.0), (-0.0, 1.0), (10.0, 1024.0), (-3.0, 0.125), (1e5, inf), (-1e5, 0.0)],
+    "expm1": [(inf, inf), (-inf, -1.0), (0.0, 0.0), (-0.0, -0.0), (1e5, inf), (-1e5, -1.0)],
+    "log": [(inf, inf), (-inf, nan), (-1.0, nan), (-1e-40, nan), (0.0, -inf), (-0.0, -inf), (1.0, 0.0)],
+    "log2": [
+        (inf, inf),
+        (-inf, nan),
+        (-1.0, nan),
+        (0.0, -inf),
+        (-0.0, -inf),
+        (1.0, 0.0),
+        (8.0, 3.0),
+        (2.0**-140, -140.0),
+    ],
+    "log1p": [(inf, inf), (-inf, nan), (-1.5, nan), (-1.0, -inf), (0.0, 0.0), (-0.0, -0.0)],
+    "tanh": [(inf, 1.0), (-inf, -1.0), (1e5, 1.0), (-1e5, -1.0), (0.0, 0.0), (-0.0, -0.0)],
+    "reciprocal": [(inf, 0.0), (-inf, -0.0), (0.0, inf), (-0.0, -inf)],
+    "rsqrt": [(inf, 0.0), (-inf, nan), (-1.0, nan), (-1e-40, nan), (0.0, inf)],
+}
+
+
+def graph(body: Any, level: str) -> Graph:
+    linking = Linking(ARITHMETICS[level])
+    dtype = "float32" if level.startswith("single") else "float64"
+    linking.deliver(body(linking.receive(dtype)), dtype)
+    return linking.graph
+
+
+def compiled(body: Any, level: str) -> np.ufunc:
+    return make_ufunc("block", "", 1, 1, lambda dtype: address(graph(body, level)))
+
+
+@functools.cache
+def block(name: str, level: str) -> np.ufunc:
+    function = getattr(single, name)
+    return compiled(lambda x: function(x), level)
+
+
+def word(level: str) -> type[np.floating[Any]]:
+    return np.float32 if level.startswith("single") else np.float64
+
+
+def inputs(name: str, level: str) -> Floats:
+    """Those of the wide arithmetic are float32 numbers."""
+    _, domain, critical, _ = BLOCKS[name]
+    dtype = np.float32 if level == "double_wide" else word(level)
+    with np.errstate(over="ignore"):
+        x = stratified(dtype, COUNT, 1, critical=[c for c in critical if np.isfinite(dtype(c))], domain=domain)
+    return x[(x > domain[0]) & (x != 0)].astype(word(level))
+
+
+def test_every_block_is_tested() -> None:
+    helpers = {"copysign", "polynomial", "limited", "power_of_two", "careless"}
+    functions = {n for n, f in vars(single).items() if getattr(f, "__module__", "") == single.__name__}
+    names = {n for n in functions if not n.startswith("_")}
+    assert names - helpers == set(BLOCKS) == set(SPECIAL)
+
+
+@pytest.mark.parametrize("level", FAST)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_fast_errors(name: str, level: str) -> None:
+    x = inputs(name, level)
+    with np.errstate(all="ignore"):
+        y = block(name, level)(x)
+    error = Oracle(BLOCKS[name][0]).ulp_error(x, y)
+    worst = int(np.argmax(error))
+    assert error[worst] <= BLOCKS[name][3], x[worst]
+
+
+@pytest.mark.parametrize("level", ROUGH)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_rough_errors_are_below_half_of_what_is_allowed(name: str, level: str) -> None:
+    x = inputs(name, level)
+    with np.errstate(all="ignore"):
+        y = block(name, level)(x)
+    oracle = Oracle(BLOCKS[name][0])
+    truth = oracle.rounded(x)
+    normal = np.abs(truth) >= np.finfo(word(level)).smallest_normal
+    error = np.where(normal, oracle.relative_error(x, y), 0.0)
+    worst = int(np.argmax(error))
+    assert error[worst] <= ROUGH[level], x[worst]
+    # Subnormal results may be zero, of the right sign.
+    assert (np.signbit(y) == np.signbit(truth))[~normal].all()
+    allowed = ROUGH[level] * np.abs(truth) / np.spacing(np.abs(truth)) + 1
+    assert ((y == 0) | (oracle.ulp_error(x, y) <= allowed))[~normal].all()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_wide_errors_leave_float32_room(name: str) -> None:
+    x = inputs(name, "double_wide")
+    oracle = Oracle(BLOCKS[name][0])
+    with np.errstate(all="ignore"):
+        y = block(name, "double_wide")(x)
+        single_truth = oracle.rounded(x, dtype=np.float32)
+        assert np.array_equal(np.isinf(y.astype(np.float32)), np.isinf(single_truth))
+        shown = np.isfinite(single_truth) & (single_truth != 0)
+    error = oracle.relative_error(x[shown], y[shown])
+    worst = int(np.argmax(error))
+    assert error[worst] <= WIDE, x[shown][worst]
+
+
+@pytest.mark.parametrize("level", ARITHMETICS)
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(name: str, level: str) -> None:
+    given, wanted = np.array([*SPECIAL[name], (nan, nan)], dtype=word(level)).T
+    with np.errstate(all="ignore"):
+        y = block(name, level)(given)
+        if level == "double_wide":
+            y = y.astype(np.float32)
+    for x, result, truth in zip(given, y, wanted, strict=True):
+        if level in ROUGH and np.isfinite(truth) and truth != 0:
+            assert result == pytest.approx(truth, rel=ROUGH[level]), x
+        else:
+            assert np.array_equal(result, truth, equal_nan=True), x
+            assert np.isnan(truth) or np.signbit(result) == np.signbit(truth), x
+
+
+@pytest.mark.parametrize("level", ARITHMETICS)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_rare_neighbours_change_nothing(name: str, level: str) -> None:
+    """What only some elements need is computed for a whole vector; the others keep their bits."""
+    ordinary = np.linspace(0.6, 3.0, 1000, dtype=word(level))
+    rare = np.array(
+        [0.0, -0.0, inf, -inf, nan, 1e-40, -1e-40, 1e38, -1e38, 87.9, -87.9, -103.0, 5e-45], dtype=word(level)
+    )
+    mixed = ordinary.copy()
+    places = np.arange(rare.size) * 73
+    mixed[places] = rare
+    u = block(name, level)
+    with np.errstate(all="ignore"):
+        alone = np.concatenate([u(mixed[i : i + 1]) for i in places])
+        together, usual = u(mixed), u(ordinary)
+    assert np.array_equal(to_bits(together[places]), to_bits(alone))
+    others = np.setdiff1d(np.arange(ordinary.size), places)
+    assert np.array_equal(to_bits(together[others]), to_bits(usual[others]))
+
+
+@pytest.mark.parametrize("level", ARITHMETICS)
+@pytest.mark.parametrize("name", ["tanh", "reciprocal"])
+def test_odd_functions_are_odd_in_every_bit(name: str, level: str) -> None:
+    x = inputs(name, level)
+    with np.errstate(all="ignore"):
+        assert np.array_equal(to_bits(block(name, level)(-x)), to_bits(-block(name, level)(x)))
+
+
+@pytest.mark.parametrize("level", ARITHMETICS)
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1"])
+def test_bounds_known_of_an_argument_shorten_the_way(name: str, level: str) -> None:
+    function = getattr(op, name)
+    bounded = graph(lambda x: function(-abs(x)), level)
+    assert len(bounded.live()) <= len(graph(lambda x: function(x), level).live()) + 2  # the negation, the magnitude
+    x = -np.abs(inputs(name, level))
+    with np.errstate(all="ignore"):
+        y, usual = compiled(lambda x: function(-abs(x)), level)(x), block(name, level)(x)
+    if level in ROUGH:
+        tiny = np.finfo(word(level)).smallest_subnormal
+        assert (np.abs(y - usual) <= ROUGH[level] * np.abs(usual) + tiny).all()
+    else:
+        assert np.array_equal(to_bits(y), to_bits(usual))
+
+
+@pytest.mark.parametrize("level", ROUGH)
+def test_rough_exponentials_of_negative_numbers_go_down_to_the_smallest(level: str) -> None:
+    """x exp(-|x|) is a normal number where the exponential alone is none any more."""
+    x = -np.linspace(*((87.4, 91.0) if level == "single_rough" else (708.5, 714.0)), COUNT, dtype=word(level))
+    with np.errstate(all="ignore"):
+        y = compiled(lambda x: op.exp(-abs(x)) * x, level)(x)
+    oracle = Oracle("x*exp(-abs(x))")
+    normal = np.abs(oracle.rounded(x)) >= np.finfo(word(level)).smallest_normal
+    assert normal.sum() > COUNT // 2
+    assert (oracle.relative_error(x, y)[normal] <= 2 * ROUGH[level]).all()
+
+
+@pytest.mark.parametrize("level", ARITHMETICS)
+def test_copysign_takes_the_sign_of_zeros_too(level: str) -> None:
+    u = compiled(lambda x: op.copysign(abs(x) + 1.0, x), level)
+    x = np.array([0.0, -0.0, 2.0, -2.0, inf, -inf], dtype=word(level))
+    assert np.array_equal(u(x), [1.0, -1.0, 3.0, -3.0, inf, -inf])
