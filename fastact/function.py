@@ -125,8 +125,9 @@ class Door:
             check_rejections(self.__name__, self._rejections, given[required : self._inputs])
         if not options or options.keys() <= _UNTYPED:
             given[: self._inputs] = settle(given[: self._inputs], required)
-            if key is not None and len(self._settled) < _MOST_SETTLED:
-                self._settled[key] = tuple(given[required:])
+            if key is not None and len(settled) < _MOST_SETTLED and all(type(p) is ndarray for p in given[required:]):
+                if np.isfinite(given[required:]).all():  # else there was a warning, which is due in every call
+                    settled[key] = tuple(given[required:])
         return tuple(given)
 
     def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:

@@ -8,8 +8,10 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from twins import alike, material
 
 import fastact
@@ -193,6 +195,47 @@ print("done")
 def test_nothing_outside_the_arrays_is_touched() -> None:
     done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, timeout=120)
     assert done.stdout == "done\n", done.stderr
+
+
+@st.composite
+def views(draw: st.DrawFn, dtype: np.dtype, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Arrays as slices, swapped axes and repetitions leave them."""
+    if shape is None:
+        shape = draw(st.lists(st.integers(0, 9), max_size=3).map(tuple))
+    axes = draw(st.permutations(range(len(shape))))
+    steps = [draw(st.sampled_from([1, 1, 1, 2, -1, -3])) for _ in shape]
+    full = [(n if n else 0) * abs(step) + 2 for n, step in zip(shape, steps, strict=True)]
+    base = np.linspace(-3, 3, int(np.prod(full))).astype(dtype).reshape([full[k] for k in axes])
+    base = base.transpose(np.argsort(axes))
+    picked = tuple(slice(None, None, s) for s in steps)
+    return base[picked][tuple(slice(0, n) for n in shape)]
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(max_examples=150, deadline=None)
+def test_any_array(data: st.DataObject) -> None:
+    dtype = np.dtype(data.draw(st.sampled_from(["f4", "f8", "f2", ">f4", ">f8", "i4", "i1", "?"])))
+    x = data.draw(views(dtype))
+    options: dict[str, Any] = {}
+    if data.draw(st.booleans()):
+        result = np.dtype(data.draw(st.sampled_from(["f4", "f8", "f2", ">f4", "c16"])))
+        other = data.draw(views(result, x.shape)).copy(data.draw(st.sampled_from("CFK")))
+        options["out"] = data.draw(st.sampled_from([x, other]))
+    if data.draw(st.booleans()):
+        options["order"] = data.draw(st.sampled_from("CFAK"))
+    if data.draw(st.booleans()):
+        options["where"] = np.arange(x.size).reshape(x.shape) % 3 != 0
+        options.setdefault("out", np.zeros(x.shape, np.exp(x).dtype))
+    if data.draw(st.booleans()):
+        options["casting"] = data.draw(st.sampled_from(["no", "safe", "same_kind", "unsafe"]))
+
+    def call(function: Any) -> Any:
+        mine = dict(options)
+        if "out" in mine:
+            mine["out"] = mine["out"].copy("K")
+        return function(mine["out"] if options.get("out") is x else x, **mine)
+
+    alike(call)
 
 
 def test_broadcasting() -> None:
