@@ -206,6 +206,18 @@ def test_bounds_known_of_an_argument_shorten_the_way(name: str, level: str) -> N
         assert np.array_equal(to_bits(y), to_bits(usual))
 
 
+@pytest.mark.parametrize("level", ARITHMETICS)
+def test_log1p_between_0_and_1(level: str) -> None:
+    x = np.concatenate([np.linspace(0, 1, COUNT)[1:], 2.0 ** -np.linspace(0, 100, COUNT)]).astype(np.float32)
+    x = x.astype(word(level))
+    y = compiled(lambda x: op.log1p(op.clip(x, 0.0, 1.0)), level)(x)
+    oracle = Oracle("log1p(x)")
+    if level in FAST:
+        assert oracle.ulp_error(x, y).max() <= BLOCKS["log1p"][3]
+    else:
+        assert oracle.relative_error(x, y).max() <= ROUGH.get(level, WIDE)
+
+
 @pytest.mark.parametrize("level", ROUGH)
 def test_rough_exponentials_of_negative_numbers_go_down_to_the_smallest(level: str) -> None:
     """x exp(-|x|) is a normal number where the exponential alone is none any more."""
