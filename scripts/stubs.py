@@ -131,7 +131,7 @@ def stub() -> str:
     functions = [name for name in names if isinstance(getattr(fastact, name), Function) and name not in ALIASES]
     for name in functions:
         function: Function = getattr(fastact, name)
-        lines = [f"class _{name}({called(function)}, Function):", f'    """{function.formula}"""', ""]
+        lines = [f"class _{name}({called(function)}, Function):"]
         for label, door in function._doors.items():
             if not door._form.base:
                 attribute = "backward_from_output" if label == "from_output" else label
