@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastact.kernels.coefficients import CONSTANTS
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 INFINITY = float("inf")
 
@@ -100,6 +100,10 @@ def constant(like: Value, name: str) -> Value:
 
 def exactly(name: str) -> Fraction:
     """A constant of the generated table with all the digits that are held of it."""
+    from fractions import Fraction
+
+    from fastact.kernels.coefficients import CONSTANTS
+
     return sum((Fraction(part) for part in CONSTANTS[name]), Fraction(0))
 
 
