@@ -38,8 +38,9 @@ def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
 
 
 def address_of(ufunc: np.ufunc, dtype: str) -> int:
-    """The address of a ufunc's inner loop."""
-    return loop_address(*_origins[ufunc], dtype)
+    """The address of the inner loop of a ufunc made here; 0 for another."""
+    origin = _origins.get(ufunc)
+    return loop_address(*origin, dtype) if origin else 0
 
 
 def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
