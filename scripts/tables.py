@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, sqrt
+from math import log, pi, sqrt
 from typing import NamedTuple
 
 from flint import arb
@@ -92,6 +92,7 @@ LOG_LOW, LOG_HIGH = (sqrt(0.5) - 1) * 1.01, (sqrt(2) - 1) * 1.01
 LOG_DOMAIN = "1.01 (sqrt(1/2) - 1) <= f <= 1.01 (sqrt(2) - 1)"
 LOG_PAIR_HIGH = 1.5 / 64  # farthest that log_reciprocals leave m c from 1
 ATANH_HIGH = max((f / (2 + f)) ** 2 for f in (LOG_LOW, LOG_HIGH))
+HALF_PI = pi / 2 * 1.001
 
 
 def exp(name: str, formula: str, domain: str, high: float, relative: bool, **more) -> Polynomial:
@@ -277,6 +278,23 @@ ENTRIES: list[Polynomial | Values] = [
     log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"pair": -65.0}),
     tanh("tanh_small", "|x| <= 0.55", 0.55),
     tanh("tanh_tiny", "|x| <= 0.3", 0.3),
+    Polynomial(
+        "sin",
+        "sin(r) = r + r^3 P(z), z = r^2",
+        "|r| <= 1.001 pi/2",
+        0.0,
+        HALF_PI**2,
+        exact=lambda z: z.sqrt().sin(),
+        value=lambda z, p: z.sqrt() * (1 + z * p),
+        weighting="sin(r)",
+        targets={
+            "single_rough": -13.2,
+            "single_fast": -26.5,
+            "double_rough": -25.5,
+            "double_fast": -56.0,
+            "double_wide": -51.0,
+        },
+    ),
 ]
 
 
@@ -303,6 +321,7 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("TWO_OVER_SQRT_PI", "2/sqrt(pi)", 2 / arb.pi().sqrt(), TRIPLE),
     ("SQRT_TWO_OVER_PI", "sqrt(2/pi)", (2 / arb.pi()).sqrt(), TRIPLE),
     ("ONE_OVER_SQRT_TWO_PI", "1/sqrt(2 pi)", 1 / (2 * arb.pi()).sqrt(), TRIPLE),
+    ("PI_SINGLE", "pi in float32", arb.pi(), (24, 24, 24)),
     ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
     ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),

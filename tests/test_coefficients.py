@@ -60,6 +60,14 @@ POLYNOMIALS = {
     "log_small": log_like(-mp.mpf(1.02) / 32, mp.mpf(1.02) / 32),
     "tanh_small": tanh_like(mp.mpf("0.55")),
     "tanh_tiny": tanh_like(mp.mpf("0.3")),
+    "sin": (
+        mp.mpf(0),
+        mp.mpf("1.001") * mp.mpf("1.5707963267948966192313"),
+        lambda x: x * x,
+        lambda x, p: x + x**3 * p,
+        mp.sin,
+        mp.sin,
+    ),
 }
 # 64/m for 32 values of m between 0.875 and 1.71.
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]
@@ -234,6 +242,12 @@ def test_constants_are_triple(name, value):
             assert part == float(rest)
             rest -= mp.mpf(part)
         assert abs(rest) < abs(value()) * mp.mpf(2) ** -159
+
+
+def test_pi_splits():
+    parts = CONSTANTS["PI_SINGLE"]
+    assert all(float(np.float32(c)) == c for c in parts)
+    assert abs(sum(map(Fraction, parts)) - sum(map(Fraction, CONSTANTS["PI"]))) < Fraction(1, 2**70)
 
 
 def test_log2e_splits():

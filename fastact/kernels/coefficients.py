@@ -405,6 +405,50 @@ TABLES: dict[str, dict[str, Table]] = {
             -60.42,
         ),
     },
+    "sin": {
+        # sin(r) = r + r^3 P(z), z = r^2, |r| <= 1.001 pi/2
+        # degree 2, error 2^-19.76 relative to sin(r); python scripts/fit.py sin
+        "single_rough": Table(
+            (
+                -0.16665847599506378, 0.00831418763846159, -0.00018539302982389927,
+            ),
+            -19.76,
+        ),
+        # sin(r) = r + r^3 P(z), z = r^2, |r| <= 1.001 pi/2
+        # degree 3, error 2^-27.24 relative to sin(r); python scripts/fit.py sin
+        "single_fast": Table(
+            (
+                -0.16666659712791443, 0.008333069272339344, -0.00019809768127743155, 2.6060538402816746e-06,
+            ),
+            -27.24,
+        ),
+        # sin(r) = r + r^3 P(z), z = r^2, |r| <= 1.001 pi/2
+        # degree 3, error 2^-27.28 relative to sin(r); python scripts/fit.py sin
+        "double_rough": Table(
+            (
+                -0.16666659491691405, 0.008333064609397022, -0.00019809474810759606, 2.6054813145420944e-06,
+            ),
+            -27.28,
+        ),
+        # sin(r) = r + r^3 P(z), z = r^2, |r| <= 1.001 pi/2
+        # degree 7, error 2^-61.55 relative to sin(r); python scripts/fit.py sin
+        "double_fast": Table(
+            (
+                -0.16666666666666666, 0.008333333333333207, -0.0001984126984121248, 2.755731921156946e-06,
+                -2.5052106904416394e-08, 1.6058941001601046e-10, -7.643019339616419e-13, 2.7214190288583133e-15,
+            ),
+            -61.55,
+        ),
+        # sin(r) = r + r^3 P(z), z = r^2, |r| <= 1.001 pi/2
+        # degree 6, error 2^-52.50 relative to sin(r); python scripts/fit.py sin
+        "double_wide": Table(
+            (
+                -0.1666666666666618, 0.008333333333284988, -0.00019841269824898223, 2.7557316579994867e-06,
+                -2.5051878930876e-08, 1.6048052470825054e-10, -7.372810141586366e-13,
+            ),
+            -52.5,
+        ),
+    },
 }
 # Levels whose targets one table meets.
 TABLES["exp"]["double_wide"] = TABLES["exp"]["double_fast"]
@@ -867,6 +911,8 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "SQRT_TWO_OVER_PI": (0.7978845608028654, -4.98465440455546e-17, -6.849850895459242e-34),
     # 1/sqrt(2 pi); off by 3.1e-51; python scripts/fit.py
     "ONE_OVER_SQRT_TWO_PI": (0.3989422804014327, -2.49232720227773e-17, -3.424925447729621e-34),
+    # pi in float32; off by 2.1e-23; python scripts/fit.py
+    "PI_SINGLE": (3.1415927410125732, -8.742277657347586e-08, -3.4302490200117637e-15),
     # 2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2; off by 3.2e-51; python scripts/fit.py
     "RECIPROCAL_SEED": (0.8989794855663562, -1.0365906229413382e-17, -4.680835490670353e-34),
     # root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c; off by 7.4e-50; python scripts/fit.py
