@@ -58,9 +58,7 @@ def host() -> Processor:
 
 
 def baseline(extra: str = "") -> Processor:
-    """A plain processor of this machine's family with only the features named, for comparisons of bits."""
+    """The plainest processor of this machine's family, with the features named besides, for comparisons of bits."""
     here = host()
-    known = [f.lstrip("+-") for f in here.features.split(",")]
-    wanted = [f for f in extra.split(",") if f]
-    features = ",".join([f"-{f}" for f in known if f and f not in wanted] + [f"+{f}" for f in wanted])
+    features = ",".join(f"+{feature}" for feature in extra.split(",") if feature)
     return Processor(here.triple, "x86-64" if here.machine == "x86_64" else "generic", features)

@@ -1,0 +1,206 @@
+"""Bits depend on the input alone: not on length, place, stride, alignment, byte order or the processor's features."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ml_dtypes")
+
+from accuracy_cases import DTYPES, REGISTRY, SEED, TIERS
+
+from fastact.accuracy.measure import settings
+from fastact.accuracy.samples import every, special, stratified
+from fastact.accuracy.ulp import Floats, format_of, to_bits
+from fastact.cpu.compile import address
+from fastact.cpu.kernels import inner_ufunc
+from fastact.cpu.target import Processor, baseline, host
+from fastact.cpu.ufunc import LOOP
+from fastact.link.forms import forms, kernel
+from fastact.link.graph import Graph
+
+PLAIN = "sse3,ssse3,sse4.1,sse4.2,popcnt"
+FEATURES = {
+    "sse2": "",
+    "sse4.2": PLAIN,
+    "avx": f"{PLAIN},avx",
+    "avx2": f"{PLAIN},avx,avx2,fma,f16c,bmi,bmi2",
+    "avx512": f"{PLAIN},avx,avx2,fma,f16c,bmi,bmi2,avx512f,avx512dq,avx512vl,avx512bw",
+}
+KERNELS = [
+    (name, form, dtype, tier)
+    for name, declaration in REGISTRY.items()
+    for form in forms(declaration)
+    for dtype in DTYPES
+    for tier in TIERS
+]
+FEW = 40
+
+
+def some(count: int, dtype: str = "") -> list[tuple[str, str, str, str]]:
+    """Kernels that are others in each run."""
+    chosen = [key for key in KERNELS if dtype in key[2]]
+    places = np.random.default_rng(SEED).permutation(len(chosen))[:count]
+    return [chosen[i] for i in sorted(places)]
+
+
+def label(key: tuple[str, str, str, str]) -> str:
+    return "-".join(key)
+
+
+def same_bits(a: Floats, b: Floats) -> bool:
+    """Whether two arrays hold the same bits; NaNs may differ in sign and payload, which IEEE 754 leaves open."""
+    return bool(((to_bits(a) == to_bits(b)) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def inputs(key: tuple[str, str, str, str], count: int) -> list[Floats]:
+    """Arguments of a kernel: the parameters are arrays too."""
+    name, form, dtype, _ = key
+    declaration = REGISTRY[name]
+    chosen, kind = forms(declaration)[form], format_of(dtype).dtype
+    drawn = stratified(dtype, count, SEED, declaration.critical, declaration.domain)
+    drawn[:: max(1, count // 16)] = np.resize(special(dtype), drawn[:: max(1, count // 16)].size)
+    columns = [drawn]
+    if chosen.place:
+        columns.insert(0, np.random.default_rng(SEED).standard_normal(count).astype(kind))
+    known = dict(zip((p.name for p in declaration.parameters), settings(declaration, dtype), strict=True))
+    for parameter in chosen.parameters:
+        value = known.get(parameter.name, parameter.default)
+        columns.append(np.full(count, 0.25 if value is None else value).astype(kind))
+    return columns
+
+
+@functools.cache
+def loop(key: tuple[str, str, str, str], processor: Processor) -> Any:
+    name, form, dtype, tier = key
+    linked = kernel(REGISTRY[name], form, dtype, tier)
+    return LOOP(address(linked.graph, linked.evidence, processor))
+
+
+def call(inner: Any, columns: list[Floats], result: Floats) -> Floats:
+    """Run an inner loop on arrays of any strides."""
+    arrays = [*columns, result]
+    pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+    steps = (ctypes.c_ssize_t * len(arrays))(*(a.strides[0] if a.size > 1 else a.itemsize for a in arrays))
+    count = ctypes.c_ssize_t(result.size)
+    inner(ctypes.addressof(pointers), ctypes.addressof(count), ctypes.addressof(steps), None)
+    return result
+
+
+def whole(key: tuple[str, str, str, str], columns: list[Floats]) -> Floats:
+    return call(loop(key, host()), columns, np.empty_like(columns[0]))
+
+
+@pytest.mark.parametrize("key", [*some(200, "float32"), *some(FEW)], ids=label)
+def test_remainders_are_computed_like_whole_vectors(key: tuple[str, str, str, str]) -> None:
+    name, form, dtype, tier = key
+    width = host().target().width(kernel(REGISTRY[name], form, dtype, tier).graph)
+    columns = inputs(key, 4 * width + 1)
+    expected = whole(key, columns)
+    for length in range(1, 2 * width + 2):
+        for start in (0, 1, width - 1):
+            parts = [column[start : start + length] for column in columns]
+            found = call(loop(key, host()), parts, np.empty_like(parts[0]))
+            assert same_bits(found, expected[start : start + length]), f"length {length} from {start}"
+
+
+@pytest.mark.parametrize("key", some(FEW), ids=label)
+def test_strides_alignment_and_place(key: tuple[str, str, str, str]) -> None:
+    columns = inputs(key, 3001)
+    expected = whole(key, columns)
+    for step in (2, 3, 7, -1, -5):
+        strided = [np.repeat(c, abs(step))[:: abs(step)] for c in columns]
+        view = np.empty(expected.size * abs(step), dtype=expected.dtype)[:: abs(step)]
+        backwards = slice(None, None, -1 if step < 0 else 1)
+        found = call(loop(key, host()), [c[backwards] for c in strided], view[backwards])
+        assert same_bits(view, expected), f"stride {step}"
+        found = call(loop(key, host()), [c[backwards] for c in strided], np.empty_like(expected))
+        assert same_bits(found, expected[backwards]), f"stride {step} of the inputs alone"
+    for place in range(1, 16):
+        moved = [np.concatenate([c[:place], c])[place:] for c in columns]
+        room = np.empty(expected.size + place, expected.dtype)[place:]
+        assert same_bits(call(loop(key, host()), moved, room), expected), f"moved by {place}"
+
+
+@pytest.mark.parametrize("key", some(FEW), ids=label)
+def test_results_in_the_place_of_an_input(key: tuple[str, str, str, str]) -> None:
+    columns = inputs(key, 2111)
+    expected = whole(key, columns)
+    for place in range(len(columns)):
+        copies = [c.copy() for c in columns]
+        assert same_bits(call(loop(key, host()), copies, copies[place]), expected), f"in place of argument {place}"
+
+
+@pytest.mark.parametrize("key", some(FEW), ids=label)
+def test_arrays_as_numpy_hands_them_over(key: tuple[str, str, str, str]) -> None:
+    name, form, dtype, tier = key
+    ufunc = inner_ufunc(name, form, tier)
+    columns = inputs(key, 24 * 25)
+    expected = whole(key, columns)
+    with np.errstate(all="ignore"):
+        shaped = [c.reshape(24, 25) for c in columns]
+        assert same_bits(ufunc(*shaped).reshape(-1), expected)
+        assert same_bits(np.ascontiguousarray(ufunc(*(np.asfortranarray(a) for a in shaped))).reshape(-1), expected)
+        assert same_bits(np.ascontiguousarray(ufunc(*(a.T for a in shaped)).T).reshape(-1), expected)
+        if dtype != "bfloat16":
+            swapped = [c.astype(c.dtype.newbyteorder()) for c in columns]
+            assert same_bits(ufunc(*swapped), expected)
+        one_by_one = [ufunc(*(c[k] for c in columns)) for k in range(0, expected.size, 13)]
+        assert same_bits(np.array(one_by_one, dtype=expected.dtype), expected[::13])
+
+
+@pytest.mark.skipif(host().machine != "x86_64", reason="restricts the features of x86-64")
+@pytest.mark.parametrize("level", FEATURES)
+@pytest.mark.parametrize("key", [*some(12, "float32"), *some(12)], ids=label)
+def test_processors_agree(key: tuple[str, str, str, str], level: str) -> None:
+    needed = [feature for feature in FEATURES[level].split(",") if feature]
+    if not all(host().has(feature) for feature in needed):
+        pytest.skip(f"this processor lacks {level}")
+    columns = inputs(key, 1500)
+    expected = whole(key, columns)
+    found = call(loop(key, baseline(FEATURES[level])), columns, np.empty_like(expected))
+    wrong = ~((to_bits(found) == to_bits(expected)) | (np.isnan(found) & np.isnan(expected)))
+    assert not wrong.any(), f"{level}: {found[wrong][:3]}, not {expected[wrong][:3]}, of {columns[0][wrong][:3]}"
+
+
+# -- float16 without instructions for it ------------------------------------------------------------------------------
+def conversion(op: str, source: str, target: str) -> Graph:
+    graph = Graph()
+    graph.outputs.append(graph.node(op, target, graph.input(source)))
+    return graph
+
+
+PROCESSORS = {"host": host(), "integer arithmetic": baseline()}
+if host().has("f16c"):
+    PROCESSORS["f16c"] = baseline(FEATURES["avx2"])
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_every_half_is_widened_as_numpy_widens_it(processor: str) -> None:
+    halves = every("float16")
+    inner = LOOP(address(conversion("half_to_single", "i16", "f32"), None, PROCESSORS[processor]))
+    assert same_bits(call(inner, [halves], np.empty(halves.size, np.float32)), halves.astype(np.float32))
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_singles_are_rounded_to_halves_as_numpy_rounds_them(processor: str) -> None:
+    random = np.random.default_rng(SEED)
+    halves = every("float16").astype(np.float32)
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(halves)
+        ties = halves[finite] + np.spacing(every("float16"))[finite].astype(np.float32) / 2
+        singles = np.concatenate([
+            halves,
+            ties, np.nextafter(ties, np.float32(np.inf)), np.nextafter(ties, np.float32(-np.inf)),
+            random.integers(0, 1 << 32, 1 << 19, dtype=np.uint64).astype(np.uint32).view(np.float32),
+            (random.standard_normal(1 << 19) * 2.0 ** random.integers(-30, 18, 1 << 19)).astype(np.float32),
+            np.array([65504, 65519.996, 65520, 65536, np.inf, -65520, 2.0**-25, 2.0**-24, -(2.0**-26)], np.float32),
+        ])  # fmt: skip
+        expected = singles.astype(np.float16)
+    inner = LOOP(address(conversion("single_to_half", "f32", "i16"), None, PROCESSORS[processor]))
+    assert singles.size >= 1 << 20
+    assert same_bits(call(inner, [singles], np.empty(singles.size, np.float16)), expected)
