@@ -30,10 +30,10 @@ from fastact.link.pair import Pair, fast_two_sum
 from fastact.link.scaled import Scaled, power_of_two
 from fastact.link.values import Condition, Integer, Real
 
-MARGIN = 64
+MARGIN = 2**13
 """The rounding to float32 is taken for open where it changes within so many ULPs of the double-double value's high
-part: within 2^-47 of the value, or more."""
-BOUND = 2.0**-47
+part: within 2^-40 of the value, or more."""
+BOUND = MARGIN * 2.0**-53
 """The relative error that the double-double evaluation is trusted not to exceed. It is good for 2^-65 at least, and
 loses some digits next to a root of a gradient; each run checks a sample of inputs."""
 

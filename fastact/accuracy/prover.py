@@ -139,7 +139,7 @@ def _audited(case: Case, tiers: Sequence[str], effort: Effort) -> list[Certifica
     x = case.sample(effort.checked, effort.seed + 1)
     relative, in_ulp = evaluation_error(case, x)
     if case.dtype == "float32" and relative > BOUND / 32:
-        raise Mistrust(f"the double-double evaluation is wrong by 2^{np.log2(relative):.1f}; 2^-47 was assumed")
+        raise Mistrust(f"the double-double evaluation is wrong by 2^{np.log2(relative):.1f}; 2^-40 was assumed")
     audit = Audit(case.declaration, case.form, case.dtype, tiers, case.floors)
     source: Source
     resolver = None
@@ -257,7 +257,7 @@ class _Judged:
         if self.case.dtype == "float32":
             settled = f", {self.outcome.settled} by the sign of f(x) - x/2" if self.outcome.settled else ""
             return (
-                f"double-double, trusted to 2^-47, wrong by at most {power} on {checked} inputs; "
+                f"double-double, trusted to 2^-40, wrong by at most {power} on {checked} inputs; "
                 f"{self.outcome.open_count} inputs settled by ball arithmetic{settled}"
             )
         suspects = len(self.outcome.suspects)

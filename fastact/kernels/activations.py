@@ -156,13 +156,15 @@ stays within float32."""
 
 
 def _mish_gradient(x: Value) -> Value:
-    """n/(n + 2) + 4 x e (e + 1)/(n + 2)^2 with e taken out, so that only products meet the tail."""
-    x = op.clip(x, op.tail(x), MISH_SATURATION)
+    """e w/(n + 2)^2 with w = 4 (x + 1) + e (4 x + 6 + e (e + 4)) and (n + 2)^2 = 4 + e (8 + e (8 + e (4 + e))): e is
+    taken out, so that only products meet the tail, and next to the root of w, where its terms cancel, x + 1 is
+    exact."""
+    x = op.clip(x, op.tail(x), op.saturation(x))
     op.cancelling(x, MISH_ROOT)
     e = op.exp(x)
-    n = e * (e + 2.0)
-    q = 1.0 / (n + 2.0)
-    return e * q * ((x * 4.0) * ((e + 1.0) * q) + (e + 2.0))
+    w = op.sum_and_rest(e, op.fma(e, e + 4.0, op.fma(x, 4.0, 6.0)), (x + 1.0) * 4.0)
+    d = op.sum_and_rest(e, op.fma(e, op.fma(e, e + 4.0, 8.0), 8.0), 4.0)
+    return op.times_quotient(e, w, d)
 
 
 @declare(
@@ -170,7 +172,6 @@ def _mish_gradient(x: Value) -> Value:
     formula="x*tanh(log1p(exp(x)))",
     gradient=_mish_gradient,
     gradient_roots=(MISH_ROOT,),
-    settled=("value",),
     numpy="x*np.tanh(np.log1p(np.exp(x)))",
     peers={
         "torch": "torch.nn.functional.mish(x)",
@@ -184,5 +185,5 @@ def mish(x: Value) -> Value:
     """x tanh(softplus x) = x n/(n + 2) with n = e (e + 2), e = exp x: one exponential, one division, no cancellation;
     divided before x is multiplied in, which keeps large x from overflowing."""
     e = op.exp(op.minimum(x, MISH_SATURATION))
-    n = e * (e + 2.0)
+    n = op.distributed(e, e, 2.0)
     return op.maximum(x, op.tail(x)) * (n / (n + 2.0))

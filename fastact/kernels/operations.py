@@ -66,11 +66,64 @@ def fma(a: Value, b: Value, c: Value) -> Value:
     return a.fma(b, c) if hasattr(a, "fma") else a * b + c
 
 
+def sum_and_rest(a: Value, b: Value, c: Value) -> tuple[Value, Value | None]:
+    """a b + c and what its rounding left, where the working precision is that of the result."""
+    total, arithmetic = fma(a, b, c), a.context.arithmetic
+    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+        return total, None
+    return total, fma(a, b, total.lift(c) - total)
+
+
+def times_quotient(
+    factor: Value, numerator: tuple[Value, Value | None], denominator: tuple[Value, Value | None]
+) -> Value:
+    """A factor times the quotient of two numbers with rests: where these are known, rounded but once."""
+    (n, n_rest), (d, d_rest) = numerator, denominator
+    q = n / d
+    if n_rest is None or d_rest is None:
+        return factor * q
+    rest = ((-q).fma(d_rest, n_rest) + (-q).fma(d, n)) / d
+    product, word = factor * (q + rest), plain(factor)
+    return product.where_near(word.fma(q, word * rest))
+
+
+def distributed(e: Value, a: Value, b: float) -> Value:
+    """e (a + b) as e a + b e for a power of two b: one rounding less where numbers are single words."""
+    product, word = e * (a + b), plain(e)
+    if not hasattr(word, "fma"):
+        return product
+    value = word.fma(plain(a), word * b)
+    return product.where_near(value) if hasattr(product, "where_near") else value
+
+
 def cancelling(x: Value, root: float) -> None:
     """Say that digits of the result cancel next to a root. Twelve of them are lost within 2^-12 of it; where results
     are to be correctly rounded, those there are decided in double-double arithmetic."""
     x = plain(x)
     x.context.doubts.append(absolute(x - root) < 2.0**-12)
+
+
+def next_to_root(x: Value, value: Value, name: str) -> Value:
+    """The value; next to a root, of which digits remain in double-double arithmetic only, d P(d) there with d the
+    distance from the root. ``name`` is that of the table of P and, in upper case, of the root."""
+    context, x = x.context, plain(x)
+    if not context.arithmetic.pair:
+        return value
+    high, *rest = (context.real(part) for part in context.split(name.upper()))
+    # x - high is exact.
+    d = (x - high) - x.pair(*rest)
+    near = absolute(x - high) < 2.0**-5
+    return where(near, d * context.blocks.short_polynomial(d, context.table(name)), value)
+
+
+def leaning(x: Value, value: Value) -> Value:
+    """The value; in double-double arithmetic, next to x = 0, where it is 1 and differs from that by less than the last
+    place, 1 and a little in the direction of x. So a tie between two results is decided that x times it is."""
+    if not x.context.arithmetic.pair:
+        return value
+    x = plain(x)
+    little = x.pair(x.context.real(1.0), x.context.real(2.0**-54).copysign(x.hi))
+    return where(absolute(x) < 2.0**-120, little, value)
 
 
 def one_plus(x: Value) -> Value:
@@ -91,6 +144,11 @@ def copysign(x: Value, sign: Value) -> Value:
 def tail(x: Value) -> float:
     """A number t such that exp(t), and anything finite times exp(t), rounds to zero in the result's format."""
     return x.context.arithmetic.tail
+
+
+def saturation(x: Value) -> float:
+    """A number t such that beside 1 t exp(-2 t) is lost in every format that x may have, and exp(4 t) is a number."""
+    return 20.0 if x.context.arithmetic.word == "f32" else 40.0
 
 
 def constant(like: Value, name: str) -> Value:
@@ -203,6 +261,35 @@ def log1p(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     return _block("tanh", x)
+
+
+def erf(x: Value) -> Value:
+    return _block("erf", x)
+
+
+def erfc(x: Value) -> Value:
+    return _block("erfc", x)
+
+
+def erfcx(x: Value) -> Value:
+    """exp(x^2) erfc(x) for 0 <= x <= `vanishing`."""
+    return _block("erfcx", x)
+
+
+def vanishing(x: Value) -> float:
+    """An x for which exp(-x^2), and anything of its size times that, rounds to zero in the result's format."""
+    return float(_block("vanishing", x))
+
+
+def minus_square(x: Value, half: bool = False) -> Value:
+    """-x^2 for 0 <= x <= `vanishing`, or half of it for x up to sqrt 2 times that, for the argument of `exp_times`: as
+    a pair of words where its rounding would count."""
+    return plain(x).context.blocks.minus_square(plain(x), half)
+
+
+def exp_times(x: Value, factor: Value) -> Value:
+    """exp(x) times the factor for an x <= 0, with no rounding between; x may be a pair of words in any arithmetic."""
+    return _block("exp_times", x, factor)
 
 
 def reciprocal(x: Value) -> Value:
