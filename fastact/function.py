@@ -49,7 +49,6 @@ class Door:
         self._inputs, self._place = len(form.arguments), form.place
         self._parameters: tuple[Parameter, ...] = form.parameters
         self._required = self._inputs - len(self._parameters)
-        self._names = frozenset(p.name for p in self._parameters)
         self._settled: dict[Any, tuple[Any, ...]] = {}
         only = self._parameters[0].name if len(self._parameters) == 1 else ""
         self._plan = self._required, self._place, only, self._settled
