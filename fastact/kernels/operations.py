@@ -300,5 +300,9 @@ def rsqrt(x: Value) -> Value:
     return _block("rsqrt", x)
 
 
+def sin(x: Value) -> Value:
+    return _block("sin", x)
+
+
 def sqrt(x: Value) -> Value:
     return plain(x).sqrt()

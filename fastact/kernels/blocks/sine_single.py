@@ -1,0 +1,107 @@
+"""The sine on one machine word per number.
+
+sin(x) = (-1)^n sin(r) with n = rint(x/pi), r = x - n pi. Multiples of pi are subtracted in parts, the first of which
+leaves no error; beyond 2^20 as many digits of 1/pi are multiplied with x as its exponent asks for.
+"""
+
+from __future__ import annotations
+
+import functools
+from math import pi
+
+from fastact.kernels.blocks import single
+from fastact.kernels.blocks.exactly import two_product, two_sum
+from fastact.kernels.coefficients import CONSTANTS
+from fastact.kernels.operations import Value
+
+NEAR = 2.0**20
+CHUNK = 16
+"""Bits of 1/pi that are multiplied at a time."""
+LIFT = 120
+"""Chunks are held times 2^LIFT, so that the last of them are no subnormal numbers."""
+
+
+def sin(x: Value) -> Value:
+    """(-1)^n (r + r^3 P(r^2)) of |x|, with the sign of x."""
+    context, a = x.context, x.context.arithmetic
+    y = abs(x)
+    n, whole = y.split_integer(1.0 / pi)
+    r = y
+    for part in CONSTANTS["PI_SINGLE" if a.word == "f32" else "PI"]:
+        r = n.fma(-part, r)
+    odd = (whole << (31 if a.word == "f32" else 63)).as_real()
+    far = ~(y < NEAR)
+    far_r, far_odd = _far(y)
+    r, odd = r.unless(far, far_r), odd.unless(far, far_odd)
+    z = r * r
+    p = single.polynomial(z, context.table("sin"))
+    if single.careless(a):
+        value = (r * z).fma(p, r)
+    else:  # sin(r)/r falls by 1/6 to 1/8 of what the rounding takes from r^2
+        value = r.fma(z.fma(p, r.fma(r, -z) * -0.125), r)
+    sign = context.real(-0.0).bits()
+    return (value.bits() ^ ((odd.bits() ^ x.bits()) & sign)).as_real()
+
+
+def _far(y: Value) -> tuple[Value, Value]:
+    """r of a large positive y, and a zero whose sign tells that n is odd."""
+    narrow = y.arithmetic.word == "f32" or y.arithmetic.wide
+    last = 127 if narrow else 1023  # the largest exponent
+    word, y = y.node.type, y.convert("f64")
+    # Of y = 2^e (1 + ...) times the i-th chunk, a multiple of 2^(e - 52 - 16 (i + 1)), even numbers can be left out.
+    i = (y.bits().shift_right_logical(52) - (1023 + 53)) >> 4
+    limit = (last - 53) >> 4
+    i = i.choose(i.compare("sgt", 0), 0)
+    i = i.choose(i.compare("slt", limit), limit)
+    # The nearest to a multiple of pi that a number comes leaves 2^-33 of a float32, 2^-62 of a float64.
+    count = 8 if narrow else 12
+    table = chunks(limit + count)
+    parts = [y * 2.0**-LIFT]
+    if not narrow:
+        upper = (parts[0].bits() & -(1 << 27)).as_real()
+        parts = [upper, parts[0] - upper]
+    # Six products are multiples of 2^-95 below 2^70. Taken modulo 2, they add up to two words without error.
+    high = low = y.lift(0.0)
+    whole = high
+    for step in range(count):
+        factor = y.lookup(tuple(table[step : step + limit + 1]), i)
+        if step == 6:
+            whole = high.rint()
+            high, low = two_sum(high - whole, low)
+        for part in parts:
+            t = part * factor
+            if step < 6:
+                t = (t * 0.5).rint().fma(-2.0, t)
+            high, error = two_sum(high, t)
+            low = low + error
+    high, low = two_sum(high, low)
+    more = high.rint()
+    whole = whole + more
+    high, low = two_sum(high - more, low)
+    r, rest = two_product(high, y.lift(CONSTANTS["PI"][0]))
+    r = r + high.fma(CONSTANTS["PI"][1], low.fma(CONSTANTS["PI"][0], rest))
+    half = whole * 0.5
+    odd = y.lift(0.0).choose(half.equals(half.rint()), -0.0)
+    return r.convert(word), odd.convert(word)
+
+
+@functools.cache
+def chunks(count: int) -> tuple[float, ...]:
+    """1/pi as a sum of chunks c 2^(-16 (i + 1)), 0 <= c < 2^16, times 2^LIFT.
+
+    pi is Machin's 16 atan(1/5) - 4 atan(1/239)."""
+    bits = CHUNK * count
+    one = 1 << (bits + 64)
+
+    def inverse_tangent(n: int) -> int:
+        power, total, k = one // n, 0, 1
+        while power:
+            total += power // k if k % 4 == 1 else -(power // k)
+            power, k = power // (n * n), k + 2
+        return total
+
+    digits = (one << bits) // (16 * inverse_tangent(5) - 4 * inverse_tangent(239))
+    mask = (1 << CHUNK) - 1
+    return tuple(
+        float((digits >> (bits - CHUNK * (i + 1))) & mask) * 2.0 ** (LIFT - CHUNK * (i + 1)) for i in range(count)
+    )
