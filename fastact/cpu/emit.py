@@ -132,9 +132,10 @@ class Emitter:
         """Elements of a constant table, by the position held in ``index``."""
         b, element = self.builder, SCALARS[node.type]
         entries = [float.fromhex(text) for text in node.data]  # type: ignore[attr-defined]
-        permuted = self.width and self.width % 8 == 0 and len(entries) in (8, 16, 32)
-        if self.avx512 and permuted and (node.type, node.args[0].type) == ("f64", "i64"):
-            return self.permutation(entries, index)
+        lanes = 512 // BITS[node.type]
+        permuted = self.width and self.width % lanes == 0 and len(entries) in (8, 16, 32) and len(entries) >= lanes
+        if self.avx512 and permuted and (node.type, node.args[0].type) in (("f64", "i64"), ("f32", "i32")):
+            return self.permutation(entries, index, node.type, lanes)
         name = "table_" + "_".join((node.type, str(len(entries)), format(zlib.crc32("".join(node.data).encode()), "x")))  # type: ignore[arg-type]
         table = self.module.globals.get(name)
         if table is None:
@@ -159,21 +160,23 @@ class Emitter:
             result = b.insert_element(result, value, position)
         return result
 
-    def permutation(self, entries: list[float], index: ir.Value) -> ir.Value:
-        """Elements of a table of 8, 16 or 32 float64, held in registers, eight of them looked up at a time."""
-        b, kind, whole = self.builder, typed("f64", 8), typed("i64", 8)
-        parts = [ir.Constant(kind, entries[i : i + 8]) for i in range(0, len(entries), 8)]
-        one = self.declared("llvm.x86.avx512.permvar.df.512", kind, [kind, whole])
-        two = self.declared("llvm.x86.avx512.vpermi2var.pd.512", kind, [kind, whole, kind])
+    def permutation(self, entries: list[float], index: ir.Value, word: str, count: int) -> ir.Value:
+        """Elements of a table of one, two or four registers, ``count`` to each, as many of them looked up at a time."""
+        b, kind, integer = self.builder, typed(word, count), "i" + word[1:]
+        whole, suffix = typed(integer, count), {"f64": ("df", "pd"), "f32": ("sf", "ps")}[word]
+        parts = [ir.Constant(kind, entries[i : i + count]) for i in range(0, len(entries), count)]
+        one = self.declared(f"llvm.x86.avx512.permvar.{suffix[0]}.512", kind, [kind, whole])
+        two = self.declared(f"llvm.x86.avx512.vpermi2var.{suffix[1]}.512", kind, [kind, whole, kind])
         found = []
-        for start in range(0, self.width, 8):
-            i = self.lanes(index, start, 8)
+        for start in range(0, self.width, count):
+            i = self.lanes(index, start, count)
             if len(parts) == 1:
                 found.append(b.call(one, [parts[0], i]))
                 continue
             halves = [b.call(two, [low, i, high]) for low, high in zip(parts[::2], parts[1::2], strict=True)]
             if len(halves) == 2:
-                upper = b.icmp_signed("!=", b.and_(i, constant("i64", 8, 16)), constant("i64", 8, 0))
+                bit = constant(integer, count, 2 * count)
+                upper = b.icmp_signed("!=", b.and_(i, bit), constant(integer, count, 0))
                 halves = [b.select(upper, halves[1], halves[0])]
             found += halves
         while len(found) > 1:
