@@ -26,7 +26,8 @@ class Pieces:
     exact: Callable[[arb], arb]
     intervals: tuple[tuple[float, float], ...]
     degree: int
-    pairs: int
+    pairs: int = 0
+    bits: int = 53
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest relative error."""
@@ -39,33 +40,44 @@ class Pieces:
             problem = Problem(-reach, reach, exact, lambda h, p: p, exact)
             grid = Grid(problem, POINTS)
             row: list[Coefficient] = []
-            # The pairs lose nothing; the others are fitted around the first that is rounded.
-            for first, last in ((0, self.pairs), (self.pairs, self.pairs + 1), (self.pairs + 1, self.degree + 1)):
+            # The pairs lose nothing; the others are fitted around the first that is rounded, float32 ones around each.
+            words = range(self.pairs, self.pairs + 1 if self.bits == 53 else self.degree)
+            for first, last in ((0, self.pairs), *((k, k + 1) for k in words), (words.stop, self.degree + 1)):
                 best, _ = minimax(grid, [total(c) for c in row], self.degree)
-                row += [expansion(c, (53, 53)) if first < self.pairs else rounded(c, 53) for c in best[first:last]]
+                row += [
+                    expansion(c, (53, 53)) if first < self.pairs else rounded(c, self.bits) for c in best[first:last]
+                ]
             rows.append(tuple(row))
             largest = max(largest, measured(problem, tuple(row), 2 * POINTS))
         return rows, stated(largest)
 
 
-def erfcx_intervals() -> tuple[tuple[float, float], ...]:
-    """Eight to each of the octaves of 2 + y from 2 to 32."""
-    edges = [2.0**octave * (1 + eighth / 8) - 2 for octave in range(1, 5) for eighth in range(8)] + [30.0]
-    return tuple(((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges))
+def erfcx_intervals(start: float, end: float) -> tuple[tuple[float, float], ...]:
+    """Eight to each of the octaves of start + y, from there to start + end."""
+    edges = [start * 2.0**octave * (1 + eighth / 8) - start for octave in range(5) for eighth in range(8)]
+    return tuple(((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges) if a < end)
+
+
+def erfcx(name: str, start: float, end: float, degree: int, **more: int) -> Pieces:
+    intervals = erfcx_intervals(start, end)
+    return Pieces(
+        name,
+        "exp(y^2) erfc(y), y = c_j + h",
+        f"c_j the centres of {len(intervals)} intervals: 8 to each of the octaves of {start:g} + y from {start:g}",
+        exact=lambda y: (y * y).exp() * y.erfc(),
+        intervals=intervals,
+        degree=degree,
+        **more,
+    )
 
 
 ERF_STEP = 49 / 256
 
 PIECES = [
-    Pieces(
-        "erfcx",
-        "exp(y^2) erfc(y), y = c_j + h",
-        "c_j the centres of 32 intervals: 8 to each of the octaves of 2 + y from 2 to 32",
-        exact=lambda y: (y * y).exp() * y.erfc(),
-        intervals=erfcx_intervals(),
-        degree=13,
-        pairs=4,
-    ),
+    erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
+    erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
+    erfcx("erfcx_single_fast", 1.0, 11.0, 5, bits=24),
+    erfcx("erfcx_double_fast", 2.0, 30.0, 11),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

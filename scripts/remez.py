@@ -207,3 +207,18 @@ def shortest_fit(
             if reached <= target:
                 return coefficients, reached
     raise ArithmeticError(f"2^{target} is out of reach of {bits}-bit coefficients (last reached: 2^{reached})")
+
+
+def shortest_rounded(problem: Problem, target: float, bits: int) -> tuple[tuple[Coefficient, ...], float]:
+    """As `shortest_fit`, the coefficients of the best polynomial rounded without refitting."""
+    grid = Grid(problem)
+    reached = inf
+    for degree in range(40):
+        best, error = minimax(grid, [], degree)
+        if log2(error) > target:
+            continue
+        coefficients = tuple(rounded(c, bits) for c in best)
+        reached = stated(measured(problem, coefficients))
+        if reached <= target:
+            return coefficients, reached
+    raise ArithmeticError(f"2^{target} is out of reach of {bits}-bit coefficients (last reached: 2^{reached})")

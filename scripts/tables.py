@@ -11,7 +11,7 @@ from math import log, pi, sqrt
 from typing import NamedTuple
 
 from flint import arb
-from remez import PRECISION, Coefficient, Problem, expansion, rounded, shortest_fit, stated, total
+from remez import PRECISION, Coefficient, Problem, expansion, rounded, shortest_fit, shortest_rounded, stated, total
 
 # The working arithmetics: how many bits a coefficient has, and whether the leading ones come in pairs.
 LEVELS = {
@@ -48,12 +48,16 @@ class Polynomial:
     scale: Callable[[arb], arb] | None = None
     fixed: tuple[float, ...] = ()
     fixed_at: dict[str, tuple[float, ...]] | None = None
+    at_once: bool = False  # coefficients rounded without refitting, which is singular where 0 is an inner point
 
     def tables(self) -> dict[str, Table]:
         problem = Problem(self.low, self.high, self.exact, self.value, self.scale or self.exact)
         made = {}
         for level, target in self.targets.items():
             bits, pair = LEVELS[level]
+            if self.at_once:
+                made[level] = Table(*shortest_rounded(problem, target, bits))
+                continue
             fixed = (self.fixed_at or {}).get(level, self.fixed)
             made[level] = Table(*shortest_fit(problem, target, bits, fixed, pair))
         return made
@@ -137,6 +141,70 @@ def tanh(name: str, domain: str, high: float) -> Polynomial:
         weighting="tanh(x)",
         targets={"single_rough": -13.2, "single_fast": -27.0, "double_rough": -25.5, "double_fast": -56.0},
     )
+
+
+def erf_to_saturation(name: str, high: float, targets: dict[str, float]) -> Polynomial:
+    return Polynomial(
+        name,
+        "erf(x) = x P(z), z = x^2",
+        f"|x| <= {high:g}",
+        0.0,
+        high**2,
+        exact=lambda z: z.sqrt().erf(),
+        value=lambda z, p: z.sqrt() * p,
+        weighting="erf(x)",
+        targets=targets,
+    )
+
+
+def erf_near(name: str, centre: float, reach: float, targets: dict[str, float]) -> Polynomial:
+    return Polynomial(
+        name,
+        f"erf({centre:g} + h) = 1 + P(h)",
+        f"|h| <= {reach:g}",
+        -reach,
+        reach,
+        exact=lambda h: (arb(centre) + h).erf(),
+        value=lambda h, p: 1 + arb(p),
+        weighting="erf",
+        targets=targets,
+        at_once=True,
+    )
+
+
+def erfcx_quotient(name: str, high: float, targets: dict[str, float]) -> Polynomial:
+    def exact(s: arb) -> arb:
+        x = 3 * (1 + s) / (1 - s)
+        return (x * x).exp() * x.erfc()
+
+    return Polynomial(
+        name,
+        "exp(x^2) erfc(x) = P(s)/(x + 3), s = (x - 3)/(x + 3)",
+        f"0 <= x <= {high:g}",
+        -1.0,
+        (high - 3) / (high + 3),
+        exact=exact,
+        value=lambda s, p: (1 - s) / 6 * p,
+        weighting="exp(x^2) erfc(x)",
+        targets=targets,
+        at_once=True,
+    )
+
+
+def gelu_gradient(x: arb) -> arb:
+    return (-x / arb(2).sqrt()).erfc() / 2 + x * (-x * x / 2).exp() / (2 * arb.pi()).sqrt()
+
+
+def gelu_root() -> arb:
+    """The root of the gradient in [-0.76, -0.75] by bisection."""
+    low, high = arb(-0.76).mid(), arb(-0.75)
+    for _ in range(PRECISION - 20):
+        middle = ((low + high) / 2).mid()
+        low, high = (middle, high) if gelu_gradient(middle) < 0 else (low, middle)
+    return low
+
+
+GELU_ROOT = gelu_root()
 
 
 def exp_table(name: str, size: int) -> Values:
@@ -295,6 +363,46 @@ ENTRIES: list[Polynomial | Values] = [
             "double_wide": -51.0,
         },
     ),
+    Polynomial(
+        "erf_odd",
+        "erf(x) = x + x P(z), z = x^2",
+        "|x| <= 1",
+        0.0,
+        1.0,
+        exact=lambda z: z.sqrt().erf(),
+        value=lambda z, p: z.sqrt() * (1 + p),
+        weighting="erf(x)",
+        targets={"single_fast": -27.0, "double_fast": -56.0},
+    ),
+    erf_to_saturation("erf_single_rough", 2.95, {"single_rough": -13.3}),
+    erf_to_saturation("erf_double_rough", 4.1, {"double_rough": -25.6}),
+    Polynomial(
+        "erf_double_wide",
+        "erf(x) = x P(z - 125/16), z = x^2",
+        "|x| <= 3.95",
+        -7.8125,
+        7.8125,
+        exact=lambda s: (s + 7.8125).sqrt().erf(),
+        value=lambda s, p: (s + 7.8125).sqrt() * p,
+        weighting="erf(x)",
+        targets={"double_wide": -50.5},
+        at_once=True,
+    ),
+    erf_near("erf_single_fast", 2.5, 1.5, {"single_fast": -26.0}),
+    erf_near("erf_double_fast", 3.5, 2.5, {"double_fast": -54.4}),
+    erfcx_quotient("erfcx_double_rough", 28.0, {"double_rough": -25.6}),
+    erfcx_quotient("erfcx_double_wide", 11.0, {"double_wide": -52.5}),
+    Polynomial(
+        "gelu_root",
+        "Phi(x) + x phi(x) = d P(d), x = d - 0.75...",
+        "|d| <= 1/32",
+        -1.0 / 32,
+        1.0 / 32,
+        exact=lambda d: gelu_gradient(GELU_ROOT + d),
+        value=lambda d, p: d * p,
+        weighting="Phi(x) + x phi(x)",
+        targets={"pair": -67.0},
+    ),
 ]
 
 
@@ -324,6 +432,7 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("PI_SINGLE", "pi in float32", arb.pi(), (24, 24, 24)),
     ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
     ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
+    ("GELU_ROOT_DOUBLE", "root of Phi(x) + x phi(x)", GELU_ROOT, TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
     ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),
     ("LOG2E_DOUBLE", "log2 e", 1 / arb.const_log2(), (53, 53)),

@@ -69,6 +69,48 @@ POLYNOMIALS = {
         mp.sin,
     ),
 }
+
+
+def erf_to(high):
+    return 0, high, lambda x: x * x, lambda x, p: x * p, mp.erf, mp.erf
+
+
+def erf_near(centre, reach):
+    return centre - reach, centre + reach, lambda x: x - centre, lambda x, p: 1 + p, mp.erf, mp.erf
+
+
+def erfcx(x):
+    return mp.exp(x * x) * mp.erfc(x)
+
+
+def erfcx_to(high):
+    return 0, high, lambda x: (x - 3) / (x + 3), lambda x, p: p / (x + 3), erfcx, erfcx
+
+
+def gelu_gradient(x):
+    return mp.ncdf(x) + x * mp.npdf(x)
+
+
+with mp.workprec(250):
+    GELU_ROOT = sum(map(mp.mpf, CONSTANTS["GELU_ROOT_DOUBLE"]))
+POLYNOMIALS |= {
+    "erf_odd": (0, 1, lambda x: x * x, lambda x, p: x + x * p, mp.erf, mp.erf),
+    "erf_single_rough": erf_to(mp.mpf("2.95")),
+    "erf_double_rough": erf_to(mp.mpf("4.1")),
+    "erf_double_wide": (0, mp.mpf("3.95"), lambda x: x * x - mp.mpf(125) / 16, lambda x, p: x * p, mp.erf, mp.erf),
+    "erf_single_fast": erf_near(mp.mpf("2.5"), mp.mpf("1.5")),
+    "erf_double_fast": erf_near(mp.mpf("3.5"), mp.mpf("2.5")),
+    "erfcx_double_rough": erfcx_to(28),
+    "erfcx_double_wide": erfcx_to(11),
+    "gelu_root": (
+        GELU_ROOT - mp.mpf(1) / 32,
+        GELU_ROOT + mp.mpf(1) / 32,
+        lambda x: x - GELU_ROOT,
+        lambda x, p: (x - GELU_ROOT) * p,
+        gelu_gradient,
+        gelu_gradient,
+    ),
+}
 # 64/m for 32 values of m between 0.875 and 1.71.
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]
 VALUES = {
@@ -124,10 +166,18 @@ def test_stated_error_is_reached(name, level):
     assert table.error - 0.1 < measured <= table.error
 
 
-OCTAVES = [2**octave * (1 + mp.mpf(eighth) / 8) - 2 for octave in range(1, 5) for eighth in range(8)] + [30]
+def octaves(start, end):
+    """Centres and reaches of eight intervals to each octave of start + y."""
+    edges = [start * 2**octave * (1 + mp.mpf(eighth) / 8) - start for octave in range(5) for eighth in range(8)]
+    return [((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges) if a < end]
+
+
 # name: (function, intervals as (centre, reach)).
 INTERVALS = {
-    "erfcx": (lambda y: mp.exp(y * y) * mp.erfc(y), [((a + b) / 2, (b - a) / 2) for a, b in pairwise(OCTAVES)]),
+    "erfcx": (erfcx, octaves(2, 30)),
+    "erfcx_single_rough": (erfcx, octaves(1, 11)),
+    "erfcx_single_fast": (erfcx, octaves(1, 11)),
+    "erfcx_double_fast": (erfcx, octaves(2, 30)),
     "erf": (lambda y: mp.erf(y) / y, [(mp.mpf(49) * j / 256, mp.mpf(49) / 512) for j in range(32)]),
 }
 
