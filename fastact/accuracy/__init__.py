@@ -6,6 +6,7 @@ The package is callable: ``fastact.accuracy("mish", "float32", "fast")`` is the 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ class _Callable(ModuleType):
         from fastact.accuracy.certificates import certificate
 
         return certificate(name, dtype, approx, form)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "certificates":
+            return importlib.import_module("fastact.accuracy.certificates")
+        raise AttributeError(f"module 'fastact.accuracy' has no attribute {name!r}")
 
 
 sys.modules[__name__].__class__ = _Callable

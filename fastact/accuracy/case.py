@@ -78,12 +78,12 @@ class Case:
         truth = self.rounded(x, *more) if truth is None else truth
         with np.errstate(invalid="ignore"):
             unsigned = (x == 0) & (np.abs(truth) == np.abs(y)) & ((y == 0) | np.isinf(y))
+            others = (self.product | (x != 0)) & (truth == 0) & (y == 0) & (np.signbit(truth) != np.signbit(y))
         for side in (1.0, -1.0):
             here = unsigned & (np.signbit(x) == (side < 0))
             if here.any() and self._unsigned(side):
                 truth = np.where(here, y, truth)
         truth = np.array(truth)
-        others = (self.product | (x != 0)) & (truth == 0) & (y == 0) & (np.signbit(truth) != np.signbit(y))
         for i in np.flatnonzero(others).tolist():
             if self._value(float(x[i]), *(float(a[i]) for a in more)).is_zero():
                 truth[i] = y[i]
