@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from fastact import ufuncs
 from fastact.cpu.threads import get_num_threads, num_threads, set_num_threads
 from fastact.function import FUNCTIONS, Function
@@ -28,3 +31,9 @@ __all__ = [
     *FUNCTIONS,
     *ALIASES,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "accuracy":
+        return importlib.import_module("fastact.accuracy")
+    raise AttributeError(f"module 'fastact' has no attribute {name!r}")
