@@ -264,7 +264,7 @@ def _sigmoid_from_output(g: Value, y: Value) -> Value:
 def sigmoid(x: Value) -> Value:
     """The logistic function: with e = exp(-|x|), 1/(1 + e) for x >= 0 and e/(1 + e) below; nothing overflows."""
     e = op.exp(-op.absolute(x))
-    return op.where(x < 0.0, e, 1.0) / (e + 1.0)
+    return op.over_one_plus(op.where(x < 0.0, e, 1.0), e)
 
 
 def _logsigmoid_gradient(x: Value) -> Value:

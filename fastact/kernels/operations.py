@@ -87,6 +87,18 @@ def times_quotient(
     return product.where_near(word.fma(q, word * rest))
 
 
+def over_one_plus(n: Value, e: Value) -> Value:
+    """n/(1 + e) for 0 <= e <= 1. Where the working precision is that of the result, the quotient q is mended by
+    -q r/(1 + e), r being what the rounding of the sum left; 1 - e/2 is near enough to 1/(1 + e) for that."""
+    u, word, arithmetic = e + 1.0, plain(e), e.context.arithmetic
+    q = n / u
+    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+        return q
+    rest = (word - (u - 1.0)) * word.fma(-0.5, 1.0)
+    value = plain(q).fma(-rest, plain(q))
+    return q.where_near(value) if hasattr(q, "where_near") else value
+
+
 def distributed(e: Value, a: Value, b: float) -> Value:
     """e (a + b) as e a + b e for a power of two b: one rounding less where numbers are single words."""
     product, word = e * (a + b), plain(e)
