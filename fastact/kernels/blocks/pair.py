@@ -11,7 +11,15 @@ from collections.abc import Callable
 from math import inf, nan
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
-from fastact.kernels.blocks.pair_erf import erf, erfc
+from fastact.kernels.blocks.pair_erf import (
+    erf,
+    erfc,
+    erfcx,
+    exp_times,
+    minus_square,
+    short_polynomial,
+    vanishing,
+)
 from fastact.kernels.blocks.single import limited, polynomial, power_of_two
 from fastact.kernels.operations import Value
 
@@ -279,4 +287,7 @@ def rsqrt(x: Value) -> Value:
     return x.pair(*fast_two_sum(y, low))
 
 
-__all__ = ["copysign", "erf", "erfc", "exp", "exp2", "expm1", "log", "log1p", "log2", "reciprocal", "rsqrt", "tanh"]
+__all__ = [
+    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
+    "reciprocal", "rsqrt", "short_polynomial", "tanh", "vanishing",
+]  # fmt: skip

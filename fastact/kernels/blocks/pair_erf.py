@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
-from fastact.kernels.blocks.single import limited
+from fastact.kernels.blocks.single import limited, polynomial
 from fastact.kernels.coefficients import PIECES
 from fastact.kernels.operations import Value, where
 
@@ -63,15 +63,43 @@ def _with_sign(y: Value, x: Value) -> Value:
 
 
 def erfc(x: Value) -> Value:
-    """exp(-y^2) G(y) with y = |x| and G(y) = exp(y^2) erfc(y); 2 minus that for x < 0."""
-    y = limited(abs(x), -inf, 29.0)
+    """exp(-y^2) erfcx(y) with y = |x|; 2 minus that for x < 0."""
+    y = limited(abs(x), -inf, vanishing(x))
+    value = exp_times(minus_square(y), erfcx(y))
+    return value.choose(x >= 0.0, 2.0 - value)
+
+
+def vanishing(x: Value) -> float:
+    """An x for which exp(-x^2), and any number of its size times that, is below every subnormal result."""
+    return 29.0
+
+
+def minus_square(y: Value, half: bool = False) -> Value:
+    """-y^2, or half of it."""
+    square = (y * y) * (-0.5 if half else -1.0)
+    y.context.note(square, at_most=0.0)
+    return square
+
+
+def erfcx(y: Value) -> Value:
+    """exp(y^2) erfc(y) for 0 <= y <= `vanishing`."""
     w = y.hi + 2.0
     centre = ((w.bits() & -(2**49)) | 2**48).as_real() - 2.0
     h, h_low = fast_two_sum(-centre, y.hi)
     if y.lo is not None:
         h_low = h_low + y.lo
-    g = on_interval(x, "erfcx", (w.bits() >> 49) & 31, h, h_low)
-    square = -(y * y)
-    x.context.note(square, at_most=0.0)
-    value = x.context.blocks.exp(square) * g
-    return value.choose(x >= 0.0, 2.0 - value)
+    return on_interval(y, "erfcx", (w.bits() >> 49) & 31, h, h_low)
+
+
+def exp_times(x: Value, factor: Value) -> Value:
+    """exp(x) factor for an x <= 0."""
+    return x.context.blocks.exp(x) * factor
+
+
+def short_polynomial(x: Value, coefficients: tuple) -> Value:
+    """A polynomial whose leading coefficients are pairs, and the terms with the others small."""
+    pairs = sum(isinstance(c, tuple) for c in coefficients)
+    p = x.pair(polynomial(x.hi, coefficients[pairs:]))
+    for high, low in reversed(coefficients[:pairs]):
+        p = p * x + x.pair(x.context.real(high), x.context.real(low))
+    return p

@@ -1,0 +1,118 @@
+"""The error function, its complement and what they have in common, on one machine word per number.
+
+erf is a polynomial, two of them where all digits of the word are wanted. erfc(x) = exp(-x^2) erfcx(x) for x >= 0, where
+erfcx falls slowly from 1 to 1/(x sqrt(pi)): it comes from short polynomials on intervals, or where the result has fewer
+digits than the word, from one polynomial of (x - 3)/(x + 3).
+"""
+
+from __future__ import annotations
+
+import math
+from math import inf
+
+from fastact.kernels.blocks import single
+from fastact.kernels.blocks.exactly import two_product
+from fastact.kernels.coefficients import PIECES
+from fastact.kernels.operations import Value, where
+
+
+def erf(x: Value) -> Value:
+    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 1 on, where it is nearly 1."""
+    context, a = x.context, x.context.arithmetic
+    table = context.table
+    if single.careless(a):
+        end = CONSTANT_FROM[a.level]
+        limited = single.limited(x, -end, end)
+        z = limited * limited - 7.8125 if a.wide else limited * limited
+        value = limited * single.polynomial(z, table(f"erf_{a.level}"))
+        return value if a.wide else where(abs(x) > end, x.lift(1.0).copysign(x), value)
+    y = abs(x)
+    centre = 2.5 if a.word == "f32" else 3.5
+    h = single.limited(y, -inf, 2.0 * centre - 1.0) - centre
+    far = single.polynomial(h, table(f"erf_{a.level}")) + 1.0
+    # A product, of which a subnormal result is rounded once only.
+    p = single.polynomial(x * x, table("erf_odd"))
+    return where(y > 1.0, far.copysign(x), x.fma(p, x))
+
+
+CONSTANT_FROM = {"single_rough": 2.95, "double_rough": 4.1, "double_wide": 3.95}
+"""Where erf differs from 1 by less than half an ulp of the result, or by less than the error that is allowed."""
+
+
+def erfc(x: Value) -> Value:
+    """exp(-x^2) erfcx(|x|), and 2 minus that for x < 0."""
+    y = single.limited(abs(x), -inf, vanishing(x))
+    tail = exp_times(minus_square(y), erfcx(y))
+    return where(x < 0.0, 2.0 - tail, tail)
+
+
+def vanishing(x: Value) -> float:
+    """An x for which exp(-x^2), and any number of its size times that, is below every subnormal result."""
+    return 11.0 if x.context.arithmetic.word == "f32" or x.context.arithmetic.wide else 28.0
+
+
+def minus_square(y: Value, half: bool = False) -> Value:
+    """-y^2, or half of it, for the argument of an exponential: as a pair of words where its rounding would count."""
+    context, a = y.context, y.context.arithmetic
+    minus = y * (-0.5 if half else -1.0)
+    if single.careless(a):
+        high, low = minus * y, None
+    else:
+        high, low = two_product(minus, y)
+    bound = context.bounds(y)[1]
+    context.note(high, -bound * bound * (0.5 if half else 1.0), 0.0)
+    return high if low is None else context.doubled(high).pair(high, low)
+
+
+def erfcx(y: Value) -> Value:
+    """exp(y^2) erfc(y) for 0 <= y <= `vanishing`."""
+    context, a = y.context, y.context.arithmetic
+    if f"erfcx_{a.level}" in PIECES:
+        start, shift = (1.0, a.mantissa_bits - 3) if a.word == "f32" else (2.0, a.mantissa_bits - 3)
+        # Eight intervals to each octave of y + start; their number is in the leading bits.
+        bits = (y + start).bits()
+        centre = ((bits & -(1 << shift)) | (1 << (shift - 1))).as_real() - start
+        j = bits.shift_right_logical(shift) & 31
+        return _on_interval(y - centre, f"erfcx_{a.level}", j, 24 if a.word == "f32" else 0)
+    r = 1.0 / (y + 3.0)
+    return single.polynomial(r.fma(-6.0, 1.0), context.table(f"erfcx_{a.level}")) * r
+
+
+def _on_interval(h: Value, name: str, j: Value, first: int) -> Value:
+    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo 32."""
+    rows = PIECES[name].coefficients
+    columns = [(*column, *(0.0,) * (32 - len(rows))) for column in zip(*rows, strict=True)]
+    columns = [column[-first:] + column[:-first] for column in columns] if first else columns
+    found = [h.lookup(column, j) for column in columns]
+    p = found.pop()
+    while found:
+        p = p.fma(h, found.pop())
+    return p
+
+
+def exp_times(x: Value, factor: Value) -> Value:
+    """exp(x) factor for an x <= 0, perhaps a pair of words: 2^n (factor + factor (exp(r) - 1)), which rounds only once
+    more than the factor is."""
+    low = x.low if hasattr(x, "hi") else None
+    x = x.hi if hasattr(x, "hi") else x
+    context, a = x.context, x.context.arithmetic
+    table, unit = context.table("exp"), math.log(2)
+    shift = a.mantissa_bits + 1
+
+    def parts(at_least: float) -> tuple[Value, Value]:
+        r, n = single._reduce_exp(single.limited(x, at_least * unit, inf))
+        r = r if low is None else r + low
+        return factor.fma(r * single.polynomial(r, table), factor), n
+
+    if a.wide:
+        return context.scaled(*parts(a.tail / unit))
+    if a.rough:
+        # The shift keeps 2^(n + shift) normal where the result is not.
+        factor = factor * 2.0**-shift
+        value, n = parts(-(a.bias + a.mantissa_bits + 0.1))
+        return value * single.power_of_two(n + shift)
+    # A product with the factor, which may be as small as 2^-6, is to be a normal number.
+    far = x < -(a.bias - 8.0) * unit
+    value, n = parts(-float(a.bias))
+    # At the lower limit 2^n is taken for 0, which it is to any sum.
+    return context.scaled(*parts(a.tail / unit), True, far, value * single.power_of_two(n))
