@@ -45,7 +45,8 @@ class Pieces:
             for first, last in ((0, self.pairs), *((k, k + 1) for k in words), (words.stop, self.degree + 1)):
                 best, _ = minimax(grid, [total(c) for c in row], self.degree)
                 row += [
-                    expansion(c, (53, 53)) if first < self.pairs else rounded(c, self.bits) for c in best[first:last]
+                    expansion(c, (self.bits, self.bits)) if first < self.pairs else rounded(c, self.bits)
+                    for c in best[first:last]
                 ]
             rows.append(tuple(row))
             largest = max(largest, measured(problem, tuple(row), 2 * POINTS))
@@ -76,8 +77,8 @@ ERF_STEP = 49 / 256
 PIECES = [
     erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
-    erfcx("erfcx_single_fast", 1.0, 11.0, 5, bits=24),
-    erfcx("erfcx_double_fast", 2.0, 30.0, 11),
+    erfcx("erfcx_single_fast", 1.0, 11.0, 5, pairs=1, bits=24),
+    erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

@@ -79,15 +79,21 @@ def erfcx(y: Value) -> Value:
 
 
 def _on_interval(h: Value, name: str, j: Value, first: int) -> Value:
-    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo 32."""
+    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo 32.
+
+    A constant term that is a pair spares the result the error of its rounding."""
     rows = PIECES[name].coefficients
-    columns = [(*column, *(0.0,) * (32 - len(rows))) for column in zip(*rows, strict=True)]
-    columns = [column[-first:] + column[:-first] for column in columns] if first else columns
-    found = [h.lookup(column, j) for column in columns]
-    p = found.pop()
-    while found:
-        p = p.fma(h, found.pop())
-    return p
+
+    def coefficient(k: int, part: int | None = None) -> Value:
+        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (32 - len(rows))
+        return h.lookup(tuple(column[-first:] + column[:-first] if first else column), j)
+
+    p = coefficient(len(rows[0]) - 1)
+    for k in reversed(range(1, len(rows[0]) - 1)):
+        p = p.fma(h, coefficient(k))
+    if isinstance(rows[0][0], tuple):
+        return p.fma(h, coefficient(0, 1)) + coefficient(0, 0)
+    return p.fma(h, coefficient(0))
 
 
 def exp_times(x: Value, factor: Value) -> Value:
@@ -107,9 +113,9 @@ def exp_times(x: Value, factor: Value) -> Value:
     if a.wide:
         return context.scaled(*parts(a.tail / unit))
     if a.rough:
-        # The shift keeps 2^(n + shift) normal where the result is not.
+        # The shift keeps 2^(n + shift) normal where the result is not; at the lower limit that is taken for 0.
         factor = factor * 2.0**-shift
-        value, n = parts(-(a.bias + a.mantissa_bits + 0.1))
+        value, n = parts(-float(a.bias + shift))
         return value * single.power_of_two(n + shift)
     # A product with the factor, which may be as small as 2^-6, is to be a normal number.
     far = x < -(a.bias - 8.0) * unit
