@@ -508,6 +508,24 @@ class _logsigmoid(_Call_x, Function):
     @property
     def backward(self) -> _Call_g_x: ...
 
+class _erf(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
+class _erfc(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
+class _gelu(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
 class _leaky_relu(_Call_x_negative_slope, Function):
     @property
     def grad(self) -> _Call_x_negative_slope_at_zero: ...
@@ -637,6 +655,9 @@ rsqrt: _rsqrt
 tanh: _tanh
 sigmoid: _sigmoid
 logsigmoid: _logsigmoid
+erf: _erf
+erfc: _erfc
+gelu: _gelu
 leaky_relu: _leaky_relu
 prelu: _prelu
 relu6: _relu6

@@ -1,0 +1,91 @@
+"""The error function, its complement, and the activation made of them."""
+
+from __future__ import annotations
+
+from fastact.kernels import operations as op
+from fastact.kernels.declare import declare
+from fastact.kernels.operations import Value
+
+CODY = "W. J. Cody, Rational Chebyshev approximations for the error function, Mathematics of Computation 23 (1969)"
+
+
+def _gaussian(x: Value, factor: Value) -> Value:
+    """exp(-x^2) times a constant."""
+    y = op.minimum(op.absolute(op.plain(x)), op.vanishing(x))
+    return op.exp_times(op.minus_square(y), factor)
+
+
+def _erf_gradient(x: Value) -> Value:
+    """2 exp(-x^2)/sqrt(pi)."""
+    return _gaussian(x, op.constant(x, "TWO_OVER_SQRT_PI"))
+
+
+@declare(
+    family="elementary",
+    formula="erf(x)",
+    gradient=_erf_gradient,
+    peers={"torch": "torch.erf(x)", "jax": "jax.scipy.special.erf(x)", "scipy": "scipy.special.erf(x)"},
+    critical=(0.0, 1.0, 2.95, 3.92, 5.92, 9.2, 10.0, 26.6, 27.2),
+    cite=CODY,
+)
+def erf(x: Value) -> Value:
+    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return op.erf(x)
+
+
+def _erfc_gradient(x: Value) -> Value:
+    """-2 exp(-x^2)/sqrt(pi)."""
+    return -_erf_gradient(x)
+
+
+@declare(
+    family="elementary",
+    formula="erfc(x)",
+    gradient=_erfc_gradient,
+    peers={"torch": "torch.erfc(x)", "jax": "jax.scipy.special.erfc(x)", "scipy": "scipy.special.erfc(x)"},
+    critical=(0.0, -3.83, -5.86, 9.19, 10.05, 26.54, 27.22),
+    cite=CODY,
+)
+def erfc(x: Value) -> Value:
+    """1 - erf(x), right in the tail."""
+    return op.erfc(x)
+
+
+SQRT2_BELOW = 1.414
+"""A little less than sqrt 2, so that y/sqrt 2 stays within limits."""
+GELU_ROOT = -0.7517915246935645
+"""Root of the gradient of gelu."""
+
+
+def _normal(x: Value) -> tuple[Value, Value, Value]:
+    """y = |x|, limited to what matters, with -y^2/2, and g = erfcx(y/sqrt 2): exp(-y^2/2) g/2 is the probability that a
+    normally distributed number exceeds y."""
+    y = op.minimum(op.absolute(op.plain(x)), op.vanishing(x) * SQRT2_BELOW)
+    return y, op.minus_square(y, half=True), op.erfcx(y * op.constant(x, "SQRT1_2"))
+
+
+def _gelu_gradient(x: Value) -> Value:
+    """Phi(x) + x phi(x); with y = |x| and g as above, exp(-y^2/2) (g/2 - y/sqrt(2 pi)) for x < 0, and 1 minus that for
+    x >= 0: only products meet the tail."""
+    y, exponent, g = _normal(x)
+    op.cancelling(x, GELU_ROOT)
+    tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))
+    return op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root")
+
+
+@declare(
+    family="activations",
+    formula="x*erfc(-x/sqrt(2))/2",
+    gradient=_gelu_gradient,
+    gradient_roots=(GELU_ROOT,),
+    peers={"torch": "torch.nn.functional.gelu(x)", "jax": "jax.nn.gelu(x, approximate=False)"},
+    critical=(0.0, GELU_ROOT, 5.4, 8.3, -5.4, -8.3, -12.98, -14.17, -37.5, -38.5),
+    cite="Hendrycks and Gimpel 2016, arXiv:1606.08415",
+)
+def gelu(x: Value) -> Value:
+    """x Phi(x) = x erfc(-x/sqrt 2)/2 with Phi the normal distribution: for x < 0 x exp(-x^2/2) erfcx(-x/sqrt 2)/2,
+    which loses no digits in the tail, and for x >= 0 the complement."""
+    _, exponent, g = _normal(x)
+    tail = op.exp_times(exponent, g)
+    half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
+    return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
