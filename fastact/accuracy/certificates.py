@@ -66,7 +66,7 @@ class Certificate:
         unit: "ulp", errors in units in the last place of the truth, or "relative", errors relative to it.
         largest: the largest error, that next to roots of the gradient apart.
         witness: the bits of the input that attains it, in hexadecimal.
-        mean: the mean error over all inputs tested.
+        mean: the mean error over all inputs tested; of float64, over those judged by ball arithmetic.
         near_roots: the errors next to roots of the gradient.
         method: how the truth was obtained.
         date: when.

@@ -168,14 +168,27 @@ def _audited(case: Case, tiers: Sequence[str], effort: Effort) -> list[Certifica
 
 class _Judged:
     """The outcome of a sweep in one tier, joined with what ball arithmetic says about the inputs left open, the
-    inputs with the largest errors and a sample."""
+    inputs with the largest errors and a sample.
+
+    The mean error of float64 is that of the sample, of float32 that of all inputs."""
 
     def __init__(self, case: Case, tier: str, audit: Audit, outcome: Outcome) -> None:
         self.case, self.tier, self.audit, self.outcome = case, tier, audit, outcome
         self.misrounded = outcome.wrong
         self.open = np.concatenate([inputs_of([], case.dtype), *outcome.open])
+        if case.dtype == "float64":
+            self._suspect()
         self._settle()
         self._confirm()
+
+    def _suspect(self) -> None:
+        """Of float64 the audit only tells where errors are large: how large they are, ball arithmetic says."""
+        regions = self.outcome.regions
+        bits = {*self.outcome.suspects, *(region.witness for region in regions if region.count)}
+        for region in regions:
+            region.largest = -1.0
+        x = inputs_of(sorted(bits), self.case.dtype)
+        self._add(self.case.errors(self.tier, self.audit.results(self.tier, x), x), x)
 
     def _settle(self) -> None:
         if self.outcome.wrong_bits:
@@ -205,16 +218,15 @@ class _Judged:
                     raise Mistrust(f"audit and ball arithmetic disagree at {x[0]!r}: {region.largest} and {again}")
 
     def sample(self, x: Floats, truth: Floats) -> None:
-        """Judge a sample, and the suspects, by ball arithmetic."""
+        """Judge a sample by ball arithmetic."""
         y = self.audit.results(self.tier, x)
         if self.tier == "exact":
             wrong = differ(y, self.case.expected(y, x, truth=truth))
             if self.case.dtype == "float32" and np.setdiff1d(x[wrong], self.open).size and self.misrounded == 0:
                 raise Mistrust(f"the audit took the result at {x[wrong][0]!r} for rightly rounded")
-        self._add(self.case.errors(self.tier, y, x, truth=truth), x)
-        if self.outcome.suspects:
-            suspects = inputs_of(self.outcome.suspects, self.case.dtype)
-            self._add(self.case.errors(self.tier, self.audit.results(self.tier, suspects), suspects), suspects)
+        errors = self.case.errors(self.tier, y, x, truth=truth)
+        self._add(errors, x)
+        self.mean = float(errors.mean())
 
     def _add(self, errors: Doubles, x: Floats) -> None:
         """Let errors count if they are larger than those known."""
@@ -235,12 +247,12 @@ class _Judged:
         case, tier = self.case, self.tier
         region, *near = self.outcome.regions
         count = sum(r.count for r in self.outcome.regions)
-        misrounded: int | None = self.misrounded
-        if tier != "exact":
-            beyond = sum(r.beyond_half for r in self.outcome.regions)
-            misrounded = None if tier == "rough" else self.misrounded + beyond
-        elif case.dtype == "float64":
-            misrounded = None
+        misrounded, mean = None, self.mean
+        if case.dtype == "float32":
+            mean = sum(r.total for r in self.outcome.regions) / count
+            if tier != "rough":
+                beyond = 0 if tier == "exact" else sum(r.beyond_half for r in self.outcome.regions)
+                misrounded = self.misrounded + beyond
         width = case.format.width // 4
         roots = tuple(
             NearRoot(floor.low, floor.high, floor.terms, tally.largest, f"0x{tally.witness:0{width}x}")
@@ -248,7 +260,7 @@ class _Judged:
         )
         return _certificate(
             case, tier, inputs=count, exhaustive=source.exhaustive, misrounded=misrounded, largest=region.largest,
-            witness=f"0x{region.witness:0{width}x}", mean=sum(r.total for r in self.outcome.regions) / count,
+            witness=f"0x{region.witness:0{width}x}", mean=mean,
             near_roots=roots, method=self._method(source, checked, relative, in_ulp),
         )  # fmt: skip
 
