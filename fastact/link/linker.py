@@ -8,7 +8,7 @@ from typing import Any
 
 from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
-from fastact.kernels.blocks import single as single_blocks
+from fastact.kernels.blocks import words as word_blocks
 from fastact.link.arithmetic import ARITHMETICS, PAIR, Arithmetic
 from fastact.link.graph import Graph, Node
 from fastact.link.pair import Pair
@@ -22,7 +22,7 @@ class Linking(Context):
     """A context whose numbers are those of its arithmetic: words, or pairs of words."""
 
     def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
-        super().__init__(arithmetic, pair_blocks if arithmetic.pair else single_blocks)  # type: ignore[arg-type]
+        super().__init__(arithmetic, pair_blocks if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
         self.graph = self.graph if graph is None else graph
 
     def number(self, value: Number) -> Plain:

@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable
 from math import inf, nan, sqrt
 
-from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing  # noqa: F401
-from fastact.kernels.blocks.sine_single import sin  # noqa: F401
 from fastact.kernels.coefficients import CONSTANTS
 from fastact.kernels.operations import Value, maximum, minimum
 

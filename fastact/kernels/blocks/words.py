@@ -1,0 +1,12 @@
+"""All blocks on one word per number, by the names that operations ask for."""
+
+from __future__ import annotations
+
+from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
+from fastact.kernels.blocks.sine_single import sin
+from fastact.kernels.blocks.single import copysign, exp, exp2, expm1, log, log1p, log2, reciprocal, rsqrt, tanh
+
+__all__ = [
+    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
+    "reciprocal", "rsqrt", "sin", "tanh", "vanishing",
+]  # fmt: skip
