@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from fastact.accuracy.certificates import rows
+from fastact.accuracy.certificates import installed
 from fastact.kernels import REGISTRY
 from fastact.precision import TIERS
 
@@ -23,12 +23,12 @@ FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
 
 def accuracy() -> str:
     """The largest float32 errors per tier."""
-    found = {(c.function, c.form, c.tier): c for c in rows() if c.dtype == "float32"}
+    found = {(c.function, c.form, c.tier): c for c in installed().values() if c.dtype == "float32"}
     lines = ["| function | exact, misrounded | fast, ULP | rough, relative |", "|---|---|---|---|"]
     for name in REGISTRY:
         for form in ("value", "grad"):
             certificates = [found.get((name, form, tier)) for tier in TIERS]
-            if any(c is None for c in certificates):
+            if None in certificates:
                 continue
             exact, fast, rough = certificates
             label = name if form == "value" else f"{name}.grad"
