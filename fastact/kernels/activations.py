@@ -81,7 +81,7 @@ def softplus(x: Value, beta: Value) -> Value:
     """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
     t = _exponent(x, beta)
     correction = op.log1p(op.exp(-op.absolute(t))) / beta
-    return op.where(t > 0.0, x + correction, correction)
+    return op.where(t > 0.0, op.plus_finite(x, correction), correction)
 
 
 SILU_ROOT = -1.2784645427610738

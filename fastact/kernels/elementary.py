@@ -291,4 +291,4 @@ def _logsigmoid_gradient(x: Value) -> Value:
 def logsigmoid(x: Value) -> Value:
     """log s(x) = min(x, 0) - log1p(exp(-|x|)): both terms have one sign, nothing cancels or overflows."""
     correction = op.log1p(op.exp(-op.absolute(x)))
-    return op.where(x < 0.0, x - correction, -correction)
+    return op.where(x < 0.0, op.plus_finite(x, -correction), -correction)

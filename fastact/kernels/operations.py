@@ -138,6 +138,12 @@ def leaning(x: Value, value: Value) -> Value:
     return where(absolute(x) < 2.0**-120, little, value)
 
 
+def plus_finite(x: Value, y: Value) -> Value:
+    """x + y for a finite y; an infinite x keeps its sum, which pairs of words would make no number."""
+    total = x + y
+    return where(absolute(x) < float("inf"), total, x) if plain(x).context.arithmetic.pair else total
+
+
 def one_plus(x: Value) -> Value:
     """1 + x for quotients: where 1 no longer counts, x with its power of two held apart."""
     return where(absolute(x) > 2.0**400, x, plain(x) + 1.0) if hasattr(x, "plain") else x + 1.0

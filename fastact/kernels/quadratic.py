@@ -21,7 +21,7 @@ def _relu_squared_gradient(x: Value) -> Value:
 
 def _relu_squared_backward(g: Value, x: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    return op.where(x <= 0.0, 0.0, g * (x * 2.0))
+    return op.where(x <= 0.0, 0.0, g * x * 2.0)
 
 
 def _relu_squared_from_output(g: Value, y: Value) -> Value:
@@ -58,7 +58,7 @@ def _star_relu_gradient(x: Value, scale: Value, bias: Value) -> Value:
 
 def _star_relu_backward(g: Value, x: Value, scale: Value, bias: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    return op.unless_nan(op.where(x <= 0.0, 0.0, g * (x * (scale * 2.0))), scale, bias)
+    return op.unless_nan(op.where(x <= 0.0, 0.0, g * x * (scale * 2.0)), scale, bias)
 
 
 def _star_relu_gradient_scale(x: Value, scale: Value, bias: Value) -> Value:

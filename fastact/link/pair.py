@@ -48,8 +48,11 @@ class Pair:
         return self._normalised()[1]
 
     def rounded(self) -> Real:
-        """The number as one word; of a zero with the sign that the first word has."""
-        return self.hi if self.slack <= 1 else self.hi.copysign(self.first)
+        """The number as one word; of a zero with the sign that the first word has. An infinity, or a quotient by one, may
+        come with a remainder that is no number."""
+        if self.slack <= 1:
+            return self.first
+        return self.first.choose(self.hi.is_nan(), self.hi).copysign(self.first)
 
     @property
     def context(self) -> Context:

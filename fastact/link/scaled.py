@@ -110,8 +110,8 @@ class Scaled:
         shift = smallest_normal.choose(abs(value.hi) < smallest_normal, 0.0).copysign(value.hi)
         s, e = fast_two_sum(shift, value.hi)
         total = (s + (e + value.low)) - shift
-        # The normal form of an infinity with a remainder is not a number.
-        result = self._in_two_steps(total.choose(abs(value.first) < float("inf"), value.first))
+        # Infinities, and quotients by them, have remainders that are no numbers.
+        result = self._in_two_steps(value.first.choose(total.is_nan(), total))
         assert isinstance(result, Real)
         return result.copysign(value.first)
 
@@ -162,10 +162,14 @@ class Scaled:
         )
 
     def __rtruediv__(self, other: object) -> Scaled:
-        # An infinite quotient has no remainder, which only the other form of a product knows.
+        # An infinite quotient has no remainder, which only the other form of a product knows; nor has one by an infinity.
         far = None if self.far is None else self.far | self.plain().equals(0.0)
         plain = None if far is None else other / self.plain()  # type: ignore[operator]
-        return Scaled(other / self.mantissa, 0 - self.exponent, False, far, plain)  # type: ignore[operator, arg-type]
+        mantissa: Plain = other / self.mantissa  # type: ignore[operator, assignment]
+        if isinstance(mantissa, Pair) and mantissa.second is not None:
+            rest = mantissa.second
+            mantissa = Pair(mantissa.first, self.context.real(0.0).choose(rest.is_nan(), rest), mantissa.slack)
+        return Scaled(mantissa, 0 - self.exponent, False, far, plain)
 
     def __neg__(self) -> Scaled:
         plain, usual = -self.plain(), -self.usual()
