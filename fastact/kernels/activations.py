@@ -127,8 +127,9 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
     t = op.absolute(_exponent(x, beta))
-    e = op.exp(-t)
-    return op.where(t >= -op.tail(x), 0.0, x * (e / op.fma(e, e + 2.0, 1.0)) * x)
+    lifted, back = op.lifted_exp(-t)
+    e = lifted * back
+    return op.where(t >= -op.tail(x), 0.0, x * (lifted / op.fma(e, e + 2.0, 1.0)) * x * back)
 
 
 @declare(

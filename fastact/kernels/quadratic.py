@@ -170,7 +170,7 @@ def _hardswish_gradient(x: Value) -> Value:
 
 def _hardswish_backward(g: Value, x: Value) -> Value:
     """Selections, so that an infinite g meets no 0."""
-    inner = g * ((op.clip(x, -3.0, 3.0) + 1.5) / 3.0)
+    inner = g * (op.clip(x, -3.0, 3.0) + 1.5) / 3.0
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
@@ -192,7 +192,7 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
 )
 def hardswish(x: Value) -> Value:
     """x times (x + 3)/6 held within [0, 1]."""
-    return op.where(x >= 3.0, x, op.maximum(x, -3.0) * ((op.clip(x, -3.0, 3.0) + 3.0) / 6.0))
+    return op.where(x >= 3.0, x, op.maximum(x, -3.0) * (op.clip(x, -3.0, 3.0) + 3.0) / 6.0)
 
 
 # -- (x + 1)/2 ------------------------------------------------------------------------------------------------------
