@@ -108,7 +108,11 @@ def exp_times(x: Value, factor: Value) -> Value:
     def parts(at_least: float) -> tuple[Value, Value]:
         r, n = single._reduce_exp(single.limited(x, at_least * unit, inf))
         r = r if low is None else r + low
-        return factor.fma(r * single.polynomial(r, table), factor), n
+        if single.careless(a):
+            return factor.fma(r * single.polynomial(r, table), factor), n
+        # The polynomial's own rounding reaches the curvature only.
+        assert table[0] == 1.0
+        return factor.fma((r * r).fma(single.polynomial(r, table[1:]), r), factor), n
 
     if a.wide:
         return context.scaled(*parts(a.tail / unit))
