@@ -195,16 +195,43 @@ def gelu_gradient(x: arb) -> arb:
     return (-x / arb(2).sqrt()).erfc() / 2 + x * (-x * x / 2).exp() / (2 * arb.pi()).sqrt()
 
 
-def gelu_root() -> arb:
-    """The root of the gradient in [-0.76, -0.75] by bisection."""
-    low, high = arb(-0.76).mid(), arb(-0.75)
+def silu_gradient(x: arb) -> arb:
+    e = (-x).exp()
+    return (1 + e + x * e) / (1 + e) ** 2
+
+
+def mish_gradient(x: arb) -> arb:
+    e = x.exp()
+    return e * (4 * (x + 1) + e * (4 * x + 6 + e * (e + 4))) / (e * (e + 2) + 2) ** 2
+
+
+def root(gradient: Callable[[arb], arb], below: float, above: float) -> arb:
+    """The root between a point with a negative and one with a positive gradient, by bisection."""
+    low, high = arb(below).mid(), arb(above)
     for _ in range(PRECISION - 20):
         middle = ((low + high) / 2).mid()
-        low, high = (middle, high) if gelu_gradient(middle) < 0 else (low, middle)
+        low, high = (middle, high) if gradient(middle) < 0 else (low, middle)
     return low
 
 
-GELU_ROOT = gelu_root()
+GELU_ROOT = root(gelu_gradient, -0.76, -0.75)
+SILU_ROOT = root(silu_gradient, -1.28, -1.27)
+MISH_ROOT = root(mish_gradient, -1.2, -1.19)
+
+
+def next_to_root(name: str, formula: str, gradient: Callable[[arb], arb], at: arb, radius: float) -> Polynomial:
+    """A gradient next to its root as a multiple of the distance."""
+    return Polynomial(
+        name,
+        f"{formula} = d P(d), x = d - {-float(at):.4f}...",
+        f"|d| <= 1/{round(1 / radius)}",
+        -radius,
+        radius,
+        exact=lambda d: gradient(at + d),
+        value=lambda d, p: d * p,
+        weighting=formula,
+        targets={"pair": -67.0},
+    )
 
 
 def exp_table(name: str, size: int) -> Values:
@@ -392,17 +419,9 @@ ENTRIES: list[Polynomial | Values] = [
     erf_near("erf_double_fast", 3.5, 2.5, {"double_fast": -54.4}),
     erfcx_quotient("erfcx_double_rough", 28.0, {"double_rough": -25.6}),
     erfcx_quotient("erfcx_double_wide", 11.0, {"double_wide": -52.5}),
-    Polynomial(
-        "gelu_root",
-        "Phi(x) + x phi(x) = d P(d), x = d - 0.75...",
-        "|d| <= 1/32",
-        -1.0 / 32,
-        1.0 / 32,
-        exact=lambda d: gelu_gradient(GELU_ROOT + d),
-        value=lambda d, p: d * p,
-        weighting="Phi(x) + x phi(x)",
-        targets={"pair": -67.0},
-    ),
+    next_to_root("gelu_root", "Phi(x) + x phi(x)", gelu_gradient, GELU_ROOT, 1.0 / 32),
+    next_to_root("silu_root", "(x s(x))'", silu_gradient, SILU_ROOT, 1.0 / 16),
+    next_to_root("mish_root", "(x tanh(log(1 + exp(x))))'", mish_gradient, MISH_ROOT, 1.0 / 16),
 ]
 
 
@@ -433,6 +452,8 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
     ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
     ("GELU_ROOT_DOUBLE", "root of Phi(x) + x phi(x)", GELU_ROOT, TRIPLE),
+    ("SILU_ROOT_DOUBLE", "root of (x s(x))'", SILU_ROOT, TRIPLE),
+    ("MISH_ROOT_DOUBLE", "root of (x tanh(log(1 + exp(x))))'", MISH_ROOT, TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
     ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),
     ("LOG2E_DOUBLE", "log2 e", 1 / arb.const_log2(), (53, 53)),

@@ -91,8 +91,20 @@ def gelu_gradient(x):
     return mp.ncdf(x) + x * mp.npdf(x)
 
 
-with mp.workprec(250):
-    GELU_ROOT = sum(map(mp.mpf, CONSTANTS["GELU_ROOT_DOUBLE"]))
+def silu_gradient(x):
+    return mp.diff(lambda t: t / (1 + mp.exp(-t)), x)
+
+
+def mish_gradient(x):
+    return mp.diff(lambda t: t * mp.tanh(mp.log1p(mp.exp(t))), x)
+
+
+def next_to_root(gradient, name, radius):
+    with mp.workprec(250):
+        root = sum(map(mp.mpf, CONSTANTS[name]))
+    return root - radius, root + radius, lambda x: x - root, lambda x, p: (x - root) * p, gradient, gradient
+
+
 POLYNOMIALS |= {
     "erf_odd": (0, 1, lambda x: x * x, lambda x, p: x + x * p, mp.erf, mp.erf),
     "erf_single_rough": erf_to(mp.mpf("2.95")),
@@ -102,14 +114,9 @@ POLYNOMIALS |= {
     "erf_double_fast": erf_near(mp.mpf("3.5"), mp.mpf("2.5")),
     "erfcx_double_rough": erfcx_to(28),
     "erfcx_double_wide": erfcx_to(11),
-    "gelu_root": (
-        GELU_ROOT - mp.mpf(1) / 32,
-        GELU_ROOT + mp.mpf(1) / 32,
-        lambda x: x - GELU_ROOT,
-        lambda x, p: (x - GELU_ROOT) * p,
-        gelu_gradient,
-        gelu_gradient,
-    ),
+    "gelu_root": next_to_root(gelu_gradient, "GELU_ROOT_DOUBLE", mp.mpf(1) / 32),
+    "silu_root": next_to_root(silu_gradient, "SILU_ROOT_DOUBLE", mp.mpf(1) / 16),
+    "mish_root": next_to_root(mish_gradient, "MISH_ROOT_DOUBLE", mp.mpf(1) / 16),
 }
 # 64/m for 32 values of m between 0.875 and 1.71.
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]

@@ -84,8 +84,8 @@ def softplus(x: Value, beta: Value) -> Value:
     return op.where(t > 0.0, op.plus_finite(x, correction), correction)
 
 
-SILU_ROOT = -1.2784645427610738
-MISH_ROOT = -1.1924312145152125
+SILU_ROOT = -1.2784645427610737
+MISH_ROOT = -1.1924312145154952
 """Roots of the gradients."""
 
 
@@ -100,7 +100,8 @@ def _silu_slope(t: Value) -> Value:
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
     numerator = (op.where(negative, x, x * e) + 1.0) + e
-    return op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    return op.next_to_root(t, slope, "silu_root", 2.0**-4)
 
 
 @declare(
@@ -165,7 +166,7 @@ def _mish_gradient(x: Value) -> Value:
     e = op.exp(x)
     w = op.sum_and_rest(e, op.fma(e, e + 4.0, op.fma(x, 4.0, 6.0)), (x + 1.0) * 4.0)
     d = op.sum_and_rest(e, op.fma(e, op.fma(e, e + 4.0, 8.0), 8.0), 4.0)
-    return op.times_quotient(e, w, d)
+    return op.next_to_root(x, op.times_quotient(e, w, d), "mish_root", 2.0**-4)
 
 
 @declare(

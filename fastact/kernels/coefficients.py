@@ -570,7 +570,7 @@ TABLES: dict[str, dict[str, Table]] = {
         ),
     },
     "gelu_root": {
-        # Phi(x) + x phi(x) = d P(d), x = d - 0.75..., |d| <= 1/32
+        # Phi(x) + x phi(x) = d P(d), x = d - 0.7518..., |d| <= 1/32
         # degree 9, error 2^-71.27 relative to Phi(x) + x phi(x); python scripts/fit.py gelu_root
         "pair": Table(
             (
@@ -580,6 +580,32 @@ TABLES: dict[str, dict[str, Table]] = {
                 0.0001862833768461765,
             ),
             -71.27,
+        ),
+    },
+    "silu_root": {
+        # (x s(x))' = d P(d), x = d - 1.2785..., |d| <= 1/16
+        # degree 10, error 2^-70.50 relative to (x s(x))'; python scripts/fit.py silu_root
+        "pair": Table(
+            (
+                (0.2178117057198001, -3.974330282856419e-18), (0.1466487969969469, -1.1639099620284842e-17),
+                (0.018874814223782312, 1.083412593002132e-18), (-0.015222655223188148, -6.2323245538969395e-19),
+                -0.006606589138356674, 0.00012662741024932323, 0.0007985218818541988, 0.0001857071451846335,
+                -4.0905364586385966e-05, -2.9708343416912126e-05, -2.9348201935984996e-06,
+            ),
+            -70.5,
+        ),
+    },
+    "mish_root": {
+        # (x tanh(log(1 + exp(x))))' = d P(d), x = d - 1.1924..., |d| <= 1/16
+        # degree 10, error 2^-67.91 relative to (x tanh(log(1 + exp(x))))'; python scripts/fit.py mish_root
+        "pair": Table(
+            (
+                (0.2669479140495345, 1.5332767496969682e-17), (0.20473126408010586, 3.6552242200670286e-18),
+                (0.04190782104360987, 3.183155509578581e-18), (-0.020271822716683385, 1.6951928638413176e-18),
+                -0.01582112656173472, -0.003360684928261175, 0.0010924055419378603, 0.0009898188267419017,
+                0.0002541290533042921, -4.214709284620188e-05, -5.579100141842783e-05,
+            ),
+            -67.91,
         ),
     },
 }
@@ -1461,6 +1487,10 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "RSQRT_SEED": (0.9327448899594432, 3.796743714436723e-17, 2.901201968670512e-33),
     # root of Phi(x) + x phi(x); off by 5.3e-51; python scripts/fit.py
     "GELU_ROOT_DOUBLE": (-0.7517915246935645, 1.4956759177009883e-17, 5.384040947833005e-34),
+    # root of (x s(x))'; off by 2.1e-49; python scripts/fit.py
+    "SILU_ROOT_DOUBLE": (-1.2784645427610737, -1.0946994183093437e-16, -3.907766676128665e-33),
+    # root of (x tanh(log(1 + exp(x))))'; off by 1.4e-49; python scripts/fit.py
+    "MISH_ROOT_DOUBLE": (-1.1924312145154952, -4.8484829848031044e-17, -1.898915114090381e-33),
     # ln 2 in float32; n times the first is exact for |n| < 2^9; off by 5.5e-14; python scripts/fit.py
     "LN2_SINGLE": (0.693145751953125, 1.428606765330187e-06),
     # log2 e in float32; off by 4.2e-16; python scripts/fit.py

@@ -115,16 +115,17 @@ def cancelling(x: Value, root: float) -> None:
     x.context.doubts.append(absolute(x - root) < 2.0**-12)
 
 
-def next_to_root(x: Value, value: Value, name: str) -> Value:
+def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> Value:
     """The value; next to a root, of which digits remain in double-double arithmetic only, d P(d) there with d the
-    distance from the root. ``name`` is that of the table of P and, in upper case, of the root."""
+    distance from the root. ``name`` is that of the table of P, good for |d| up to ``reach``, and, in upper case, of the
+    root."""
     context, x = x.context, plain(x)
     if not context.arithmetic.pair:
         return value
     high, *rest = (context.real(part) for part in context.split(name.upper()))
     # x - high is exact.
     d = (x - high) - x.pair(*rest)
-    near = absolute(x - high) < 2.0**-5
+    near = absolute(x - high) < reach
     return where(near, d * context.blocks.short_polynomial(d, context.table(name)), value)
 
 
