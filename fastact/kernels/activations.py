@@ -188,4 +188,4 @@ def mish(x: Value) -> Value:
     divided before x is multiplied in, which keeps large x from overflowing."""
     e = op.exp(op.minimum(x, MISH_SATURATION))
     n = op.distributed(e, e, 2.0)
-    return op.maximum(x, op.tail(x)) * (n / (n + 2.0))
+    return op.times_over_sum(op.maximum(x, op.tail(x)), n, 2.0)

@@ -99,6 +99,19 @@ def over_one_plus(n: Value, e: Value) -> Value:
     return q.where_near(value) if hasattr(q, "where_near") else value
 
 
+def times_over_sum(x: Value, n: Value, c: float) -> Value:
+    """x n/(n + c) for n >= 0. Where the working precision is that of the result, what the rounding of the sum left is
+    put back with the last product; where n is the larger term it does not count."""
+    d = n + c
+    q = n / d
+    product, word, arithmetic = x * q, plain(n), d.context.arithmetic
+    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+        return product
+    rest = where(word < c, word - (d - c), 0.0)
+    value = plain(x).fma(plain(q), -(plain(x) * plain(q)) * (rest / d))
+    return product.where_near(value) if hasattr(product, "where_near") else value
+
+
 def distributed(e: Value, a: Value, b: float) -> Value:
     """e (a + b) as e a + b e for a power of two b: one rounding less where numbers are single words."""
     product, word = e * (a + b), plain(e)
@@ -142,7 +155,8 @@ def leaning(x: Value, value: Value) -> Value:
 def plus_finite(x: Value, y: Value) -> Value:
     """x + y for a finite y; an infinite x keeps its sum, which pairs of words would make no number."""
     total = x + y
-    return where(absolute(x) < float("inf"), total, x) if plain(x).context.arithmetic.pair else total
+    x = plain(x)
+    return where(absolute(x) < float("inf"), total, x) if x.context.arithmetic.pair else total
 
 
 def one_plus(x: Value) -> Value:
