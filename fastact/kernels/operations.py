@@ -108,7 +108,8 @@ def times_over_sum(x: Value, n: Value, c: float) -> Value:
     if arithmetic.pair or arithmetic.rough or arithmetic.wide:
         return product
     rest = where(word < c, word - (d - c), 0.0)
-    value = plain(x).fma(plain(q), -(plain(x) * plain(q)) * (rest / d))
+    size, usual = absolute(plain(x)), plain(x) * plain(q)
+    value = where((size > 0.0) & (size < float("inf")), plain(x).fma(plain(q), -usual * (rest / d)), usual)
     return product.where_near(value) if hasattr(product, "where_near") else value
 
 
