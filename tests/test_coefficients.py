@@ -106,12 +106,12 @@ def next_to_root(gradient, name, radius):
 
 
 POLYNOMIALS |= {
-    "erf_odd": (0, 1, lambda x: x * x, lambda x, p: x + x * p, mp.erf, mp.erf),
+    "erf_odd": (0, mp.mpf("1.25"), lambda x: x * x, lambda x, p: x + x * p, mp.erf, mp.erf),
     "erf_single_rough": erf_to(mp.mpf("2.95")),
     "erf_double_rough": erf_to(mp.mpf("4.1")),
     "erf_double_wide": (0, mp.mpf("3.95"), lambda x: x * x - mp.mpf(125) / 16, lambda x, p: x * p, mp.erf, mp.erf),
-    "erf_single_fast": erf_near(mp.mpf("2.5"), mp.mpf("1.5")),
-    "erf_double_fast": erf_near(mp.mpf("3.5"), mp.mpf("2.5")),
+    "erf_single_fast": erf_near(mp.mpf("2.625"), mp.mpf("1.375")),
+    "erf_double_fast": erf_near(mp.mpf("3.625"), mp.mpf("2.375")),
     "erfcx_double_rough": erfcx_to(28),
     "erfcx_double_wide": erfcx_to(11),
     "gelu_root": next_to_root(gelu_gradient, "GELU_ROOT_DOUBLE", mp.mpf(1) / 32),

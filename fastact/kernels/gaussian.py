@@ -25,7 +25,7 @@ def _erf_gradient(x: Value) -> Value:
     formula="erf(x)",
     gradient=_erf_gradient,
     peers={"torch": "torch.erf(x)", "jax": "jax.scipy.special.erf(x)", "scipy": "scipy.special.erf(x)"},
-    critical=(0.0, 1.0, 2.95, 3.92, 5.92, 9.2, 10.0, 26.6, 27.2),
+    critical=(0.0, 1.25, 2.95, 3.92, 5.92, 9.2, 10.0, 26.6, 27.2),
     cite=CODY,
 )
 def erf(x: Value) -> Value:

@@ -17,7 +17,7 @@ from fastact.kernels.operations import Value, where
 
 
 def erf(x: Value) -> Value:
-    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 1 on, where it is nearly 1."""
+    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 5/4 on, where it is nearly 1."""
     context, a = x.context, x.context.arithmetic
     table = context.table
     if single.careless(a):
@@ -27,14 +27,16 @@ def erf(x: Value) -> Value:
         value = limited * single.polynomial(z, table(f"erf_{a.level}"))
         return value if a.wide else where(abs(x) > end, x.lift(1.0).copysign(x), value)
     y = abs(x)
-    centre = 2.5 if a.word == "f32" else 3.5
-    h = single.limited(y, -inf, 2.0 * centre - 1.0) - centre
+    centre = 2.625 if a.word == "f32" else 3.625
+    h = single.limited(y, -inf, 2.0 * centre - SEAM) - centre
     far = single.polynomial(h, table(f"erf_{a.level}")) + 1.0
     # A product, of which a subnormal result is rounded once only.
     p = single.polynomial(x * x, table("erf_odd"))
-    return where(y > 1.0, far.copysign(x), x.fma(p, x))
+    return where(y > SEAM, far.copysign(x), x.fma(p, x))
 
 
+SEAM = 1.25
+"""Where the two polynomials meet."""
 CONSTANT_FROM = {"single_rough": 2.95, "double_rough": 4.1, "double_wide": 3.95}
 """Where erf differs from 1 by less than half an ulp of the result, or by less than the error that is allowed."""
 
