@@ -214,7 +214,14 @@ def root(gradient: Callable[[arb], arb], below: float, above: float) -> arb:
     return low
 
 
+def gelu_tanh_gradient(x: arb) -> arb:
+    c, k = 2 * (2 / arb.pi()).sqrt(), arb(44715) / 1000000
+    e = (-c * (x + k * x**3)).exp()
+    return (1 + e + x * c * (1 + 3 * k * x * x) * e) / (1 + e) ** 2
+
+
 GELU_ROOT = root(gelu_gradient, -0.76, -0.75)
+GELU_TANH_ROOT = root(gelu_tanh_gradient, -0.76, -0.75)
 SILU_ROOT = root(silu_gradient, -1.28, -1.27)
 MISH_ROOT = root(mish_gradient, -1.2, -1.19)
 
@@ -231,6 +238,20 @@ def next_to_root(name: str, formula: str, gradient: Callable[[arb], arb], at: ar
         value=lambda d, p: d * p,
         weighting=formula,
         targets={"pair": -67.0},
+    )
+
+
+def tanhshrink(name: str, high: float, targets: dict[str, float]) -> Polynomial:
+    return Polynomial(
+        name,
+        "x - tanh(x) = x^3 P(z), z = x^2",
+        f"|x| <= {high:g}",
+        0.0,
+        high**2,
+        exact=lambda z: z.sqrt() - z.sqrt().tanh(),
+        value=lambda z, p: z.sqrt() * z * p,
+        weighting="x - tanh(x)",
+        targets=targets,
     )
 
 
@@ -420,8 +441,34 @@ ENTRIES: list[Polynomial | Values] = [
     erfcx_quotient("erfcx_double_rough", 28.0, {"double_rough": -25.6}),
     erfcx_quotient("erfcx_double_wide", 11.0, {"double_wide": -52.5}),
     next_to_root("gelu_root", "Phi(x) + x phi(x)", gelu_gradient, GELU_ROOT, 1.0 / 32),
+    next_to_root("gelu_tanh_root", "(x s(2 u))'", gelu_tanh_gradient, GELU_TANH_ROOT, 1.0 / 32),
     next_to_root("silu_root", "(x s(x))'", silu_gradient, SILU_ROOT, 1.0 / 16),
     next_to_root("mish_root", "(x tanh(log(1 + exp(x))))'", mish_gradient, MISH_ROOT, 1.0 / 16),
+    # The first coefficient is near 1/3, which is as far from floats as these targets.
+    tanhshrink(
+        "tanhshrink",
+        1.0,
+        {"single_rough": -13.2, "single_fast": -24.9, "double_rough": -25.5, "double_fast": -53.9, "double_wide": -51.0},
+    ),
+    tanhshrink("tanhshrink_pair", 0.5, {"pair": -68.0}),
+    Polynomial(
+        "expm1_less",
+        "expm1(x) - x = x^2 P(x)",
+        "-1 <= x <= 0",
+        -1.0,
+        0.0,
+        exact=lambda x: x.expm1() - x,
+        value=lambda x, p: x * x * p,
+        weighting="expm1(x) - x",
+        targets={
+            "single_rough": -13.2,
+            "single_fast": -26.0,
+            "double_rough": -25.5,
+            "double_fast": -55.0,
+            "double_wide": -51.0,
+            "pair": -68.0,
+        },
+    ),
 ]
 
 
@@ -452,6 +499,7 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
     ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
     ("GELU_ROOT_DOUBLE", "root of Phi(x) + x phi(x)", GELU_ROOT, TRIPLE),
+    ("GELU_TANH_ROOT_DOUBLE", "root of (x s(2 u))'", GELU_TANH_ROOT, TRIPLE),
     ("SILU_ROOT_DOUBLE", "root of (x s(x))'", SILU_ROOT, TRIPLE),
     ("MISH_ROOT_DOUBLE", "root of (x tanh(log(1 + exp(x))))'", MISH_ROOT, TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),

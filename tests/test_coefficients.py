@@ -99,6 +99,18 @@ def mish_gradient(x):
     return mp.diff(lambda t: t * mp.tanh(mp.log1p(mp.exp(t))), x)
 
 
+def gelu_tanh_gradient(x):
+    return mp.diff(lambda v: v / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (v + mp.mpf("0.044715") * v**3))), x)
+
+
+def tanhshrink(x):
+    return x - mp.tanh(x)
+
+
+def expm1_less(x):
+    return mp.expm1(x) - x
+
+
 def next_to_root(gradient, name, radius):
     with mp.workprec(250):
         root = sum(map(mp.mpf, CONSTANTS[name]))
@@ -115,6 +127,10 @@ POLYNOMIALS |= {
     "erfcx_double_rough": erfcx_to(28),
     "erfcx_double_wide": erfcx_to(11),
     "gelu_root": next_to_root(gelu_gradient, "GELU_ROOT_DOUBLE", mp.mpf(1) / 32),
+    "gelu_tanh_root": next_to_root(gelu_tanh_gradient, "GELU_TANH_ROOT_DOUBLE", mp.mpf(1) / 32),
+    "tanhshrink": (0, 1, lambda x: x * x, lambda x, p: x**3 * p, tanhshrink, tanhshrink),
+    "tanhshrink_pair": (0, mp.mpf("0.5"), lambda x: x * x, lambda x, p: x**3 * p, tanhshrink, tanhshrink),
+    "expm1_less": (-1, 0, same, lambda x, p: x * x * p, expm1_less, expm1_less),
     "silu_root": next_to_root(silu_gradient, "SILU_ROOT_DOUBLE", mp.mpf(1) / 16),
     "mish_root": next_to_root(mish_gradient, "MISH_ROOT_DOUBLE", mp.mpf(1) / 16),
 }
