@@ -274,7 +274,7 @@ def _logsigmoid_gradient(x: Value) -> Value:
 
 
 @declare(
-    family=FAMILY,
+    family="activations",
     formula="-log1p(exp(-x))",
     gradient=_logsigmoid_gradient,
     aliases=("log_sigmoid", "log_expit"),
