@@ -121,6 +121,10 @@ class Case:
                 found = np.where(zero & (size < self.format.smallest_normal), 0.0, found)
             least = self._least(relative, x, *more) if self._lenient(tier) else np.zeros(x.shape)
             if relative:
+                # An infinite result counts as the power of two that is the first number beyond the finite ones.
+                half = 2.0 ** (self.format.largest_exponent - 1)
+                beyond = np.isinf(y) & (size >= half) & np.isfinite(size) & (np.signbit(y) == np.signbit(truth))
+                found = np.where(beyond, 2.0 * (half - size / 2) / size, found)
                 least = np.maximum(least, self.format.smallest_normal)
                 shrunk = np.where(size < least, found * (size / least), found)
             else:
