@@ -188,6 +188,7 @@ def replace(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+        os.chmod(temporary, 0o644)  # temporary files are for their owner only
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
