@@ -448,7 +448,7 @@ ENTRIES: list[Polynomial | Values] = [
     tanhshrink(
         "tanhshrink",
         1.0,
-        {"single_rough": -13.2, "single_fast": -24.9, "double_rough": -25.5, "double_fast": -53.9, "double_wide": -51.0},
+        {"single_rough": -13.2, "single_fast": -24.9, "double_rough": -25.5, "double_fast": -53.9, "double_wide": -51.0},  # noqa: E501
     ),
     tanhshrink("tanhshrink_pair", 0.5, {"pair": -68.0}),
     Polynomial(

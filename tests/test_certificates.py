@@ -200,6 +200,15 @@ def test_nan_and_zeros_of_the_wrong_sign_are_found() -> None:
     assert errors[0] == pytest.approx(0.0, abs=1.0) and np.isnan(errors[1])
 
 
+def test_infinities_for_numbers_are_found() -> None:
+    wrong = changed("exp", lambda value, x: op.where(x > 88.5, float("inf"), value))
+    audit = Audit(wrong, "value", "float32", ("fast", "rough"))
+    errors = [np.empty(3), np.empty(3)]
+    audit.errors(np.float32([88.0, 88.6, 100.0]), errors)
+    for found in errors:
+        assert np.isfinite(found[0]) and np.isnan(found[1]) and found[2] == 0.0
+
+
 def test_float64_errors_are_those_of_ball_arithmetic() -> None:
     case = Case(REGISTRY["mish"], "value", "float64")
     audit = Audit(case.declaration, "value", "float64", ("fast", "rough"))

@@ -168,7 +168,10 @@ class _Judge:
         # A truth of exactly 0 has no sign, but at x = 0, where ball arithmetic looks.
         at_zero = self.x.convert("f64").equals(0.0)
         error = nan.choose(vanished & signs_differ & (~self.hi.equals(0.0) | at_zero), error)
-        overflowed = abs(y).equals(float("inf")) & (abs(self.hi) >= self.beyond) & ~signs_differ
+        # An infinity for a number that may not round to it is a matter for ball arithmetic.
+        infinite = abs(y).equals(float("inf"))
+        error = nan.choose(infinite, error)
+        overflowed = infinite & (abs(self.hi) >= self.beyond) & ~signs_differ
         error = zero.choose(overflowed | (y.is_nan() & self.undefined), error)
         return nan.choose(self.undefined & ~y.is_nan(), error)
 

@@ -48,7 +48,7 @@ class Pair:
         return self._normalised()[1]
 
     def rounded(self) -> Real:
-        """The number as one word; of a zero with the sign that the first word has. An infinity, or a quotient by one, may
+        """The number as one word; of a zero with the sign that the first word has. An infinity, or one's quotient, may
         come with a remainder that is no number."""
         if self.slack <= 1:
             return self.first

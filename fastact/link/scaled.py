@@ -162,7 +162,7 @@ class Scaled:
         )
 
     def __rtruediv__(self, other: object) -> Scaled:
-        # An infinite quotient has no remainder, which only the other form of a product knows; nor has one by an infinity.
+        # An infinite quotient has no remainder, which only the other form of a product knows; nor one by infinity.
         far = None if self.far is None else self.far | self.plain().equals(0.0)
         plain = None if far is None else other / self.plain()  # type: ignore[operator]
         mantissa: Plain = other / self.mantissa  # type: ignore[operator, assignment]
