@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -343,24 +342,3 @@ def test_casting_and_dtype() -> None:
     alike(lambda f: f(x64, dtype="nonsense"))
     alike(lambda f: f(x32, signature="d->d"))
     alike(lambda f: f(x32, order="X"))
-
-
-@pytest.mark.parametrize("tier", ["exact", "fast"])
-def test_strided_arrays_are_a_third_as_fast_at_least(tier: str) -> None:
-    """65,536 elements, every other one of twice as many, or backwards; times taken in turns, the least of many."""
-    n = 1 << 16
-    base, room = np.linspace(-3, 3, 2 * n, dtype=np.float32), np.empty(2 * n, np.float32)
-    f = fastact.exp.ufunc(tier)
-    calls = {
-        "contiguous": lambda: f(base[:n], room[:n]),
-        "input, every other": lambda: f(base[::2], room[:n]),
-        "input, reversed": lambda: f(base[:n][::-1], room[:n]),
-        "both, every other": lambda: f(base[::2], room[::2]),
-        "both, reversed": lambda: f(base[:n][::-1], room[:n][::-1]),
-    }
-    least = dict.fromkeys(calls, np.inf)
-    for _ in range(60):
-        for name, call in calls.items():
-            least[name] = min(least[name], timeit.timeit(call, number=3))
-    slow = {name: time / least["contiguous"] for name, time in least.items()}
-    assert max(slow.values()) < 3, slow

@@ -9,7 +9,6 @@ import pickle
 import platform
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,6 @@ from fastact.link.forms import forms
 from fastact.precision import TIERS
 
 ROOT = Path(__file__).parent.parent
-GREATEST = 3.5
-"""Loops over numbers take up to 1.8 times as long as the ufunc here; these, 8 to 16 where LLVM leaves them scalar."""
 
 
 def door(name: str, form: str = "value") -> Any:
@@ -291,28 +288,6 @@ def test_vectorized_raises_no_flags_of_its_own() -> None:
             fastact.relu.vectorized(tier)(x.astype(np.float32))
         with pytest.raises(FloatingPointError, match="overflow"):
             fastact.exp.vectorized()(np.array([1000.0]))
-
-
-# -- speed ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("name", "tier", "dtype"),
-    [("exp", "rough", np.float32), ("mish", "fast", np.float32), ("mish", "exact", np.float32),
-     ("mish", "fast", np.float64), ("exp", "exact", np.float64)],
-)  # fmt: skip
-def test_loops_over_numbers_are_vectorised(name: str, tier: str, dtype: Any) -> None:
-    face = door(name)
-    x = np.linspace(-5, 5, 8192).astype(dtype)
-    out = np.empty_like(x)
-    namespace = {"face": face}
-    exec(f"def loop(x, out):\n for i in range(x.size): out[i] = face(x[i], approx={tier!r})", namespace)
-    loop, ufunc = njit(namespace["loop"]), face.ufunc(tier)
-    best = {"loop": np.inf, "ufunc": np.inf}
-    for _ in range(200):
-        for what, run in (("loop", loop), ("ufunc", ufunc)):
-            start = time.perf_counter()
-            run(x, out)
-            best[what] = min(best[what], time.perf_counter() - start)
-    assert best["loop"] < GREATEST * best["ufunc"], best
 
 
 # -- how Numba comes to know ------------------------------------------------------------------------------------------
