@@ -43,12 +43,14 @@ class Door:
     def __init__(self, declaration: Declaration, form: Form) -> None:
         self._declaration, self._form = declaration, form
         self._variant: Door | None = None
+        self._usual: Door | None = None
         self._further: frozenset[str] = frozenset()
         self._rejections = [r for r in declaration.rejections if not r.forms or form.name in r.forms]
         self._ufuncs: dict[str, np.ufunc] = {}
         self._inputs, self._place = len(form.arguments), form.place
         self._parameters: tuple[Parameter, ...] = form.parameters
         self._required = self._inputs - len(self._parameters)
+        self._own = frozenset(p.name for p in self._parameters)
         self._settled: dict[Any, tuple[Any, ...]] = {}
         only = self._parameters[0].name if len(self._parameters) == 1 else ""
         self._plan = self._required, self._place, only, self._settled
@@ -62,9 +64,13 @@ class Door:
             if not self._further.isdisjoint(options):
                 return self._variant(*args, approx=approx, **options)
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
-        ufunc = self._ufuncs.get(tier) or self.ufunc(tier)  # type: ignore[arg-type]
+        door = self
         if self._parameters:
-            args = self._complete(args, options)
+            if self._usual is not None and len(args) == self._required and self._own.isdisjoint(options):
+                door = self._usual
+            else:
+                args = self._complete(args, options)
+        ufunc = door._ufuncs.get(tier) or door.ufunc(tier)  # type: ignore[arg-type]
         try:
             x = args[self._place]
             if type(x) is ndarray and x.size >= threads.SMALLEST:
@@ -79,23 +85,18 @@ class Door:
         return result
 
     def _complete(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
-        """The positional arguments with the parameters among them, taken from keywords and defaults, and checked."""
+        """The positional arguments with the parameters among them, taken from keywords and defaults, and checked.
+
+        Where all parameters are left out and have defaults, there is a ufunc of the other arguments alone instead."""
         required, place, only, settled = self._plan
         count, key = len(args), None
         x = args[place] if count > place else None
         if type(x) is ndarray and (not place or (type(args[0]) is ndarray and args[0].dtype is x.dtype)):
-            # calls as they mostly are: arrays of one dtype, with the parameters left out or the only one a number
-            if count == required:
-                if not options:
-                    key = x.dtype
-                    if key in settled:
-                        return args + settled[key]
-                elif only in options:
-                    value = options[only]
-                    if type(value) is float and value and len(options) == 1:  # zeros are equal whatever their sign
-                        key = x.dtype, value
-                elif options.keys() <= _UNTYPED:
-                    key = x.dtype
+            # calls as they mostly are: arrays of one dtype, and the only parameter a number
+            if count == required and only in options:
+                value = options[only]
+                if type(value) is float and value and len(options) == 1:  # zeros are equal whatever their sign
+                    key = x.dtype, value
             elif count == required + 1 and only and not options:
                 value = args[required]
                 if type(value) is float and value:
@@ -143,7 +144,10 @@ class Door:
 
     # -- the pieces -----------------------------------------------------------------------------------------------
     def ufunc(self, approx: Approx = None) -> np.ufunc:
-        """The inner ``np.ufunc`` of a tier; parameters are positional arguments without defaults there."""
+        """The inner ``np.ufunc`` of a tier; parameters are positional arguments without defaults there.
+
+        Calls that leave all parameters out run another one, of which the defaults are constants: the same bits, only
+        sooner."""
         tier = parse(approx)
         found = self._ufuncs.get(tier)
         if found is None:
@@ -225,6 +229,8 @@ class Function(Door):
             if door._form.variant:
                 door._variant = self._doors[door._form.variant]
                 door._further = frozenset(p.name for p in declaration.variant.parameters)  # type: ignore[union-attr]
+            if door._form.usual:
+                door._usual = self._doors[door._form.usual]
 
     @property
     def grad(self) -> Door:

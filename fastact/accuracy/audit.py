@@ -23,7 +23,7 @@ from fastact.cpu.compile import address
 from fastact.cpu.ufunc import LOOP
 from fastact.kernels import Declaration
 from fastact.link.arithmetic import PAIR
-from fastact.link.forms import forms, kernel
+from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph, Node
 from fastact.link.linker import STORAGE, Linking
 from fastact.link.pair import Pair, fast_two_sum
@@ -207,13 +207,14 @@ class Audit:
         given = settings(declaration, dtype)
         inputs = [judge.x.node, *(graph.constant(STORAGE[dtype], value) for value in given)]
         judge.bind(graft(reference(declaration, form, dtype), graph, inputs))
+        linked = functools.partial(kernel, declaration, usual_form(declaration, form), dtype)
         for tier in self.tiers:
-            (y,) = graft(kernel(declaration, form, dtype, tier).graph, graph, inputs)
+            (y,) = graft(linked(tier).graph, graph, inputs)
             graph.outputs.append(judge.error(y, tier).node)
         self.graph = graph
         self._loop = Loop(graph)
         self._kernels: dict[str, Loop] = {}
-        self._linked = functools.partial(kernel, declaration, form, dtype)
+        self._linked = linked
         self._given = given
 
     def errors(self, x: Floats, out: Sequence[Doubles]) -> None:
@@ -224,7 +225,8 @@ class Audit:
         """What the kernel of a tier delivers."""
         loop = self._kernels.get(tier)
         if loop is None:
-            loop = self._kernels[tier] = with_constants(self._linked(tier).graph, self._given)
+            graph = self._linked(tier).graph
+            loop = self._kernels[tier] = with_constants(graph, self._given[: len(graph.inputs) - 1])
         y = np.empty_like(x)
         loop(x, y)
         return y

@@ -16,6 +16,7 @@ from fastact.accuracy.samples import special, stratified
 from fastact.accuracy.ulp import Doubles, Floats, as_doubles, format_of, ulp
 from fastact.cpu.kernels import inner_ufunc
 from fastact.kernels import Declaration
+from fastact.link.forms import usual_form
 
 NEIGHBOURHOOD = 0.5
 """On each side of a gradient's root, errors count in ULPs of the terms that cancel there."""
@@ -53,11 +54,12 @@ class Case:
         return tuple(found)
 
     def results(self, tier: str, x: Floats, *more: Floats) -> Floats:
-        """What the kernel delivers, as callers get it."""
-        name = self.declaration.name
-        ufunc = inner_ufunc(name, self.form, tier)
+        """What the kernel delivers, as callers get it who leave out all parameters that they may."""
+        name, usual = self.declaration.name, usual_form(self.declaration, self.form)
+        given = () if usual != self.form else tuple(self.format.dtype.type(p) for p in self.parameters)
+        ufunc = inner_ufunc(name, usual, tier)
         with np.errstate(all="ignore"):
-            return np.asarray(ufunc(*more, x, *(self.format.dtype.type(p) for p in self.parameters)))
+            return np.asarray(ufunc(*more, x, *given))
 
     def sample(self, count: int, seed: int) -> Floats:
         """Stratified inputs and the special ones."""

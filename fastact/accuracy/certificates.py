@@ -21,7 +21,7 @@ from fastact.accuracy.contract import Bound, bound
 from fastact.accuracy.ulp import format_of, from_bits
 from fastact.kernels import ALIASES, REGISTRY
 from fastact.link.arithmetic import DTYPES, TIERS
-from fastact.link.forms import kernel
+from fastact.link.forms import kernel, usual_form
 
 PATH = Path(__file__).with_name("certificates.json")
 FORMS = ("value", "grad")
@@ -131,8 +131,9 @@ def pattern(value: Any, dtype: str) -> str:
 
 
 def digest(key: Key) -> str:
-    """The digest of the installed kernel."""
-    return kernel(REGISTRY[key.function], key.form, key.dtype, key.tier).graph.digest()
+    """The digest of the installed kernel, the one for calls that leave out all parameters that they may."""
+    declaration = REGISTRY[key.function]
+    return kernel(declaration, usual_form(declaration, key.form), key.dtype, key.tier).graph.digest()
 
 
 def required() -> list[Key]:

@@ -24,6 +24,7 @@ from fastact.accuracy.measure import settings
 from fastact.accuracy.ulp import Floats, format_of
 from fastact.function import FUNCTIONS
 from fastact.kernels import Declaration
+from fastact.link.forms import usual_form
 
 LABELS = {
     "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "jax": "JAX", "numexpr": "numexpr", "numba": "Numba",
@@ -138,21 +139,24 @@ def one_thread() -> Iterator[None]:
 
 def ours(task: Task, tier: str) -> Contestant:
     """Our own function in a tier, its kernel compiled."""
-    from fastact.cpu.kernels import loop_address
+    from fastact.cpu.kernels import inner_ufunc, loop_address
 
     name, form = task.declaration.name, FORMS[task.form]
+    usual = usual_form(task.declaration, form)
+    left_out = usual != form and task.parameters == settings(task.declaration, task.x.dtype)
+    form = usual if left_out else form
     try:
         loop_address(name, form, tier, format_of(task.x.dtype).name)
     except Exception as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
     function = FUNCTIONS[name]
     door: Any = function if task.form == "value" else function.backward
-    x, parameters = task.x, tuple(task.x.dtype.type(p) for p in task.parameters)
+    x, parameters = task.x, () if left_out else tuple(task.x.dtype.type(p) for p in task.parameters)
     inputs = (x,) if task.form == "value" else (np.ones_like(x), x)
     if x.size > SMALL:
-        ufunc = door.ufunc(tier)
+        ufunc = inner_ufunc(name, form, tier)
         return Contestant(f"fastact {tier}", "fastact", lambda: ufunc(*inputs, *parameters), np.asarray)
-    options = dict(zip(task.names, parameters, strict=True))
+    options = dict(zip(task.names, parameters, strict=not left_out))
     return Contestant(f"fastact {tier}", "fastact", lambda: door(*inputs, approx=tier, **options), np.asarray)
 
 

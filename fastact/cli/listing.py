@@ -39,7 +39,7 @@ def describe(function: Declaration) -> dict[str, Any]:
         "domain": list(function.domain),
         "tiers": list(TIERS),
         "dtypes": list(DTYPES),
-        "forms": list(forms(function)),
+        "forms": [form.name for form in forms(function).values() if not form.fixed],
         "peers": dict(function.peers),
         "numpy": function.numpy,
         "cite": function.cite,

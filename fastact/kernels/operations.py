@@ -270,7 +270,8 @@ def unless_nan(y: Value, *parameters: Value) -> Value:
 def exp(x: Value) -> Value:
     """The exponential; of a pair of words in an arithmetic of single ones too, as exp(hi) (1 + lo)."""
     if hasattr(x, "hi") and not x.context.arithmetic.pair:
-        return _block("exp", x.hi) * (x.low + 1.0)
+        value = _block("exp", x.hi)
+        return value if x.lo is None else value * (x.low + 1.0)
     return _block("exp", x)
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Form:
     """A body with the names of its arguments; ``place`` is the position of x among them, and the parameters follow it.
 
-    ``variant`` names the form that takes over when one of its further parameters is given by keyword; ``base`` is the
-    way back. ``settled`` as in the declaration.
+    ``variant`` names the form that takes over when one of its further parameters is given by keyword, ``usual`` the one
+    for calls that leave all parameters out: they are constants of it, ``fixed``. ``base`` is the way back from both.
+    ``settled`` as in the declaration.
     """
 
     name: str
@@ -29,7 +30,9 @@ class Form:
     place: int = 0
     parameters: tuple[Parameter, ...] = ()
     variant: str = ""
+    usual: str = ""
     base: str = ""
+    fixed: tuple[float, ...] = ()
     settled: bool = False
 
 
@@ -42,7 +45,8 @@ def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
 
 def forms(declaration: Declaration) -> dict[str, Form]:
     """All forms of a function by name: value, grad, backward, from_output where there is one, for each learned
-    parameter p grad_p and backward_p, and variants named q_grad and so on after their first further parameter q."""
+    parameter p grad_p and backward_p, variants named q_grad and so on after their first further parameter q, and
+    usual_value and so on with parameters held at their defaults."""
     inputs = ("x", *(p.name for p in declaration.parameters))
     found = [
         Form("value", declaration.value, inputs),
@@ -61,10 +65,37 @@ def forms(declaration: Declaration) -> dict[str, Form]:
         if variant is not None:
             found.append(variant)
             found[found.index(form)] = replace(form, variant=variant.name)
-    return {
+    complete = {
         form.name: replace(form, parameters=_parameters(declaration, form), settled=form.name in declaration.settled)
         for form in found
     }
+    for form in tuple(complete.values()):
+        usual = _usual(form)
+        if usual is not None:
+            complete[usual.name] = usual
+            complete[form.name] = replace(form, usual=usual.name)
+    return complete
+
+
+def _usual(form: Form) -> Form | None:
+    """The form with parameters held at their defaults; None where it has no parameters, or ones without defaults."""
+    fixed = tuple(p.default for p in form.parameters if p.default is not None)
+    if not fixed or len(fixed) < len(form.parameters) or form.base:
+        return None
+    return replace(
+        form,
+        name=f"usual_{form.name}",
+        arguments=form.arguments[: form.place + 1],
+        parameters=(),
+        variant="",
+        base=form.name,
+        fixed=fixed,
+    )
+
+
+def usual_form(declaration: Declaration, form: str) -> str:
+    """The form that stands in for another where all parameters are left out; that one itself where none may be."""
+    return forms(declaration)[form].usual or form
 
 
 def _variant(declaration: Declaration, form: Form) -> Form | None:
@@ -98,12 +129,13 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
 
     chosen = forms(declaration)[form]
     count = len(chosen.arguments)
-    from_input = form != "from_output"
+    from_input = "from_output" not in (form, chosen.base)
     poles = declaration.poles if from_input else ()
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
-        return Kernel(link(chosen.body, count, dtype, tier, settled=True), None)
-    graph = link(chosen.body, count, dtype, tier, alarm(domain, poles, chosen.place), chosen.settled)
+        return Kernel(link(chosen.body, count, dtype, tier, settled=True, fixed=chosen.fixed), None)
+    flags = alarm(domain, poles, chosen.place)
+    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
-    roots = declaration.roots if form == "value" else ()
+    roots = declaration.roots if "value" in (form, chosen.base) else ()
     return Kernel(graph, evidence(count, outputs, dtype, poles, roots, chosen.place))

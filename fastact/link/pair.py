@@ -147,6 +147,8 @@ class Pair:
         for a, c in ((self, other), (b, None)):
             if isinstance(c, (int, float)) and c and abs(float(c)).hex().startswith("0x1.0000000000000p"):
                 return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+        if b.second is None and b.first.is_one():
+            return self
         x, x_low, y, y_low, slack = self._operands(b)
         p, e = two_product(x, y)
         if y_low is not None:
@@ -165,6 +167,8 @@ class Pair:
         b = self.lift(other)
         if b is NotImplemented:
             return NotImplemented
+        if b.second is None and b.first.is_one():
+            return self
         if self.second is None and b.second is None:
             q = self.hi / b.hi
             return Pair(q, (-q).fma(b.hi, self.hi) / b.hi)

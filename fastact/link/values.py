@@ -14,6 +14,7 @@ from fastact.link.arithmetic import Arithmetic
 from fastact.link.graph import BITS, Graph, Node
 
 Number = int | float | Fraction
+ONE = (1.0).hex()
 
 
 class Context:
@@ -58,6 +59,17 @@ def round_to_word(value: Number, word: str) -> float:
     import numpy as np
 
     return float(np.float32(value if not isinstance(value, Fraction) else float(value)))
+
+
+PRECISION = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
+"""Bits of the significand, and the exponent of the smallest subnormal number."""
+
+
+def round_to_dtype(value: Number, dtype: str) -> Fraction:
+    """The number of the dtype nearest to one that is within its range, ties to even."""
+    bits, least = PRECISION[dtype]
+    quantum = Fraction(2) ** max(math.frexp(value)[1] - bits, least)
+    return round(Fraction(value) / quantum) * quantum
 
 
 class Condition:
@@ -189,7 +201,13 @@ class Real:
     def __sub__(self, other: object) -> Real:
         return self._binary("fsub", other)
 
+    def is_one(self) -> bool:
+        """Whether it is the constant 1, factors and divisors of which are left out."""
+        return self.node.op == "constant" and self.node.data == ONE
+
     def __mul__(self, other: object) -> Real:
+        if isinstance(other, Real) and other.is_one():
+            return self
         result = self._binary("fmul", other)
         if isinstance(other, (int, float)) and other and math.isfinite(other):
             ends = [bound * other for bound in self.context.bounds(self)]
@@ -197,6 +215,8 @@ class Real:
         return result
 
     def __truediv__(self, other: object) -> Real:
+        if isinstance(other, Real) and other.is_one():
+            return self
         return self._binary("fdiv", other)
 
     def __radd__(self, other: object) -> Real:
