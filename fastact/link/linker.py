@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from fastact.kernels import coefficients
@@ -13,7 +14,7 @@ from fastact.link.arithmetic import ARITHMETICS, PAIR, Arithmetic
 from fastact.link.graph import Graph, Node
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
-from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_word
+from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_dtype, round_to_word
 
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
@@ -181,22 +182,25 @@ def link(
     tier: str,
     alarm: Callable[..., Any] | None = None,
     settled: bool = False,
+    fixed: tuple[float, ...] = (),
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
-    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs."""
+    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs.
+    ``fixed``: further arguments that are constants, rounded to the dtype as an input would be."""
     linking = Linking(ARITHMETICS[dtype, tier])
     arguments = [linking.receive(dtype) for _ in range(inputs)]
-    results = _as_tuple(body(*arguments))
+    constants = [round_to_dtype(value, dtype) for value in fixed]
+    results = _as_tuple(body(*arguments, *map(linking.number, constants)))
     if tier == "exact" and dtype in ("float32", "bfloat16") and not settled:
-        decisive = functools.cache(functools.partial(_in_pairs, body, linking, dtype))
+        decisive = functools.cache(functools.partial(_in_pairs, body, linking, dtype, constants))
         for place, value in enumerate(results):
             linking.deliver(linking.decide(value, dtype, functools.partial(_item, decisive, place)), dtype)
     else:
         for value in results:
             linking.deliver(value, dtype)
     if alarm is not None:
-        linking.alarm(alarm(*arguments))
+        linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph
 
 
@@ -208,7 +212,8 @@ def _item(make: Callable[[], tuple[Any, ...]], place: int) -> Any:
     return make()[place]
 
 
-def _in_pairs(body: Callable[..., Any], linking: Linking, dtype: str) -> tuple[Any, ...]:
+def _in_pairs(body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction]) -> tuple[Any, ...]:
     """The results of a body on the same inputs in double-double arithmetic, for which these are never far."""
     pairs = Linking(PAIR, linking.graph)
-    return _as_tuple(body(*(Pair(pairs.widen(node, dtype)) for node in linking.graph.inputs)))
+    arguments = (Pair(pairs.widen(node, dtype)) for node in linking.graph.inputs)
+    return _as_tuple(body(*arguments, *map(pairs.number, constants)))
