@@ -55,7 +55,7 @@ def test_within_the_tolerance_of_the_set(name: str, dtype: str) -> None:
         np.testing.assert_array_equal(np.isnan(ours), np.isnan(y))
         distance = np.where(np.isnan(y), 0, np.abs(ordinal(ours) - ordinal(y)))
         worst = int(np.argmax(distance - tolerance))
-        assert (distance <= tolerance + slack).all(), f"{name}({x[worst]!r}) = {ours[worst]!r}, the set has {y[worst]!r}"
+        assert (distance <= tolerance + slack).all(), f"{name}({x[worst]!r}) is {ours[worst]!r}, not {y[worst]!r}"
 
 
 @pytest.mark.parametrize(("name", "dtype"), SETS)
