@@ -204,3 +204,38 @@ def test_singles_are_rounded_to_halves_as_numpy_rounds_them(processor: str) -> N
     inner = LOOP(address(conversion("single_to_half", "f32", "i16"), None, PROCESSORS[processor]))
     assert singles.size >= 1 << 20
     assert same_bits(call(inner, [singles], np.empty(singles.size, np.float16)), expected)
+
+
+# -- bfloat16 -----------------------------------------------------------------------------------------------------------
+if host().has("avx512f"):
+    PROCESSORS["no instructions for bfloat16"] = baseline(FEATURES["avx512"])
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_singles_are_rounded_to_bfloat_as_its_module_rounds_them(processor: str) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    random = np.random.default_rng(SEED)
+    bits = np.arange(1 << 16, dtype=np.uint32) << 16
+    near = (bits[:, None] + np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)).reshape(-1)
+    singles = np.concatenate([near, random.integers(0, 1 << 32, 1 << 19, dtype=np.uint64).astype(np.uint32)])
+    for values in (singles.view(np.float32), singles.view(np.float32)[singles << 1 > 1 << 24]):
+        graph = conversion("single_to_bfloat", "f32", "i16")
+        inner = LOOP(address(graph, None, PROCESSORS[processor]))
+        found = call(inner, [values], np.empty(values.size, ml_dtypes.bfloat16))
+        with np.errstate(all="ignore"):
+            expected = values.astype(ml_dtypes.bfloat16)
+        wrong = (to_bits(found) != to_bits(expected)) & ~(np.isnan(values) & np.isnan(found.astype(np.float32)))
+        assert not wrong.any(), values[wrong][:3]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_every_bfloat_passes_unchanged(processor: str) -> None:
+    pytest.importorskip("ml_dtypes")
+    graph = Graph()
+    single = graph.node("bfloat_to_single", "f32", graph.input("i16"))
+    graph.outputs.append(graph.node("single_to_bfloat", "i16", single))
+    patterns = every("bfloat16")
+    patterns = np.concatenate([patterns, patterns[5:77]])
+    found = call(LOOP(address(graph, None, PROCESSORS[processor])), [patterns], np.empty_like(patterns))
+    quiet = np.where(np.isnan(patterns.astype(np.float32)), to_bits(patterns) | 0x40, to_bits(patterns))
+    assert (to_bits(found) == quiet).all()

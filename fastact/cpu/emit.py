@@ -34,6 +34,19 @@ _INTRINSIC = {
 }  # fmt: skip
 
 
+class _BFloat(ir.Type):
+    """LLVM's type of bfloat16."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
 def typed(name: str, width: int) -> ir.Type:
     return ir.VectorType(SCALARS[name], width) if width else SCALARS[name]
 
@@ -46,13 +59,24 @@ class Emitter:
     """Writes graphs into the block where ``builder`` stands.
 
     ``half_instructions``: the target converts float16 in hardware; elsewhere it is done in integer arithmetic.
-    ``avx512``: the target has those instructions, which find an element of a small table in registers.
+    ``avx512``: the target has those instructions, which find an element of a small table in registers;
+    ``bfloat_instructions``: it has those of AVX-512 that round to bfloat16.
+    ``apart``: bfloat16 elements at even places make the first half of a vector, those at odd places the second, which
+    spares moving them; all that is read and written has to be bfloat16 then, and the processor little-endian.
     """
 
     def __init__(
-        self, builder: ir.IRBuilder, width: int, half_instructions: bool = True, avx512: bool = False
+        self,
+        builder: ir.IRBuilder,
+        width: int,
+        half_instructions: bool = True,
+        avx512: bool = False,
+        bfloat_instructions: bool = False,
+        apart: bool = False,
     ) -> None:
         self.builder, self.width, self.half_instructions, self.avx512 = builder, width, half_instructions, avx512
+        self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
+        self.apart = apart and width > 1
 
     @property
     def module(self) -> ir.Module:
@@ -116,6 +140,12 @@ class Emitter:
             return self.half_to_single(args[0])
         if op == "single_to_half":
             return self.single_to_half(args[0])
+        if op == "bfloat_to_single":
+            return self.bfloat_to_single(args[0])
+        if op == "single_to_bfloat":
+            return self.single_to_bfloat(args[0])
+        if op == "upper_half":
+            return self.upper_half(b.bitcast(args[0], typed("i32", self.width)))
         raise NotImplementedError(op)
 
     def intrinsic(self, name: str, type: str, args: list[ir.Value]) -> ir.Value:
@@ -200,7 +230,9 @@ class Emitter:
     def half_to_single(self, bits: ir.Value) -> ir.Value:
         half = ir.VectorType(ir.HalfType(), self.width) if self.width else ir.HalfType()
         if self.half_instructions:
-            return self.builder.fpext(self.builder.bitcast(bits, half), typed("f32", self.width))
+            wide = self.builder.fpext(self.builder.bitcast(bits, half), typed("f32", self.width))
+            # LLVM would compare halves instead, for which it widens them again.
+            return self.intrinsic("llvm.arithmetic.fence", "f32", [wide]) if self.width else wide
         return _half_to_single_by_integers(self, bits)
 
     def single_to_half(self, value: ir.Value) -> ir.Value:
@@ -208,6 +240,77 @@ class Emitter:
         if self.half_instructions:
             return self.builder.bitcast(self.builder.fptrunc(value, half), typed("i16", self.width))
         return _single_to_half_by_integers(self, value)
+
+    # -- bfloat16 -----------------------------------------------------------------------------------------------
+    def bfloat_to_single(self, bits: ir.Value) -> ir.Value:
+        """The 16 bits with 16 zeros after them."""
+        b, w = self.builder, self.width
+        if not self.apart:
+            wide = b.shl(b.zext(bits, typed("i32", w)), constant("i32", w, 16))
+            return b.bitcast(wide, typed("f32", w))
+        pairs = b.bitcast(bits, typed("i32", w // 2))
+        even = b.shl(pairs, constant("i32", w // 2, 16))
+        odd = b.and_(pairs, constant("i32", w // 2, -65536))
+        return b.bitcast(self.joined(even, odd), typed("f32", w))
+
+    def single_to_bfloat(self, value: ir.Value) -> ir.Value:
+        """The upper half of a float32, rounded to nearest even; NaN stays NaN.
+
+        The instruction for it takes subnormal numbers for zeros: where a vector has one, integers do it."""
+        if not self.bfloat_instructions:
+            return self.single_to_bfloat_by_integers(value)
+        b, w = self.builder, self.width
+        flags = ir.VectorType(SCALARS["i1"], 16)
+        classify = self.declared("llvm.x86.avx512.fpclass.ps.512", flags, [typed("f32", 16), SCALARS["i32"]])
+        found = [
+            b.call(classify, [self.lanes(value, i, 16), ir.Constant(SCALARS["i32"], 0x20)]) for i in range(0, w, 16)
+        ]
+        while len(found) > 1:
+            found = [b.or_(x, y) for x, y in zip(found[::2], found[1::2], strict=True)]
+        reduce = self.declared("llvm.vector.reduce.or.v16i1", SCALARS["i1"], [flags])
+        aside, near, after = (b.append_basic_block(name) for name in ("subnormal", "normal", "after"))
+        b.cbranch(b.call(reduce, found), aside, near).set_weights([1, 1000])
+        b.position_at_end(aside)
+        slow = self.single_to_bfloat_by_integers(value)
+        b.branch(after)
+        b.position_at_end(near)
+        rounded = ir.VectorType(_BFloat(), 32)
+        convert = self.declared("llvm.x86.avx512bf16.cvtne2ps2bf16.512", rounded, [typed("f32", 16)] * 2)
+        half = w // 2 if self.apart else 16
+        pieces = []
+        for i in range(0, half if self.apart else w, 16 if self.apart else 32):
+            both = b.call(convert, [self.lanes(value, i + half, 16), self.lanes(value, i, 16)])
+            piece = b.bitcast(both, typed("i16", 32))
+            if self.apart:
+                mask = [place // 2 + 16 * (place % 2) for place in range(32)]
+                mask = ir.Constant(ir.VectorType(SCALARS["i32"], 32), mask)
+                piece = b.shuffle_vector(piece, ir.Constant(piece.type, ir.Undefined), mask)
+            pieces.append(piece)
+        while len(pieces) > 1:
+            pieces = [self.joined(x, y) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
+        b.branch(after)
+        b.position_at_end(after)
+        result = b.phi(slow.type)
+        result.add_incoming(slow, aside)
+        result.add_incoming(pieces[0], near)
+        return result
+
+    def single_to_bfloat_by_integers(self, value: ir.Value) -> ir.Value:
+        b, w = self.builder, self.width
+        bits = b.bitcast(value, typed("i32", w))
+        odd = b.and_(b.lshr(bits, constant("i32", w, 16)), constant("i32", w, 1))
+        rounded = b.add(b.add(bits, constant("i32", w, 0x7FFF)), odd)
+        quiet = b.or_(bits, constant("i32", w, 0x400000))
+        return self.upper_half(b.select(b.fcmp_unordered("uno", value, value), quiet, rounded))
+
+    def upper_half(self, bits: ir.Value) -> ir.Value:
+        """The upper 16 of 32 bits."""
+        b, w = self.builder, self.width
+        if not self.apart:
+            return b.trunc(b.lshr(bits, constant("i32", w, 16)), typed("i16", w))
+        even, odd = self.lanes(bits, 0, w // 2), self.lanes(bits, w // 2, w // 2)
+        odd = b.and_(odd, constant("i32", w // 2, -65536))
+        return b.bitcast(b.or_(b.lshr(even, constant("i32", w // 2, 16)), odd), typed("i16", w))
 
 
 def _half_to_single_by_integers(e: Emitter, bits: ir.Value) -> ir.Value:
@@ -243,5 +346,3 @@ def _single_to_half_by_integers(e: Emitter, value: ir.Value) -> ir.Value:
     result = b.select(b.icmp_signed(">=", magnitude, c(0x47800000)), c(0x7C00), result)
     result = b.select(b.icmp_signed(">", magnitude, c(0x7F800000)), c(0x7E00), result)
     return b.trunc(b.or_(result, sign), typed("i16", w))
-
-

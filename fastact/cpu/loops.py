@@ -25,6 +25,8 @@ from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
+STRETCH = 8192
+"""Elements after which flags are looked into where no block is needed: a flag once raised needs no more evidence."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Target:
     half_instructions: bool
     flags: FlagRegister
     avx512: bool = False
+    bfloat_instructions: bool = False
 
     def width(self, graph: Graph) -> int:
         """Elements per vector: as many of the storage type as fill four registers, those of 16 bits counted as 32.
@@ -55,6 +58,9 @@ class LoopBuilder:
         self.sizes = [BITS[type] // 8 for type in self.operands]
         self.inputs = len(graph.inputs)
         self.width = target.width(graph)
+        used = {node.op for node in graph.live() if any(a.op == "input" for a in node.args)}
+        made = {node.op for node in self.results}
+        self.bfloat = used <= {"bfloat_to_single"} and made <= {"single_to_bfloat", "upper_half"}
         self.module = ir.Module(name)
 
     def build(self) -> ir.Module:
@@ -79,7 +85,8 @@ class LoopBuilder:
         slots = [stack(b, typed("i1", w)) for _ in marks]
         for slot in slots:
             b.store(constant("i1", w, 0), slot)
-        emitter = Emitter(b, w, self.target.half_instructions, self.target.avx512)
+        target = self.target
+        emitter = Emitter(b, w, target.half_instructions, target.avx512, target.bfloat_instructions, apart=self.bfloat)
         with counted(b, function.args[-1]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]
@@ -126,7 +133,7 @@ class LoopBuilder:
         whole = direct[0]
         for d in direct[1:]:
             whole = b.and_(whole, d)
-        block = b.select(whole, n, I64(BLOCK))
+        block = b.select(whole, I64(STRETCH) if judge is not None else n, I64(BLOCK))
         shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
         for k in range(self.inputs):
             with b.if_then(fixed[k]):
@@ -155,7 +162,9 @@ class LoopBuilder:
         alarm = self._apply(b, body, here, tails, count, writes=True)
         if judge is not None:
             natural = flags.exceptions(b, flags.read(b))
-            suspicious = b.or_(b.icmp_signed("!=", natural, I32(0)), b.icmp_signed("!=", alarm, I32(0)))
+            known = flags.exceptions(b, b.or_(before, b.load(raised, typ=flags.type)))
+            news = b.and_(natural, b.not_(known))
+            suspicious = b.or_(b.icmp_signed("!=", news, I32(0)), b.icmp_signed("!=", alarm, I32(0)))
             with b.if_then(suspicious, likely=False):
                 verdict = self._apply(b, judge, here, tails, count, writes=False)
                 # a zero may be exact, as log 1 is: it has underflowed only if an instruction has, too

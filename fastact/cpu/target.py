@@ -47,7 +47,8 @@ class Processor:
         return self.has("fma") or self.machine in ("aarch64", "arm64")
 
     def target(self) -> Target:
-        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine), self.avx512)
+        bfloat = self.avx512 and self.has("avx512bf16")
+        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine), self.avx512, bfloat)
 
 
 @functools.cache

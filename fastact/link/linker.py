@@ -71,7 +71,7 @@ class Linking(Context):
         if dtype == "float16":
             x = Real(self, self.graph.node("half_to_single", "f32", stored))
         elif dtype == "bfloat16":
-            x = (Integer(self, stored).resize("i32") << 16).as_real()
+            x = Real(self, self.graph.node("bfloat_to_single", "f32", stored))
         else:
             x = Real(self, stored)
         return x.convert(self.arithmetic.word)
@@ -98,9 +98,7 @@ class Linking(Context):
             value = value.rounded()
         if dtype in ("float16", "bfloat16"):
             single = _round_to_odd(value) if self.arithmetic.word == "f64" else value
-            node = (
-                self.graph.node("single_to_half", "i16", single.node) if dtype == "float16" else _to_bfloat(single).node
-            )
+            node = self.graph.node("single_to_half" if dtype == "float16" else "single_to_bfloat", "i16", single.node)
         else:
             node = value.convert(STORAGE[dtype]).node
         self.graph.outputs.append(node)
@@ -165,14 +163,6 @@ def _round_to_odd(x: Real) -> Real:
     too_far = wide_one.choose(abs(back) > abs(x), 0)
     inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
     return ((bits - too_far) | inexact).as_real()
-
-
-def _to_bfloat(x: Real) -> Integer:
-    """The upper half of a float32, rounded to nearest even; NaN stays NaN."""
-    bits = x.bits()
-    rounded = bits + 0x7FFF + (bits.shift_right_logical(16) & 1)
-    kept = (bits | 0x400000).choose(x.is_nan(), rounded)
-    return kept.shift_right_logical(16).resize("i16")
 
 
 def link(
