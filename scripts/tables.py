@@ -200,6 +200,10 @@ def silu_gradient(x: arb) -> arb:
     return (1 + e + x * e) / (1 + e) ** 2
 
 
+def quick_gelu_gradient(x: arb) -> arb:
+    return silu_gradient(QUICK * x)
+
+
 def mish_gradient(x: arb) -> arb:
     e = x.exp()
     return e * (4 * (x + 1) + e * (4 * x + 6 + e * (e + 4))) / (e * (e + 2) + 2) ** 2
@@ -223,6 +227,8 @@ def gelu_tanh_gradient(x: arb) -> arb:
 GELU_ROOT = root(gelu_gradient, -0.76, -0.75)
 GELU_TANH_ROOT = root(gelu_tanh_gradient, -0.76, -0.75)
 SILU_ROOT = root(silu_gradient, -1.28, -1.27)
+QUICK = arb(1702) / 1000
+QUICK_GELU_ROOT = SILU_ROOT / QUICK
 MISH_ROOT = root(mish_gradient, -1.2, -1.19)
 
 
@@ -443,6 +449,7 @@ ENTRIES: list[Polynomial | Values] = [
     next_to_root("gelu_root", "Phi(x) + x phi(x)", gelu_gradient, GELU_ROOT, 1.0 / 32),
     next_to_root("gelu_tanh_root", "(x s(2 u))'", gelu_tanh_gradient, GELU_TANH_ROOT, 1.0 / 32),
     next_to_root("silu_root", "(x s(x))'", silu_gradient, SILU_ROOT, 1.0 / 16),
+    next_to_root("quick_gelu_root", "(x s(1.702 x))'", quick_gelu_gradient, QUICK_GELU_ROOT, 1.0 / 32),
     next_to_root("mish_root", "(x tanh(log(1 + exp(x))))'", mish_gradient, MISH_ROOT, 1.0 / 16),
     # The first coefficient is near 1/3, which is as far from floats as these targets.
     tanhshrink(
@@ -501,6 +508,7 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("GELU_ROOT_DOUBLE", "root of Phi(x) + x phi(x)", GELU_ROOT, TRIPLE),
     ("GELU_TANH_ROOT_DOUBLE", "root of (x s(2 u))'", GELU_TANH_ROOT, TRIPLE),
     ("SILU_ROOT_DOUBLE", "root of (x s(x))'", SILU_ROOT, TRIPLE),
+    ("QUICK_GELU_ROOT_DOUBLE", "root of (x s(1.702 x))'", QUICK_GELU_ROOT, TRIPLE),
     ("MISH_ROOT_DOUBLE", "root of (x tanh(log(1 + exp(x))))'", MISH_ROOT, TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
     ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),

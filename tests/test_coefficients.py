@@ -95,6 +95,10 @@ def silu_gradient(x):
     return mp.diff(lambda t: t / (1 + mp.exp(-t)), x)
 
 
+def quick_gelu_gradient(x):
+    return mp.diff(lambda t: t / (1 + mp.exp(-mp.mpf("1.702") * t)), x)
+
+
 def mish_gradient(x):
     return mp.diff(lambda t: t * mp.tanh(mp.log1p(mp.exp(t))), x)
 
@@ -132,6 +136,7 @@ POLYNOMIALS |= {
     "tanhshrink_pair": (0, mp.mpf("0.5"), lambda x: x * x, lambda x, p: x**3 * p, tanhshrink, tanhshrink),
     "expm1_less": (-1, 0, same, lambda x, p: x * x * p, expm1_less, expm1_less),
     "silu_root": next_to_root(silu_gradient, "SILU_ROOT_DOUBLE", mp.mpf(1) / 16),
+    "quick_gelu_root": next_to_root(quick_gelu_gradient, "QUICK_GELU_ROOT_DOUBLE", mp.mpf(1) / 32),
     "mish_root": next_to_root(mish_gradient, "MISH_ROOT_DOUBLE", mp.mpf(1) / 16),
 }
 # 64/m for 32 values of m between 0.875 and 1.71.

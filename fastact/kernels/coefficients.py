@@ -608,6 +608,19 @@ TABLES: dict[str, dict[str, Table]] = {
             -70.5,
         ),
     },
+    "quick_gelu_root": {
+        # (x s(1.702 x))' = d P(d), x = d - 0.7512..., |d| <= 1/32
+        # degree 9, error 2^-67.50 relative to (x s(1.702 x))'; python scripts/fit.py quick_gelu_root
+        "pair": Table(
+            (
+                (0.37071552313509976, 1.2163223397480281e-17), (0.42481282173594376, 1.0763273552521321e-17),
+                (0.09305963675729166, -6.074338885823231e-19), -0.1277405066022039, -0.09435720712960283,
+                0.0030781165448360544, 0.033037238591109214, 0.013076908990511317, -0.004904972733986279,
+                -0.006060502628741733,
+            ),
+            -67.5,
+        ),
+    },
     "mish_root": {
         # (x tanh(log(1 + exp(x))))' = d P(d), x = d - 1.1924..., |d| <= 1/16
         # degree 10, error 2^-67.91 relative to (x tanh(log(1 + exp(x))))'; python scripts/fit.py mish_root
@@ -1629,6 +1642,8 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "GELU_TANH_ROOT_DOUBLE": (-0.7524614220710163, 3.635560509207687e-17, -2.5415595389660457e-33),
     # root of (x s(x))'; off by 2.1e-49; python scripts/fit.py
     "SILU_ROOT_DOUBLE": (-1.2784645427610737, -1.0946994183093437e-16, -3.907766676128665e-33),
+    # root of (x s(1.702 x))'; off by 1.3e-50; python scripts/fit.py
+    "QUICK_GELU_ROOT_DOUBLE": (-0.751154255441289, 4.696480973567411e-17, -3.261503107751848e-34),
     # root of (x tanh(log(1 + exp(x))))'; off by 1.4e-49; python scripts/fit.py
     "MISH_ROOT_DOUBLE": (-1.1924312145154952, -4.8484829848031044e-17, -1.898915114090381e-33),
     # ln 2 in float32; n times the first is exact for |n| < 2^9; off by 5.5e-14; python scripts/fit.py
