@@ -126,8 +126,6 @@ FLOOR = {
     # alpha x + beta cancels next to its root
     "HardSigmoid": 0.5,
     "HardSwish": 0.5,
-    # exp(x) - 1
-    "Elu": 1.0,
     "Selu": 4.0,
 }
 """ULPs are those of this number where results are smaller."""
