@@ -56,6 +56,18 @@ class _Call_g_x(_Door):
     @overload
     def __call__(self, g: Any, x: Any, /, out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Call_g_x_alpha(_Door):
+    @overload
+    def __call__(self, g: NDArray[_F], x: NDArray[_F], /, alpha: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, g: _Number, x: _Number, /, alpha: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, /, alpha: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, alpha: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, x: Any, /, alpha: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Call_g_x_at_zero(_Door):
     @overload
     def __call__(self, g: NDArray[_F], x: NDArray[_F], /, out: None = None, *, at_zero: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
@@ -196,6 +208,18 @@ class _Call_g_y(_Door):
     @overload
     def __call__(self, g: Any, y: Any, /, out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Call_g_y_alpha(_Door):
+    @overload
+    def __call__(self, g: NDArray[_F], y: NDArray[_F], /, alpha: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, g: _Number, y: _Number, /, alpha: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, y: ArrayLike, /, alpha: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: ArrayLike, y: ArrayLike, alpha: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, y: Any, /, alpha: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Call_g_y_beta(_Door):
     @overload
     def __call__(self, g: NDArray[_F], y: NDArray[_F], /, beta: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
@@ -253,6 +277,18 @@ class _Call_x(_Door):
     def __call__(self, x: ArrayLike, /, out: _A | tuple[_A], *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
     @overload
     def __call__(self, x: Any, /, out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
+class _Call_x_alpha(_Door):
+    @overload
+    def __call__(self, x: NDArray[_F], /, alpha: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, x: _Number, /, alpha: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, x: ArrayLike, /, alpha: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, x: ArrayLike, alpha: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, x: Any, /, alpha: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
 class _Call_x_at_zero(_Door):
     @overload
@@ -508,6 +544,42 @@ class _logsigmoid(_Call_x, Function):
     @property
     def backward(self) -> _Call_g_x: ...
 
+class _elu(_Call_x_alpha, Function):
+    @property
+    def grad(self) -> _Call_x_alpha: ...
+    @property
+    def backward(self) -> _Call_g_x_alpha: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y_alpha: ...
+
+class _celu(_Call_x_alpha, Function):
+    @property
+    def grad(self) -> _Call_x_alpha: ...
+    @property
+    def backward(self) -> _Call_g_x_alpha: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y_alpha: ...
+
+class _selu(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y: ...
+
+class _tanhshrink(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
+class _quick_gelu(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
 class _erf(_Call_x, Function):
     @property
     def grad(self) -> _Call_x: ...
@@ -655,6 +727,11 @@ rsqrt: _rsqrt
 tanh: _tanh
 sigmoid: _sigmoid
 logsigmoid: _logsigmoid
+elu: _elu
+celu: _celu
+selu: _selu
+tanhshrink: _tanhshrink
+quick_gelu: _quick_gelu
 erf: _erf
 erfc: _erfc
 gelu: _gelu
@@ -675,6 +752,7 @@ sparse_plus: _sparse_plus
 expit: _sigmoid
 log_sigmoid: _logsigmoid
 log_expit: _logsigmoid
+tanh_shrink: _tanhshrink
 hard_tanh: _hardtanh
 jumprelu: _jump_relu
 hard_shrink: _hardshrink

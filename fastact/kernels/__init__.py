@@ -1,6 +1,6 @@
 """The mathematics: bodies of all functions with the facts they declare."""
 
-from fastact.kernels import activations, elementary, gaussian, piecewise, quadratic
+from fastact.kernels import activations, elementary, exponential, gaussian, piecewise, quadratic
 from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Variant",
     "activations",
     "elementary",
+    "exponential",
     "gaussian",
     "piecewise",
     "quadratic",

@@ -35,6 +35,14 @@ def where(condition: Value, a: Value, b: Value) -> Value:
     return condition.context.number(a).choose(condition, b)
 
 
+def unless(value: Value, condition: Value, rare: Value) -> Value:
+    """``rare`` where the condition holds, the value elsewhere; what only ``rare`` needs is computed only if it holds
+    somewhere."""
+    if hasattr(value, "where_near"):
+        return where(condition, rare, value)
+    return value.unless(condition, plain(rare))
+
+
 def minimum(x: Value, bound: Value) -> Value:
     """x, or the bound where x is above it; NaN stays."""
     result = where(x > bound, bound, x)
@@ -143,6 +151,21 @@ def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> V
     return where(near, d * context.blocks.short_polynomial(d, context.table(name)), value)
 
 
+def next_to_zero(x: Value, line: Value, value: Value) -> Value:
+    """The value; in double-double arithmetic, next to x = 0, where they do not differ any more, a line through 0, which
+    keeps its digits among the subnormal numbers."""
+    return where(absolute(x) < 2.0**-120, line, value) if x.context.arithmetic.pair else value
+
+
+def telling(little: Value, x: Value) -> Value:
+    """What is added to the positive x, itself positive; where numbers have more digits than results, so much of it that
+    these tell the sum from x. So a tie between two results is decided."""
+    arithmetic = x.context.arithmetic
+    if not (arithmetic.pair or (arithmetic.wide and arithmetic.word == "f64")):
+        return little
+    return maximum(little, x * (2.0**-100 if arithmetic.pair else 2.0**-50))
+
+
 def leaning(x: Value, value: Value) -> Value:
     """The value; in double-double arithmetic, next to x = 0, where it is 1 and differs from that by less than the last
     place, 1 and a little in the direction of x. So a tie between two results is decided that x times it is."""
@@ -197,6 +220,12 @@ def exactly(name: str) -> Fraction:
     from fastact.kernels.coefficients import CONSTANTS
 
     return sum((Fraction(part) for part in CONSTANTS[name]), Fraction(0))
+
+
+def series(x: Value, name: str) -> Value:
+    """The polynomial of a table of that name; in double-double arithmetic of the one for a shorter interval."""
+    context = x.context
+    return context.blocks.short_polynomial(x, context.table(name + "_pair" if context.arithmetic.pair else name))
 
 
 # -- more or fewer words to a number --------------------------------------------------------------------------------
@@ -268,10 +297,9 @@ def unless_nan(y: Value, *parameters: Value) -> Value:
 
 # -- elementary functions -------------------------------------------------------------------------------------------
 def exp(x: Value) -> Value:
-    """The exponential; of a pair of words in an arithmetic of single ones too, as exp(hi) (1 + lo)."""
+    """The exponential; of a pair of words in an arithmetic of single ones too."""
     if hasattr(x, "hi") and not x.context.arithmetic.pair:
-        value = _block("exp", x.hi)
-        return value if x.lo is None else value * (x.low + 1.0)
+        return _block("exp", x.hi) if x.lo is None else _block("exp", x.hi, x.lo)
     return _block("exp", x)
 
 
@@ -293,6 +321,10 @@ def expm1(x: Value) -> Value:
 
 def log(x: Value) -> Value:
     return _block("log", x)
+
+
+def log2(x: Value) -> Value:
+    return _block("log2", x)
 
 
 def log1p(x: Value) -> Value:

@@ -7,6 +7,7 @@ word's precision) an error of some units in the last place is nothing, and the s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from math import inf, nan, sqrt
@@ -61,18 +62,19 @@ def power_of_two(n: Value) -> Value:
 
 
 # -- exponentials ---------------------------------------------------------------------------------------------------
-def exp(x: Value) -> Value:
-    """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2."""
-    return _exponential(x, _reduce_exp, x.context.table("exp"), LN2)
+def exp(x: Value, low: Value | None = None) -> Value:
+    """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2; ``low`` is added to x."""
+    return _exponential(x, functools.partial(_reduce_exp, low=low), x.context.table("exp"), LN2)
 
 
-def _reduce_exp(x: Value) -> tuple[Value, Value]:
+def _reduce_exp(x: Value, low: Value | None = None) -> tuple[Value, Value]:
     context = x.context
     n, whole = x.split_integer(context.constant("LOG2E"))
     if context.arithmetic.rough:
         return n.fma(-context.constant("LN2"), x), whole
     above, below, *_ = context.split("LN2")
-    return n.fma(-below, n.fma(-above, x)), whole
+    line = n.fma(-above, x)
+    return n.fma(-below, line) if low is None else line + n.fma(-below, low), whole
 
 
 def exp2(x: Value) -> Value:

@@ -1,0 +1,228 @@
+"""Activation functions made of exponentials: linear units with an exponential branch; relatives of silu and tanh."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from fastact.kernels import operations as op
+from fastact.kernels.declare import Parameter, Rejection, declare
+from fastact.kernels.operations import Value
+
+FAMILY = "activations"
+
+
+INFINITY = float("inf")
+
+
+# -- exponential linear units ---------------------------------------------------------------------------------------
+def _elu_gradient(x: Value, alpha: Value) -> Value:
+    """1 above 0, alpha exp(x) elsewhere."""
+    return op.where(x > 0.0, 1.0, op.exp(op.minimum(op.plain(x), 0.0)) * alpha)
+
+
+def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
+    """alpha exp(x) = y + alpha for y <= 0."""
+    return op.where(y > 0.0, g, g * (op.plain(y) + op.plain(alpha)))
+
+
+@declare(
+    family=FAMILY,
+    formula="where(x > 0, x, alpha*expm1(x))",
+    parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf."),),
+    gradient=_elu_gradient,
+    from_output=_elu_from_output,
+    rejections=(
+        Rejection(
+            "the output does not tell the sign of x where alpha is negative; use .backward(g, x)",
+            lambda alpha: alpha < 0,
+            ("from_output",),
+        ),
+    ),
+    numpy="np.where(x > 0, x, alpha*np.expm1(np.minimum(x, 0)))",
+    peers={
+        "torch": "torch.nn.functional.elu(x, alpha)",
+        "jax": "jax.nn.elu(x, alpha)",
+        "numexpr": "where(x > 0, x, alpha*expm1(x))",
+    },
+    critical=(0.0, -17.33, -37.43),
+    cite="Clevert, Unterthiner and Hochreiter 2015, arXiv:1511.07289",
+)
+def elu(x: Value, alpha: Value) -> Value:
+    """x above 0, alpha expm1(x) elsewhere; alpha (exp(x) - 1) would cancel next to 0."""
+    below = op.expm1(op.minimum(op.plain(x), 0.0)) * op.plain(alpha)
+    return op.where(x > 0.0, x, op.next_to_zero(x, x * alpha, below))
+
+
+def _celu_exponent(x: Value, alpha: Value) -> Value:
+    """x/alpha, its rounding error included, held within the reach of exponentials."""
+    t = op.extended(x) / op.plain(alpha)
+    return op.clip(t, op.tail(x), -op.tail(x))
+
+
+def _celu_gradient(x: Value, alpha: Value) -> Value:
+    """1 above 0, exp(x/alpha) elsewhere."""
+    positive = x > 0.0
+    return op.where(positive, 1.0, op.exp(op.where(positive, 0.0, _celu_exponent(x, alpha))))
+
+
+def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
+    """exp(x/alpha) = (y + alpha)/alpha for y <= 0: that order keeps what y and alpha have left."""
+    y, alpha = op.plain(y), op.plain(alpha)
+    return op.where(y > 0.0, g, g * ((y + alpha) / alpha))
+
+
+def _growing(x: Value, alpha: Value) -> Value:
+    """celu where x and alpha are negative: alpha exp(t) - alpha with t = x/alpha, which grows without limit."""
+    t, word = _celu_exponent(x, alpha), op.plain(alpha)
+    beyond = t >= -op.tail(x)
+    t = op.where(beyond, 1.0, t)
+    near = op.expm1(op.minimum(op.narrowed(t), 1.0)) * word
+    value = op.where(t > 1.0, op.plain(op.exp(t) * word) - word, near)
+    return op.where(beyond, -INFINITY, value)
+
+
+@declare(
+    family=FAMILY,
+    formula="where(x > 0, x, alpha*expm1(x/alpha))",
+    parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf where it is positive. It must not be 0."),),
+    gradient=_celu_gradient,
+    from_output=_celu_from_output,
+    rejections=(Rejection("alpha is 0, but has to be another number", lambda alpha: alpha == 0),),
+    numpy="np.where(x > 0, x, alpha*np.expm1(np.minimum(x, 0)/alpha))",
+    peers={
+        "torch": "torch.nn.functional.celu(x, alpha)",
+        "jax": "jax.nn.celu(x, alpha)",
+        "numexpr": "where(x > 0, x, alpha*expm1(x/alpha))",
+    },
+    critical=(0.0, -17.33, -37.43),
+    cite="Barron 2017, Continuously differentiable exponential linear units, arXiv:1704.07483",
+)
+def celu(x: Value, alpha: Value) -> Value:
+    """x above 0, alpha expm1(x/alpha) elsewhere: the gradient is continuous for every alpha; a negative one makes the
+    lower branch grow, as it does in PyTorch."""
+    word = op.plain(alpha)
+    t = op.minimum(op.plain(x) / word, 0.0)
+    below = op.next_to_zero(t, x, op.expm1(t) * word)
+    below = op.unless(below, (x < 0.0) & (word < 0.0), _growing(x, alpha))
+    return op.where(x > 0.0, x, below)
+
+
+SELU_SCALE = Fraction("1.0507009873554805")
+SELU_LIMIT = SELU_SCALE * Fraction("1.6732632423543772")
+"""The decimals are those of every implementation; their product is minus the limit at -inf."""
+
+
+def _selu_gradient(x: Value) -> Value:
+    """lambda above 0, lambda alpha exp(x) elsewhere."""
+    return op.where(x > 0.0, SELU_SCALE, op.exp(op.minimum(op.plain(x), 0.0)) * SELU_LIMIT)
+
+
+def _selu_from_output(g: Value, y: Value) -> Value:
+    """lambda alpha exp(x) = y + lambda alpha for y <= 0."""
+    return op.where(y > 0.0, g * SELU_SCALE, g * (op.plain(y) + SELU_LIMIT))
+
+
+@declare(
+    family=FAMILY,
+    formula="1.0507009873554805*where(x > 0, x, 1.6732632423543772*expm1(x))",
+    gradient=_selu_gradient,
+    from_output=_selu_from_output,
+    numpy="1.0507009873554805*np.where(x > 0, x, 1.6732632423543772*np.expm1(np.minimum(x, 0)))",
+    peers={
+        "torch": "torch.nn.functional.selu(x)",
+        "jax": "jax.nn.selu(x)",
+        "numexpr": "1.0507009873554805*where(x > 0, x, 1.6732632423543772*expm1(x))",
+    },
+    critical=(0.0, -17.33, -37.43),
+    cite="Klambauer, Unterthiner, Mayr and Hochreiter 2017, arXiv:1706.02515",
+)
+def selu(x: Value) -> Value:
+    """lambda x above 0, lambda alpha expm1(x) elsewhere, with the constants multiplied before they are rounded."""
+    below = op.expm1(op.minimum(op.plain(x), 0.0)) * SELU_LIMIT
+    return op.where(x > 0.0, x * SELU_SCALE, op.next_to_zero(x, x * SELU_LIMIT, below))
+
+
+# -- x - tanh x -----------------------------------------------------------------------------------------------------
+def _tanh(x: Value) -> Value:
+    return op.next_to_zero(x, x, op.tanh(x))
+
+
+def _tanhshrink_gradient(x: Value) -> Value:
+    """tanh^2 x; 1 - (1 - tanh^2 x) would cancel next to 0."""
+    t = _tanh(x)
+    return t * t
+
+
+def _tanhshrink_backward(g: Value, x: Value) -> Value:
+    """Multiplied from the left, so that a tiny tanh^2 x does not lose the digits of its product."""
+    t = _tanh(x)
+    return g * t * t
+
+
+@declare(
+    family=FAMILY,
+    formula="x - tanh(x)",
+    gradient=_tanhshrink_gradient,
+    backward=_tanhshrink_backward,
+    aliases=("tanh_shrink",),
+    numpy="x - np.tanh(x)",
+    peers={
+        "torch": "torch.nn.functional.tanhshrink(x)",
+        "jax": "x - jax.numpy.tanh(x)",
+        "numexpr": "x - tanh(x)",
+    },
+    critical=(0.0, 0.5, -0.5, 1.0, -1.0, 9.01, -9.01, 19.07, -19.07),
+    cite="torch.nn.functional.tanhshrink",
+)
+def tanhshrink(x: Value) -> Value:
+    """x - tanh x = x^3 P(x^2) next to 0; further out (|x| - 1) + 2 e/(1 + e) with e = exp(-2|x|), two terms of one
+    sign."""
+    y = op.absolute(op.plain(x))
+    pair = x.context.arithmetic.pair
+    # So small a z no longer counts; but a product with 0 would not know its sign.
+    z = op.maximum(y * y, 2.0**-960) if pair else y * y
+    e = op.plain(op.exp(y * -2.0))
+    rest = op.telling(e * 2.0 / (e + 1.0), y)
+    beyond = op.copysign(op.plus_finite(op.plus_finite(y, -1.0), rest), x)
+    return op.where(y < (0.5 if pair else 1.0), x * (z * op.series(z, "tanhshrink")), beyond)
+
+
+# -- x s(1.702 x) ---------------------------------------------------------------------------------------------------
+QUICK = Fraction("1.702")
+QUICK_GELU_ROOT = -0.751154255441289
+"""Root of the gradient: that of silu over 1.702."""
+
+
+def _quick_gelu_gradient(x: Value) -> Value:
+    """The gradient of silu at t = 1.702 x: with e = exp(-|t|) and u = 1 + e it is (u + t e)/u^2 for t >= 0 and
+    e (u + t)/u^2 below."""
+    x = op.clip(op.plain(x), op.tail(x), -op.tail(x))
+    t = op.extended(x) * QUICK
+    e, t, negative = op.exp(-op.absolute(t)), op.narrowed(t), x < 0.0
+    op.cancelling(x, QUICK_GELU_ROOT)
+    numerator = (op.where(negative, t, t * e) + 1.0) + e
+    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    return op.next_to_root(x, slope, "quick_gelu_root")
+
+
+@declare(
+    family=FAMILY,
+    formula="x/(1 + exp(-1.702*x))",
+    gradient=_quick_gelu_gradient,
+    gradient_roots=(QUICK_GELU_ROOT,),
+    numpy="x/(1 + np.exp(-1.702*x))",
+    peers={
+        "torch": "x*torch.sigmoid(1.702*x)",
+        "jax": "x*jax.nn.sigmoid(1.702*x)",
+        "numexpr": "x/(1 + exp(-1.702*x))",
+    },
+    critical=(0.0, QUICK_GELU_ROOT, 10.18, 21.99, -52.13, -61.09, -416.2, -437.4),
+    cite="Hendrycks and Gimpel 2016, arXiv:1606.08415; CLIP, Radford et al. 2021, arXiv:2103.00020",
+)
+def quick_gelu(x: Value) -> Value:
+    """x s(1.702 x) through e = exp(-1.702 |x|), its argument carried in two words, so that the tail stays right."""
+    y = op.minimum(op.absolute(op.plain(x)), -op.tail(x))
+    t = -(op.extended(y) * QUICK)
+    t.context.note(t, at_most=0.0)
+    e = op.exp(t)
+    return op.maximum(x, op.tail(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
