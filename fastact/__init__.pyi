@@ -78,6 +78,18 @@ class _Call_g_x_at_zero(_Door):
     @overload
     def __call__(self, g: Any, x: Any, /, out: None = None, *, at_zero: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Call_g_x_b(_Door):
+    @overload
+    def __call__(self, g: NDArray[_F], x: NDArray[_F], /, b: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, g: _Number, x: _Number, /, b: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, /, b: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, b: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, x: Any, /, b: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Call_g_x_beta(_Door):
     @overload
     def __call__(self, g: NDArray[_F], x: NDArray[_F], /, beta: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
@@ -89,6 +101,16 @@ class _Call_g_x_beta(_Door):
     def __call__(self, g: ArrayLike, x: ArrayLike, beta: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
     @overload
     def __call__(self, g: Any, x: Any, /, beta: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
+class _Call_g_x_eps(_Door):
+    @overload
+    def __call__(self, g: NDArray[_F], x: NDArray[_F], /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, g: _Number, x: _Number, /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, /, out: _A | tuple[_A], *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, x: Any, /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
 class _Call_g_x_lambd(_Door):
     @overload
@@ -220,6 +242,18 @@ class _Call_g_y_alpha(_Door):
     @overload
     def __call__(self, g: Any, y: Any, /, alpha: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Call_g_y_b(_Door):
+    @overload
+    def __call__(self, g: NDArray[_F], y: NDArray[_F], /, b: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, g: _Number, y: _Number, /, b: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, y: ArrayLike, /, b: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: ArrayLike, y: ArrayLike, b: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, y: Any, /, b: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Call_g_y_beta(_Door):
     @overload
     def __call__(self, g: NDArray[_F], y: NDArray[_F], /, beta: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
@@ -300,6 +334,18 @@ class _Call_x_at_zero(_Door):
     @overload
     def __call__(self, x: Any, /, out: None = None, *, at_zero: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Call_x_b(_Door):
+    @overload
+    def __call__(self, x: NDArray[_F], /, b: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, x: _Number, /, b: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, x: ArrayLike, /, b: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, x: ArrayLike, b: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, x: Any, /, b: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Call_x_beta(_Door):
     @overload
     def __call__(self, x: NDArray[_F], /, beta: float = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
@@ -311,6 +357,16 @@ class _Call_x_beta(_Door):
     def __call__(self, x: ArrayLike, beta: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
     @overload
     def __call__(self, x: Any, /, beta: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
+class _Call_x_eps(_Door):
+    @overload
+    def __call__(self, x: NDArray[_F], /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: None = None, subok: bool = True) -> NDArray[_F]: ...
+    @overload
+    def __call__(self, x: _Number, /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, x: ArrayLike, /, out: _A | tuple[_A], *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, x: Any, /, out: None = None, *, eps: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
 class _Call_x_lambd(_Door):
     @overload
@@ -598,6 +654,26 @@ class _gelu(_Call_x, Function):
     @property
     def backward(self) -> _Call_g_x: ...
 
+class _log2(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
+class _logit(_Call_x_eps, Function):
+    @property
+    def grad(self) -> _Call_x_eps: ...
+    @property
+    def backward(self) -> _Call_g_x_eps: ...
+
+class _sqrt(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y: ...
+
 class _leaky_relu(_Call_x_negative_slope, Function):
     @property
     def grad(self) -> _Call_x_negative_slope_at_zero: ...
@@ -712,6 +788,22 @@ class _sparse_plus(_Call_x, Function):
     @property
     def backward_from_output(self) -> _Call_g_y: ...
 
+class _softsign(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y: ...
+
+class _squareplus(_Call_x_b, Function):
+    @property
+    def grad(self) -> _Call_x_b: ...
+    @property
+    def backward(self) -> _Call_g_x_b: ...
+    @property
+    def backward_from_output(self) -> _Call_g_y_b: ...
+
 relu: _relu
 softplus: _softplus
 silu: _silu
@@ -735,6 +827,9 @@ quick_gelu: _quick_gelu
 erf: _erf
 erfc: _erfc
 gelu: _gelu
+log2: _log2
+logit: _logit
+sqrt: _sqrt
 leaky_relu: _leaky_relu
 prelu: _prelu
 relu6: _relu6
@@ -749,6 +844,8 @@ hardsigmoid: _hardsigmoid
 hardswish: _hardswish
 sparse_sigmoid: _sparse_sigmoid
 sparse_plus: _sparse_plus
+softsign: _softsign
+squareplus: _squareplus
 expit: _sigmoid
 log_sigmoid: _logsigmoid
 log_expit: _logsigmoid
@@ -762,3 +859,4 @@ hard_sigmoid: _hardsigmoid
 hard_swish: _hardswish
 hardsilu: _hardswish
 hard_silu: _hardswish
+soft_sign: _softsign

@@ -49,6 +49,9 @@ OUTPUT_GRADIENTS = {
     "elu": "where(y > 0, g, g*(y + alpha))",
     "selu": "where(y > 0, 1.0507009873554805*g, g*(y + 1.0507009873554805*1.6732632423543772))",
     "celu": "where(y > 0, g, g*(y/alpha + 1))",
+    "softsign": "g*(1 - abs(y))**2",
+    "squareplus": "g*y**2/(y**2 + b/4)",
+    "sqrt": "g/(2*y)",
 }
 """What f.backward_from_output(g, y) is, y being the output."""
 

@@ -1,6 +1,6 @@
 """The mathematics: bodies of all functions with the facts they declare."""
 
-from fastact.kernels import activations, elementary, exponential, gaussian, piecewise, quadratic
+from fastact.kernels import activations, elementary, exponential, gaussian, logarithms, piecewise, quadratic, rational
 from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "elementary",
     "exponential",
     "gaussian",
+    "logarithms",
     "piecewise",
     "quadratic",
+    "rational",
 ]

@@ -1,0 +1,156 @@
+"""Logarithms besides the natural one, and the square root."""
+
+from __future__ import annotations
+
+from fastact.kernels import operations as op
+from fastact.kernels.declare import Parameter, Rejection, Variant, declare
+from fastact.kernels.operations import Value
+
+FAMILY = "elementary"
+NAN = float("nan")
+
+
+# -- log2 -----------------------------------------------------------------------------------------------------------
+def _log2_gradient(x: Value) -> Value:
+    """log2(e)/x, but no number where there is no logarithm."""
+    return op.where(x < 0.0, NAN, op.constant(x, "LOG2E") / x)
+
+
+def _log2_backward(g: Value, x: Value) -> Value:
+    """g/x first, since neither 1/x nor g log2(e) may overflow where this does not."""
+    return op.where(x < 0.0, NAN, g / x * op.constant(x, "LOG2E"))
+
+
+@declare(
+    family=FAMILY,
+    formula="log2(x)",
+    gradient=_log2_gradient,
+    backward=_log2_backward,
+    numpy="np.log2(x)",
+    peers={"torch": "torch.log2(x)", "jax": "jax.numpy.log2(x)", "numexpr": "log(x)/0.6931471805599453"},
+    domain=(0.0, float("inf")),
+    poles=(0.0,),
+    roots=(1.0,),
+    critical=(1.0, 2.0, 0.5),
+    cite="W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980",
+)
+def log2(x: Value) -> Value:
+    """The logarithm to base 2, a whole number of powers of two; -inf at 0, NaN below."""
+    return op.log2(x)
+
+
+# -- logit ----------------------------------------------------------------------------------------------------------
+def _nearer(x: Value) -> Value:
+    """The smaller of x and 1 - x, which is exact."""
+    return op.where(x > 0.5, 1.0 - op.plain(x), x)
+
+
+def _log_odds(a: Value) -> Value:
+    """log((1 - a)/a) for a <= 1/2."""
+    a = op.plain(a)
+    value = op.log1p(op.fma(a, -2.0, 1.0) / a)
+    return op.unless(value, ~(a >= 2.0**-100), -op.log(a))
+
+
+def _signed(x: Value, odds: Value) -> Value:
+    return op.where(x >= 0.5, odds, -odds)
+
+
+def _logit_clipped(x: Value, eps: Value) -> Value:
+    """x held within [eps, 1 - eps]; 1 - eps itself need not be a float."""
+    a = _nearer(x)
+    return op.unless_nan(_signed(x, _log_odds(op.where(a < eps, eps, a))), eps)
+
+
+def _slope(a: Value, numerator: Value) -> Value:
+    """A number over a (1 - a); NaN where a < 0."""
+    return op.where(a < 0.0, NAN, numerator / (a * (1.0 - op.plain(a))))
+
+
+def _logit_gradient(x: Value) -> Value:
+    """1/(x (1 - x)), but no number outside [0, 1]."""
+    return _slope(_nearer(x), 1.0)
+
+
+def _logit_backward(g: Value, x: Value) -> Value:
+    """g/(x (1 - x)), since the gradient may overflow where this does not."""
+    return _slope(_nearer(x), g)
+
+
+def _logit_gradient_clipped(x: Value, eps: Value) -> Value:
+    """0 where x is clipped."""
+    a = _nearer(x)
+    return op.unless_nan(op.where(a < eps, 0.0, _slope(a, 1.0)), eps)
+
+
+def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
+    a = _nearer(x)
+    return op.unless_nan(op.where(a < eps, 0.0, _slope(a, g)), eps)
+
+
+@declare(
+    family=FAMILY,
+    formula="log(x/(1 - x))",
+    gradient=_logit_gradient,
+    backward=_logit_backward,
+    variant=Variant(
+        (
+            Parameter(
+                "eps",
+                summary="x is held within [eps, 1 - eps], 0 <= eps <= 1/2; left out, it is NaN outside [0, 1].",
+            ),
+        ),
+        {"value": _logit_clipped, "grad": _logit_gradient_clipped, "backward": _logit_backward_clipped},
+        formula="log(clip(x, eps, 1 - eps)/(1 - clip(x, eps, 1 - eps)))",
+    ),
+    rejections=(
+        Rejection(
+            "eps is outside [0, 1/2]",
+            lambda eps: (eps < 0) | (eps > 0.5),
+            ("eps_value", "eps_grad", "eps_backward"),
+        ),
+    ),
+    numpy="np.log(x/(1 - x))",
+    peers={
+        "torch": "torch.logit(x)",
+        "jax": "jax.scipy.special.logit(x)",
+        "scipy": "scipy.special.logit(x)",
+        "numexpr": "log(x/(1 - x))",
+    },
+    domain=(0.0, 1.0),
+    poles=(0.0, 1.0),
+    roots=(0.5,),
+    critical=(0.5, 0.25, 0.75, 1.0),
+    cite="Berkson 1944, Application of the logistic function to bio-assay",
+)
+def logit(x: Value) -> Value:
+    """log(x/(1 - x)) = +-log1p((1 - 2 a)/a) with a the smaller of x and 1 - x: next to 1/2 both differences are exact,
+    and no logarithm of a number near 1 is taken. -inf at 0, inf at 1, NaN outside."""
+    return _signed(x, _log_odds(_nearer(x)))
+
+
+# -- sqrt -----------------------------------------------------------------------------------------------------------
+def _sqrt_gradient(x: Value) -> Value:
+    """1/(2 sqrt x)."""
+    return op.rsqrt(x) * 0.5
+
+
+def _sqrt_from_output(g: Value, y: Value) -> Value:
+    """g/(2 y)."""
+    return g / (y * 2.0)
+
+
+@declare(
+    family=FAMILY,
+    formula="sqrt(x)",
+    gradient=_sqrt_gradient,
+    from_output=_sqrt_from_output,
+    numpy="np.sqrt(x)",
+    peers={"torch": "torch.sqrt(x)", "jax": "jax.numpy.sqrt(x)", "numexpr": "sqrt(x)"},
+    domain=(0.0, float("inf")),
+    critical=(0.0, 1.0),
+    cite="IEEE 754: correctly rounded in every tier",
+)
+def sqrt(x: Value) -> Value:
+    """The square root; NaN below 0."""
+    return op.sqrt(x)

@@ -1,0 +1,150 @@
+"""Activation functions made of quotients and square roots: smooth, and without an exponential."""
+
+from __future__ import annotations
+
+from fastact.kernels import operations as op
+from fastact.kernels.declare import Parameter, Rejection, declare
+from fastact.kernels.operations import Value
+
+FAMILY = "activations"
+INFINITY = float("inf")
+
+
+# -- x/(1 + |x|) ----------------------------------------------------------------------------------------------------
+def _over_square(n: Value, x: Value) -> Value:
+    """n/(1 + |x|)^2, with the square as |x| (|x| + 2) + 1, which next to 1 rounds but once; where it might overflow,
+    divided twice."""
+    arithmetic = x.context.arithmetic
+    if arithmetic.pair:
+        r = 1.0 / op.one_plus(op.absolute(x))
+        return n * r * r
+    y = op.absolute(x)
+    value = n / op.fma(y, y + 2.0, 1.0)
+    if arithmetic.wide:
+        return value
+    r = 1.0 / (y + 1.0)
+    return op.unless(value, y > 2.0 ** (arithmetic.bias // 2 - 2), n * r * r)
+
+
+def _softsign_gradient(x: Value) -> Value:
+    return _over_square(1.0, x)
+
+
+def _softsign_from_output(g: Value, y: Value) -> Value:
+    """1/(1 + |x|) = 1 - |y|."""
+    r = 1.0 - op.absolute(op.plain(y))
+    return g * r * r
+
+
+@declare(
+    family=FAMILY,
+    formula="x/(1 + abs(x))",
+    gradient=_softsign_gradient,
+    backward=_over_square,
+    from_output=_softsign_from_output,
+    aliases=("soft_sign",),
+    numpy="x/(1 + np.abs(x))",
+    peers={
+        "torch": "torch.nn.functional.softsign(x)",
+        "jax": "jax.nn.soft_sign(x)",
+        "numexpr": "x/(1 + abs(x))",
+    },
+    critical=(0.0,),
+    cite="Bergstra, Desjardins, Lamblin and Bengio 2009, Quadratic polynomials learn better image features",
+)
+def softsign(x: Value) -> Value:
+    """x/(1 + |x|): nothing cancels. Where 1 does not count in any format, x is held, so that infinities have their
+    limits."""
+    x = op.clip(x, -(2.0**120), 2.0**120)
+    return x / (op.absolute(op.plain(x)) + 1.0)
+
+
+# -- (x + sqrt(x^2 + b))/2 ------------------------------------------------------------------------------------------
+RANGES = {"f32": (2.0**-100, 2.0**120, 2.0**-70, 2.0**100), "f64": (2.0**-900, 2.0**1000, 2.0**-600, 2.0**600)}
+"""Between the first two, x^2 + b has all digits of x^2 and of b, those of a second word included, and does not
+overflow; the other two are factors that bring x there from above and from below."""
+
+
+def _reduced(y: Value, b: Value, t: Value) -> tuple[Value, Value, Value]:
+    """Where t = y^2 + b is out of range, and the factor for y that brings it there with its reciprocal."""
+    least, most, down, up = RANGES[y.context.arithmetic.word]
+    large = (y > 1.0) | (b > 1.0)
+    return ~((t >= least) & (t <= most)), op.where(large, down, up), op.where(large, 1.0 / down, 1.0 / up)
+
+
+def _roots(x: Value, b: Value) -> tuple[Value, Value]:
+    """s = sqrt(x^2 + b) and (|x| + s)/2, for any x and b: far from 1 with x scaled by a power of two and b by its
+    square."""
+    y, b = op.absolute(op.plain(x)), op.plain(b)
+    t = op.fma(y, y, b)
+    s = op.sqrt(t)
+    h = (y + s) * 0.5
+    if x.context.arithmetic.wide:
+        return s, h
+    odd, f, back = _reduced(y, b, t)
+    z, finite = y * f, y < INFINITY
+    r = op.sqrt(op.fma(z, z, b * f * f))
+    s = op.unless(s, odd, op.where(finite, r * back, y))
+    h = op.unless(h, odd, op.where(finite, (z + r) * (back * 0.5), y))
+    if hasattr(x, "plain"):
+        # There b no longer counts, and quotients by both may be subnormal.
+        far = (y > 2.0**300) & (b < 2.0**400)
+        s, h = (op.where(far, op.absolute(x), value) for value in (s, h))
+    return s, h
+
+
+def _squareplus_gradient(x: Value, b: Value) -> Value:
+    """(1 + x/s)/2 with s = sqrt(t), t = x^2 + b. With d = t + |x| s that is d/(2 t) for x >= 0 and b/(2 d) below, and
+    no rounding of s counts in full."""
+    arithmetic = x.context.arithmetic
+    reach = 2.0 ** (arithmetic.bias >> 2 if arithmetic.wide else arithmetic.bias)
+    x = op.clip(x, -reach, reach)
+    negative = x < 0.0
+    if arithmetic.pair:
+        s, h = _roots(x, b)
+        return op.where(negative, b / h * 0.25, h) / s
+
+    def quotient(z: Value, c: Value, numerator: Value) -> Value:
+        t = op.fma(z, z, c)
+        d = op.fma(op.sqrt(t), z, t)
+        return op.where(negative, numerator, d) / (op.where(negative, d, t) * 2.0)
+
+    y = op.absolute(x)
+    value = quotient(y, b, b)
+    if arithmetic.wide:
+        return value
+    odd, f, _ = _reduced(y, b, op.fma(y, y, b))
+    scaled = quotient(y * f, b * f * f, b * f)
+    return op.unless(value, odd, op.where(negative, scaled * f, scaled))
+
+
+def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
+    """y^2/(y^2 + b/4), since x = y - b/(4 y)."""
+    y = op.minimum(y, 2.0**60)
+    z = op.plain(y) * 2.0
+    q = z * 2.0 / op.fma(z, z, op.plain(b))
+    large = y > 1.0
+    value = g * op.where(large, q * op.plain(y), q) * op.where(large, 1.0, y)
+    return op.where(y <= 0.0, 0.0, value)
+
+
+@declare(
+    family=FAMILY,
+    formula="(x + sqrt(x*x + b))/2",
+    parameters=(Parameter("b", 4.0, summary="Squared width of the bend, at least 0; relu where it is 0."),),
+    gradient=_squareplus_gradient,
+    from_output=_squareplus_from_output,
+    rejections=(Rejection("b is negative, but has to be at least 0", lambda b: b < 0),),
+    numpy="(x + np.sqrt(x*x + b))/2",
+    peers={
+        "torch": "(x + torch.sqrt(x*x + b))/2",
+        "jax": "jax.nn.squareplus(x, b)",
+        "numexpr": "(x + sqrt(x*x + b))/2",
+    },
+    critical=(0.0,),
+    cite="Barron 2021, Squareplus: a softplus-like algebraic rectifier, arXiv:2112.11687",
+)
+def squareplus(x: Value, b: Value) -> Value:
+    """h = (|x| + sqrt(x^2 + b))/2 for x >= 0 and b/(4 h) below: the sum of x < 0 and the root would cancel."""
+    _, h = _roots(x, b)
+    return op.where(x < 0.0, b / h * 0.25, h)
