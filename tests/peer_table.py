@@ -73,7 +73,6 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     # so has that of x/alpha
     ("torch", "celu", "grad*", "float32"): Limits(ulps=64.0),
     # 1/alpha is rounded to float32, whatever the dtype
-    ("torch", "celu", "value*", "float64"): Limits(ulps=2.0**35),
     ("torch", "celu", "grad*", "float64"): Limits(ulps=2.0**35),
     # x - tanh x cancels next to 0
     ("torch", "tanhshrink", "value", ""): Limits(floor=0.5),
