@@ -77,7 +77,7 @@ def fma(a: Value, b: Value, c: Value) -> Value:
 def sum_and_rest(a: Value, b: Value, c: Value) -> tuple[Value, Value | None]:
     """a b + c and what its rounding left, where the working precision is that of the result."""
     total, arithmetic = fma(a, b, c), a.context.arithmetic
-    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+    if arithmetic.pair or arithmetic.careless:
         return total, None
     return total, fma(a, b, total.lift(c) - total)
 
@@ -92,7 +92,8 @@ def times_quotient(
         return factor * q
     rest = ((-q).fma(d_rest, n_rest) + (-q).fma(d, n)) / d
     product, word = factor * (q + rest), plain(factor)
-    return product.where_near(word.fma(q, word * rest))
+    value = word.fma(q, word * rest)
+    return product.where_near(value) if hasattr(product, "where_near") else value
 
 
 def over_one_plus(n: Value, e: Value) -> Value:
@@ -100,7 +101,7 @@ def over_one_plus(n: Value, e: Value) -> Value:
     -q r/(1 + e), r being what the rounding of the sum left; 1 - e/2 is near enough to 1/(1 + e) for that."""
     u, word, arithmetic = e + 1.0, plain(e), e.context.arithmetic
     q = n / u
-    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+    if arithmetic.pair or arithmetic.careless:
         return q
     rest = (word - (u - 1.0)) * word.fma(-0.5, 1.0)
     value = plain(q).fma(-rest, plain(q))
@@ -113,7 +114,7 @@ def times_over_sum(x: Value, n: Value, c: float) -> Value:
     d = n + c
     q = n / d
     product, word, arithmetic = x * q, plain(n), d.context.arithmetic
-    if arithmetic.pair or arithmetic.rough or arithmetic.wide:
+    if arithmetic.pair or arithmetic.careless:
         return product
     rest = where(word < c, word - (d - c), 0.0)
     size, usual = absolute(plain(x)), plain(x) * plain(q)
@@ -134,7 +135,8 @@ def cancelling(x: Value, root: float) -> None:
     """Say that digits of the result cancel next to a root. Twelve of them are lost within 2^-12 of it; where results
     are to be correctly rounded, those there are decided in double-double arithmetic."""
     x = plain(x)
-    x.context.doubts.append(absolute(x - root) < 2.0**-12)
+    reach = 0.5 if x.context.arithmetic.word == "f32" else 2.0**-12
+    x.context.doubts.append(absolute(x - root) < reach)
 
 
 def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> Value:
@@ -238,7 +240,7 @@ def extended(x: Value) -> Value:
     """x as a pair of words where the working precision is that of the result, as it is elsewhere: for the argument of
     an exponential, whose absolute error becomes a relative one."""
     a = x.context.arithmetic
-    return plain(x) if a.rough or a.wide else doubled(x)
+    return plain(x) if a.careless else doubled(x)
 
 
 def narrowed(x: Value) -> Value:

@@ -1,11 +1,12 @@
 """The working arithmetics: which word, how many of them to a number, which coefficient tables.
 
 An arithmetic is what a tier means for one dtype. ``exact`` works at twice the precision of the dtype and rounds once.
+Where that leaves the rounding open, a wider arithmetic decides: for 16 bits `DOUBLE_WIDE`, for float32 `PAIR`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Arithmetic:
     """Subnormal results may be flushed to zero."""
     wide: bool = False
     """Results have a narrower exponent range than the word: scaling by 2^n cannot lose bits."""
+    spare: bool = False
+    """Results have so many digits less than the word that some units in its last place are nothing to them."""
+
+    @property
+    def careless(self) -> bool:
+        """Whether some units in the last place may be lost."""
+        return self.rough or self.spare
 
     @property
     def mantissa_bits(self) -> int:
@@ -40,15 +48,16 @@ class Arithmetic:
         """A number t such that exp(t), and any number of the word times exp(t), is below every subnormal result,
         while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``)."""
         if self.word == "f32":
-            return -170.0
+            return -85.0 if self.wide else -170.0
         return -690.0 if self.wide else -1400.0
 
 
 SINGLE_ROUGH = Arithmetic("single_rough", "f32", rough=True)
 SINGLE_FAST = Arithmetic("single_fast", "f32")
+SINGLE_WIDE = Arithmetic("single_fast", "f32", wide=True)
 DOUBLE_ROUGH = Arithmetic("double_rough", "f64", rough=True)
 DOUBLE_FAST = Arithmetic("double_fast", "f64")
-DOUBLE_WIDE = Arithmetic("double_wide", "f64", wide=True)
+DOUBLE_WIDE = Arithmetic("double_wide", "f64", wide=True, spare=True)
 PAIR = Arithmetic("pair", "f64", pair=True)
 
 TIERS = ("exact", "fast", "rough")
@@ -61,10 +70,10 @@ ARITHMETICS: dict[tuple[str, str], Arithmetic] = {
     ("float32", "exact"): DOUBLE_WIDE,
     ("float32", "fast"): SINGLE_FAST,
     ("float32", "rough"): SINGLE_ROUGH,
-    ("float16", "exact"): DOUBLE_WIDE,
-    ("float16", "fast"): SINGLE_FAST,
-    ("float16", "rough"): SINGLE_ROUGH,
-    ("bfloat16", "exact"): DOUBLE_WIDE,
-    ("bfloat16", "fast"): SINGLE_FAST,
+    ("float16", "exact"): SINGLE_WIDE,
+    ("float16", "fast"): replace(SINGLE_WIDE, spare=True),
+    ("float16", "rough"): replace(SINGLE_ROUGH, wide=True),
+    ("bfloat16", "exact"): SINGLE_FAST,
+    ("bfloat16", "fast"): replace(SINGLE_FAST, spare=True),
     ("bfloat16", "rough"): SINGLE_ROUGH,
 }

@@ -10,7 +10,8 @@ from typing import Any
 from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
 from fastact.kernels.blocks import words as word_blocks
-from fastact.link.arithmetic import ARITHMETICS, PAIR, Arithmetic
+from fastact.link import sixteen
+from fastact.link.arithmetic import ARITHMETICS, DOUBLE_WIDE, PAIR, Arithmetic
 from fastact.link.graph import Graph, Node
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
@@ -88,35 +89,32 @@ class Linking(Context):
         exponent = self.integer(-600).choose(tiny, self.integer(600).choose(huge, zero))
         return Scaled(Pair(x * factor), exponent, True, ~near, Pair(x), is_input=True)
 
-    def deliver(self, value: Any, dtype: str) -> None:
-        """Round once to the dtype and make that an output."""
+    def word_of(self, value: Any) -> Real:
+        """A result as one word, rounded to it once."""
         if isinstance(value, (int, float)):
             value = self.number(value)
         if isinstance(value, Scaled):
             value = value.rounded()
-        if isinstance(value, Pair):
-            value = value.rounded()
-        if dtype in ("float16", "bfloat16"):
-            single = _round_to_odd(value) if self.arithmetic.word == "f64" else value
-            node = self.graph.node("single_to_half" if dtype == "float16" else "single_to_bfloat", "i16", single.node)
-        else:
-            node = value.convert(STORAGE[dtype]).node
-        self.graph.outputs.append(node)
+        return value.rounded() if isinstance(value, Pair) else value
+
+    def deliver(self, value: Any, dtype: str) -> None:
+        """Round once to the dtype and make that an output."""
+        value = self.word_of(value)
+        narrow = dtype in sixteen.DTYPES
+        self.graph.outputs.append(
+            sixteen.narrowed(self, value, dtype) if narrow else value.convert(STORAGE[dtype]).node
+        )
 
     def alarm(self, condition: Condition) -> None:
         """Mark the elements for which floating-point flags are to be looked into."""
         self.graph.outputs.append(condition.node)
 
-    def decide(self, value: Any, dtype: str, decisive: Callable[[], Any]) -> Real:
-        """A float64 value made fit for its one rounding; by means of a ``decisive`` pair where it lies so near to a
-        rounding boundary that its error might reach across: for float32 within 2^-42, for bfloat16 among the subnormal
-        results, the only ones for which 53 bits may not be enough."""
+    def decide(self, value: Any, decisive: Callable[[], Any]) -> Real:
+        """A float64 value made fit for its one rounding to float32; by means of a ``decisive`` pair where it lies so
+        near to a rounding boundary that its error might reach across, within 2^-42."""
         y = self.real(value) if isinstance(value, (int, float)) else value
         if _rounds_well(y.node):
             return y
-        if dtype == "bfloat16":
-            size = abs(y)
-            return y.unless((size < 2.0**-126) & (size > 2.0**-140), _pair_to_odd(decisive()))
         above, below = ((y * factor).convert("f32") for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
         near = functools.reduce(Condition.__or__, self.doubts, above.bits().compare("ne", below.bits()))
         return above.unless(near, _pair_to_odd(decisive()).convert("f32"))
@@ -182,10 +180,16 @@ def link(
     arguments = [linking.receive(dtype) for _ in range(inputs)]
     constants = [round_to_dtype(value, dtype) for value in fixed]
     results = _as_tuple(body(*arguments, *map(linking.number, constants)))
-    if tier == "exact" and dtype in ("float32", "bfloat16") and not settled:
-        decisive = functools.cache(functools.partial(_in_pairs, body, linking, dtype, constants))
+    again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
+    if tier == "exact" and dtype in sixteen.DTYPES:
         for place, value in enumerate(results):
-            linking.deliver(linking.decide(value, dtype, functools.partial(_item, decisive, place)), dtype)
+            y = linking.word_of(value)
+            wide = functools.partial(_in_words, again, place)
+            pairs = functools.partial(_in_pairs, again, place) if dtype == "bfloat16" and not settled else None
+            linking.graph.outputs.append(sixteen.decide(linking, y, dtype, wide, pairs))
+    elif tier == "exact" and dtype == "float32" and not settled:
+        for place, value in enumerate(results):
+            linking.deliver(linking.decide(value, functools.partial(_item, again, PAIR, place)), dtype)
     else:
         for value in results:
             linking.deliver(value, dtype)
@@ -198,12 +202,26 @@ def _as_tuple(results: Any) -> tuple[Any, ...]:
     return results if isinstance(results, tuple) else (results,)
 
 
-def _item(make: Callable[[], tuple[Any, ...]], place: int) -> Any:
-    return make()[place]
+def _again(
+    body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction], arithmetic: Arithmetic
+) -> tuple[Any, ...]:
+    """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
+    other = Linking(arithmetic, linking.graph)
+    words = [other.widen(node, dtype) for node in linking.graph.inputs]
+    arguments = map(Pair, words) if arithmetic.pair else words
+    results = _as_tuple(body(*arguments, *map(other.number, constants)))
+    return tuple(other.number(value) if isinstance(value, (int, float)) else value for value in results)
 
 
-def _in_pairs(body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction]) -> tuple[Any, ...]:
-    """The results of a body on the same inputs in double-double arithmetic, for which these are never far."""
-    pairs = Linking(PAIR, linking.graph)
-    arguments = (Pair(pairs.widen(node, dtype)) for node in linking.graph.inputs)
-    return _as_tuple(body(*arguments, *map(pairs.number, constants)))
+def _item(again: Callable[[Arithmetic], tuple[Any, ...]], arithmetic: Arithmetic, place: int) -> Any:
+    return again(arithmetic)[place]
+
+
+def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
+    """A result in float64, rounded to float32 so that a further rounding is as if done at once."""
+    return _round_to_odd(again(DOUBLE_WIDE)[place])
+
+
+def _in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
+    """A result in a pair of words, likewise."""
+    return _round_to_odd(_pair_to_odd(again(PAIR)[place]))

@@ -20,12 +20,12 @@ def erf(x: Value) -> Value:
     """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 5/4 on, where it is nearly 1."""
     context, a = x.context, x.context.arithmetic
     table = context.table
-    if single.careless(a):
+    if a.level in CONSTANT_FROM:
         end = CONSTANT_FROM[a.level]
         limited = single.limited(x, -end, end)
-        z = limited * limited - 7.8125 if a.wide else limited * limited
+        z = limited * limited - 7.8125 if a.spare else limited * limited
         value = limited * single.polynomial(z, table(f"erf_{a.level}"))
-        return value if a.wide else where(abs(x) > end, x.lift(1.0).copysign(x), value)
+        return value if a.spare else where(abs(x) > end, x.lift(1.0).copysign(x), value)
     y = abs(x)
     centre = 2.625 if a.word == "f32" else 3.625
     h = single.limited(y, -inf, 2.0 * centre - SEAM) - centre

@@ -52,7 +52,7 @@ def limited(x: Value, low: float, high: float) -> Value:
 
 def careless(a: Value) -> bool:
     """Whether an arithmetic may lose some units in the last place."""
-    return bool(a.rough or a.wide)
+    return bool(a.careless)
 
 
 def power_of_two(n: Value) -> Value:
@@ -126,7 +126,7 @@ def expm1(x: Value) -> Value:
     a = x.context.arithmetic
     low = -math.ceil((a.mantissa_bits + 3) * LN2)  # below it the result rounds to -1
     if a.wide:
-        s, rest, top = _expm1(limited(x, low, math.ceil(128 * LN2)))
+        s, rest, top = _expm1(limited(x, low, min(-a.tail, math.ceil(128 * LN2))))
         return s.fma(rest, top).copysign(x)
     s, rest, top = _expm1(limited(x, low, inf))
     value = s.fma(rest, top).copysign(x)
@@ -151,7 +151,7 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
         return s, r * polynomial(r, table), less_one
     high, low, *_ = context.split("LN2")
     line = n.fma(-high, x)  # exact
-    if a.wide:
+    if a.spare:
         r = n.fma(-low, line)
         return s, r * polynomial(r, table), less_one
     # The rounding of r reaches the curvature only.
