@@ -363,3 +363,14 @@ def test_differences_are_of_numbers() -> None:
     a = np.float32([0.0, -0.0, np.nan, 1.0, np.nan])
     b = np.float32([0.0, 0.0, -np.nan, 1.0, 2.0])
     assert differ(a, b).tolist() == [False, True, False, False, True]
+
+
+def test_rough_errors_of_subnormal_truths_are_those_of_the_truths_before_rounding() -> None:
+    case = Case(REGISTRY["prelu"], "value", "float32")
+    audit = Audit(case.declaration, "value", "float32", ("rough",))
+    x = -np.arange(1, 400, dtype=np.uint32).view(np.float32)
+    errors = np.empty(x.size)
+    audit.errors(x, [errors])
+    truth = case.errors("rough", audit.results("rough", x), x)
+    assert truth.max() > 2.0**-26
+    assert np.allclose(np.abs(errors), truth, rtol=1e-6, atol=0.0)

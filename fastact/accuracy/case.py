@@ -129,6 +129,12 @@ class Case:
                 found = np.where(beyond, 2.0 * (half - size / 2) / size, found)
                 least = np.maximum(least, self.format.smallest_normal)
                 shrunk = np.where(size < least, found * (size / least), found)
+                # The rounded truth tells the size of the truth only where it is a normal number.
+                tiny = np.flatnonzero((size < self.format.smallest_normal) & (found > 0) & np.isfinite(found))
+                if tiny.size:
+                    columns = [a[tiny] for a in (x, y, *more)]
+                    steps = self.oracle.ulp_error(*columns, *self.parameters, wrt=self.wrt, jobs=self.jobs)
+                    shrunk[tiny] = steps * (2.0**self.format.smallest_exponent / least[tiny])
             else:
                 shrunk = found * np.minimum(1.0, ulp(size, self.dtype) / np.where(least > 0, least, np.inf))
                 shrunk = np.where(least > 0, shrunk, found)
