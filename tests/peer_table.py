@@ -74,6 +74,13 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("torch", "celu", "grad*", "float32"): Limits(ulps=64.0),
     # 1/alpha is rounded to float32, whatever the dtype
     ("torch", "celu", "grad*", "float64"): Limits(ulps=2.0**35),
+    # log(x/(1 - x)) next to 1/2
+    ("torch", "logit", "value", ""): Limits(floor=1.0),
+    # x + sqrt(x^2 + b) cancels for x < 0, and so does its gradient
+    ("torch", "squareplus", "value", ""): Limits(floor=1024.0),
+    ("torch", "squareplus", "grad", ""): Limits(floor=1.0),
+    # 1/u - |x|/u^2 cancels for large u = 1 + |x|
+    ("torch", "softsign", "grad", ""): Limits(floor=1.0),
     # x - tanh x cancels next to 0
     ("torch", "tanhshrink", "value", ""): Limits(floor=0.5),
     ("torch", "tanhshrink", "grad", ""): Limits(floor=1.0),
@@ -121,6 +128,11 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("jax", "elu", "grad", ""): Limits(floor=1.0),
     ("jax", "celu", "grad", ""): Limits(floor=1.0),
     ("jax", "selu", "grad", ""): Limits(floor=2.0),
+    # as PyTorch
+    ("jax", "logit", "value", ""): Limits(floor=1.0),
+    ("jax", "squareplus", "value", ""): Limits(floor=1024.0),
+    ("jax", "squareplus", "grad", ""): Limits(floor=1.0),
+    ("jax", "softsign", "grad", ""): Limits(floor=1.0),
     # x - tanh x cancels next to 0
     ("jax", "tanhshrink", "value", ""): Limits(floor=1.0),
     ("jax", "tanhshrink", "grad", ""): Limits(floor=2.0),
