@@ -56,9 +56,7 @@ def _exponent(x: Value, beta: Value) -> Value:
 
 def _softplus_gradient(x: Value, beta: Value) -> Value:
     """s(beta x)."""
-    t = _exponent(x, beta)
-    e = op.exp(-op.absolute(t))
-    return op.where(t < 0.0, e, 1.0) / (e + 1.0)
+    return 1.0 / op.one_plus_exp(-_exponent(x, beta))
 
 
 def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
@@ -115,9 +113,9 @@ def _silu_slope(t: Value) -> Value:
     cite="Elfwing, Uchibe and Doya 2017, arXiv:1702.03118",
 )
 def silu(x: Value) -> Value:
-    """x s(x) through e = exp(-|x|), so that the tail stays right where exp(-x) would overflow."""
-    e = op.exp(-op.absolute(x))
-    return op.maximum(x, op.tail(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
+    """x/(1 + exp(-x)), the power of two in the exponential held apart where it would overflow."""
+    x = op.maximum(x, op.tail(x))
+    return x / op.one_plus(op.exp(-x))
 
 
 def _swish_gradient(x: Value, beta: Value) -> Value:
@@ -145,11 +143,11 @@ def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     cite="Ramachandran, Zoph and Le 2017, arXiv:1710.05941",
 )
 def swish(x: Value, beta: Value) -> Value:
-    """x s(beta x) through e = exp(-|beta x|); where that makes anything vanish, 1 of the sign of x stands for x."""
-    t = op.plain(x) * op.plain(beta)
-    e = op.exp(-op.absolute(t))
+    """x/(1 + exp(-beta x)), the power of two in the exponential held apart where it would overflow; where it makes
+    anything vanish, 1 of the sign of x stands for x."""
+    t = _exponent(x, beta)
     x = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
-    return x * op.where(t < 0.0, e, 1.0) / (e + 1.0)
+    return x / op.one_plus(op.exp(-t))
 
 
 MISH_SATURATION = 40.0

@@ -262,15 +262,13 @@ def _sigmoid_from_output(g: Value, y: Value) -> Value:
     cite="Han and Moraga 1995, The influence of the sigmoid function parameters on backpropagation learning",
 )
 def sigmoid(x: Value) -> Value:
-    """The logistic function: with e = exp(-|x|), 1/(1 + e) for x >= 0 and e/(1 + e) below; nothing overflows."""
-    e = op.exp(-op.absolute(x))
-    return op.over_one_plus(op.where(x < 0.0, e, 1.0), e)
+    """The logistic function 1/(1 + exp(-x)), the power of two in the exponential held apart where it would overflow."""
+    return 1.0 / op.one_plus_exp(-x)
 
 
 def _logsigmoid_gradient(x: Value) -> Value:
     """s(-x)."""
-    e = op.exp(-op.absolute(x))
-    return op.where(x > 0.0, e, 1.0) / (e + 1.0)
+    return 1.0 / op.one_plus_exp(x)
 
 
 @declare(

@@ -96,18 +96,6 @@ def times_quotient(
     return product.where_near(value) if hasattr(product, "where_near") else value
 
 
-def over_one_plus(n: Value, e: Value) -> Value:
-    """n/(1 + e) for 0 <= e <= 1. Where the working precision is that of the result, the quotient q is mended by
-    -q r/(1 + e), r being what the rounding of the sum left; 1 - e/2 is near enough to 1/(1 + e) for that."""
-    u, word, arithmetic = e + 1.0, plain(e), e.context.arithmetic
-    q = n / u
-    if arithmetic.pair or arithmetic.careless:
-        return q
-    rest = (word - (u - 1.0)) * word.fma(-0.5, 1.0)
-    value = plain(q).fma(-rest, plain(q))
-    return q.where_near(value) if hasattr(q, "where_near") else value
-
-
 def times_over_sum(x: Value, n: Value, c: float) -> Value:
     """x n/(n + c) for n >= 0. Where the working precision is that of the result, what the rounding of the sum left is
     put back with the last product; where n is the larger term it does not count."""
@@ -186,8 +174,15 @@ def plus_finite(x: Value, y: Value) -> Value:
 
 
 def one_plus(x: Value) -> Value:
-    """1 + x for quotients: where 1 no longer counts, x with its power of two held apart."""
-    return where(absolute(x) > 2.0**400, x, plain(x) + 1.0) if hasattr(x, "plain") else x + 1.0
+    """1 + x for x >= -1 and for quotients: where 1 no longer counts, x with its power of two held apart."""
+    return x.one_more() if hasattr(x, "one_more") else x + 1.0
+
+
+def one_plus_exp(x: Value) -> Value:
+    """1 + exp(x) for quotients."""
+    if hasattr(x, "hi") and not x.context.arithmetic.pair:
+        return one_plus(exp(x))
+    return _block("one_plus_exp", x)
 
 
 def copysign_zero(x: Value) -> Value:

@@ -122,6 +122,18 @@ class Scaled:
             return plain
         return Scaled(self.mantissa, self.exponent, True, self.far, plain)
 
+    def one_more(self, usual: Plain | None = None) -> Scaled:
+        """1 + the number, which is not below -1; ``usual`` is that sum where the number is not far, if it is known
+        more precisely."""
+        large = self.exponent.compare("sgt", self.context.arithmetic.bias // 2)  # there 1 does not count
+        anywhere = self.plain() + 1.0
+        mantissa, exponent = self.mantissa.choose(large, anywhere), self.exponent.choose(large, 0)  # type: ignore[arg-type]
+        total = anywhere if usual is None or self.far is None else usual.unless(self.far, anywhere)  # type: ignore[arg-type]
+        usual = self.usual() + 1.0 if usual is None else usual
+        low, high = self.context.bounds(self.usual())
+        self.context.note(usual, low + 1.0, high + 1.0)
+        return Scaled(mantissa, exponent, self.bounded, self.far, total, usual=usual)
+
     # -- products carry both forms --------------------------------------------------------------------------------
     def _both(self, other: object) -> tuple[Plain | float, Plain | float, Integer | None, Condition | None]:
         """Mantissa, plain form and exponent of the other operand, and where the result is far."""
@@ -163,13 +175,17 @@ class Scaled:
 
     def __rtruediv__(self, other: object) -> Scaled:
         # An infinite quotient has no remainder, which only the other form of a product knows; nor one by infinity.
-        far = None if self.far is None else self.far | self.plain().equals(0.0)
+        far, usual = self.far, None
+        if far is not None:
+            positive = self.context.bounds(self.usual())[0] > 0.0
+            far = far if positive else far | self.usual().equals(0.0)
+            usual = other / self.usual()  # type: ignore[operator]
         plain = None if far is None else other / self.plain()  # type: ignore[operator]
         mantissa: Plain = other / self.mantissa  # type: ignore[operator, assignment]
         if isinstance(mantissa, Pair) and mantissa.second is not None:
             rest = mantissa.second
             mantissa = Pair(mantissa.first, self.context.real(0.0).choose(rest.is_nan(), rest), mantissa.slack)
-        return Scaled(mantissa, 0 - self.exponent, False, far, plain)
+        return Scaled(mantissa, 0 - self.exponent, False, far, plain, usual=usual)
 
     def __neg__(self) -> Scaled:
         plain, usual = -self.plain(), -self.usual()

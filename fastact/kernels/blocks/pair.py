@@ -21,7 +21,7 @@ from fastact.kernels.blocks.pair_erf import (
     vanishing,
 )
 from fastact.kernels.blocks.single import limited, polynomial, power_of_two
-from fastact.kernels.operations import Value
+from fastact.kernels.operations import Value, one_plus
 
 
 def words(coefficients: tuple) -> tuple[float, ...]:
@@ -121,6 +121,10 @@ def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Valu
 
 
 def expm1(x: Value) -> Value:
+def one_plus_exp(x: Value) -> Value:
+    return one_plus(exp(x))
+
+
     """exp(x) - 1. Where exp(x) may exceed 2^52 or the result is -1 to the last place, the longer way."""
     if x.context.bounds(x)[1] <= 0.0:
         return _expm1(limited(x, -110.0, 0.0))

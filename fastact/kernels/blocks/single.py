@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import inf, nan, sqrt
 
 from fastact.kernels.coefficients import CONSTANTS
-from fastact.kernels.operations import Value, maximum, minimum
+from fastact.kernels.operations import Value, maximum, minimum, one_plus
 
 LN2 = math.log(2)
 Table = tuple[float, ...]
@@ -116,9 +116,20 @@ def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, Value]], table
 
 def _noted(value: Value, at_most: float) -> Value:
     """An exponential, known not to exceed 1 if its argument does not exceed 0."""
-    if at_most <= 0.0:
-        value.context.note(value, 0.0, 1.0)
+    value.context.note(value, 0.0, 1.0 if at_most <= 0.0 else inf)
     return value
+
+
+def one_plus_exp(x: Value) -> Value:
+    """1 + 2^n exp(r) with n and r as for exp, as max(2^n, 1) + (min(2^n, 1) + 2^n r P(r)): what is rounded first is the
+    smaller part, if n is not 0."""
+    e, a = exp(x), x.context.arithmetic
+    if careless(a) or a.wide:
+        return one_plus(e)
+    r, n = _reduce_exp(x)
+    s = power_of_two(n)
+    smaller = (s * r).fma(polynomial(r, x.context.table("exp")), minimum(s, 1.0))
+    return e.one_more(maximum(s, 1.0) + smaller)
 
 
 def expm1(x: Value) -> Value:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
 from fastact.kernels.blocks.sine_single import sin
-from fastact.kernels.blocks.single import copysign, exp, exp2, expm1, log, log1p, log2, reciprocal, rsqrt, tanh
+from fastact.kernels.blocks.single import (
+    copysign,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    log2,
+    one_plus_exp,
+    reciprocal,
+    rsqrt,
+    tanh,
+)
 from fastact.kernels.blocks.single import polynomial as short_polynomial
 
 __all__ = [
     "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
-    "reciprocal", "rsqrt", "short_polynomial", "sin", "tanh", "vanishing",
+    "one_plus_exp", "reciprocal", "rsqrt", "short_polynomial", "sin", "tanh", "vanishing",
 ]  # fmt: skip
