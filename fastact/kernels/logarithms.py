@@ -45,21 +45,14 @@ def _nearer(x: Value) -> Value:
     return op.where(x > 0.5, 1.0 - op.plain(x), x)
 
 
-def _log_odds(a: Value) -> Value:
-    """log((1 - a)/a) for a <= 1/2."""
-    a = op.plain(a)
-    value = op.log1p(op.fma(a, -2.0, 1.0) / a)
-    return op.unless(value, ~(a >= 2.0**-100), -op.log(a))
-
-
 def _signed(x: Value, odds: Value) -> Value:
-    return op.where(x >= 0.5, odds, -odds)
+    return op.where(x > 0.5, -odds, odds)
 
 
 def _logit_clipped(x: Value, eps: Value) -> Value:
     """x held within [eps, 1 - eps]; 1 - eps itself need not be a float."""
     a = _nearer(x)
-    return op.unless_nan(_signed(x, _log_odds(op.where(a < eps, eps, a))), eps)
+    return op.unless_nan(_signed(x, op.log_odds(op.where(a < eps, eps, a))), eps)
 
 
 def _slope(a: Value, numerator: Value) -> Value:
@@ -124,9 +117,9 @@ def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
     cite="Berkson 1944, Application of the logistic function to bio-assay",
 )
 def logit(x: Value) -> Value:
-    """log(x/(1 - x)) = +-log1p((1 - 2 a)/a) with a the smaller of x and 1 - x: next to 1/2 both differences are exact,
-    and no logarithm of a number near 1 is taken. -inf at 0, inf at 1, NaN outside."""
-    return _signed(x, _log_odds(_nearer(x)))
+    """log(x/(1 - x)) = +-log(a/(1 - a)) with a the smaller of x and 1 - x, which is exact; what the quotient lacks for
+    its rounding, which counts next to 1/2, is added. -inf at 0, inf at 1, NaN outside."""
+    return _signed(x, op.log_odds(_nearer(x)))
 
 
 # -- sqrt -----------------------------------------------------------------------------------------------------------

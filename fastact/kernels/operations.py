@@ -324,6 +324,11 @@ def log2(x: Value) -> Value:
     return _block("log2", x)
 
 
+def log_odds(x: Value) -> Value:
+    """log(x/(1 - x)) for x <= 1/2."""
+    return _block("log_odds", x)
+
+
 def log1p(x: Value) -> Value:
     """log(1 + x). Of an exponential that is far from the normal numbers it is that exponential, and keeps its power of
     two apart: so softplus is right down to the smallest subnormal."""

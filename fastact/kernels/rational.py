@@ -96,13 +96,13 @@ def _roots(x: Value, b: Value) -> tuple[Value, Value]:
 def _squareplus_gradient(x: Value, b: Value) -> Value:
     """(1 + x/s)/2 with s = sqrt(t), t = x^2 + b. With d = t + |x| s that is d/(2 t) for x >= 0 and b/(2 d) below, and
     no rounding of s counts in full."""
-    arithmetic = x.context.arithmetic
-    reach = 2.0 ** (arithmetic.bias >> 2 if arithmetic.wide else arithmetic.bias)
-    x = op.clip(x, -reach, reach)
-    negative = x < 0.0
+    arithmetic, negative = x.context.arithmetic, x < 0.0
     if arithmetic.pair:
         s, h = _roots(x, b)
-        return op.where(negative, b / h * 0.25, h) / s
+        value = op.where(negative, b / h * 0.25, h) / s
+        return op.where(op.absolute(x) < INFINITY, value, op.where(x > 0.0, 1.0, op.where(negative, 0.0, op.plain(x))))
+    reach = 2.0 ** (arithmetic.bias >> 2 if arithmetic.wide else arithmetic.bias)
+    x = op.clip(x, -reach, reach)
 
     def quotient(z: Value, c: Value, numerator: Value) -> Value:
         t = op.fma(z, z, c)
@@ -121,10 +121,10 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
 def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
     """y^2/(y^2 + b/4), since x = y - b/(4 y)."""
     y = op.minimum(y, 2.0**60)
-    z = op.plain(y) * 2.0
+    z = y * 2.0
     q = z * 2.0 / op.fma(z, z, op.plain(b))
     large = y > 1.0
-    value = g * op.where(large, q * op.plain(y), q) * op.where(large, 1.0, y)
+    value = g * op.where(large, q * y, q) * op.where(large, 1.0, y)
     return op.where(y <= 0.0, 0.0, value)
 
 

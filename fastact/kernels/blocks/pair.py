@@ -207,6 +207,13 @@ def _log(x: Value, offset: Value | None = None) -> tuple[Value, Value]:
     return _logarithm(x, a, a_low, f, f_low), abs(whole) > 1000.0
 
 
+def log_odds(x: Value) -> Value:
+    """log(x/(1 - x)) = -log1p((1 - 2 x)/x) for x <= 1/2: no logarithm of a number near 1 is taken."""
+    value = -log1p((1.0 - x * 2.0) / x)
+    # There 1 - x is 1.
+    return value.unless(~(x.hi >= 2.0**-120), log(x))
+
+
 def log1p(x: Value) -> Value:
     """log(1 + x) = n ln 2 - log c + log(c (1 + x)/2^n), where 1 + x, of which n and c depend, need not be exact: with
     k = c/2^n that is log(1 + f), f = k x + (k - 1)."""
@@ -294,4 +301,5 @@ def rsqrt(x: Value) -> Value:
 __all__ = [
     "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
     "reciprocal", "rsqrt", "short_polynomial", "tanh", "vanishing",
+    "log_odds",
 ]  # fmt: skip

@@ -198,6 +198,20 @@ def log(x: Value) -> Value:
     return value.unless(odd, _ends(value, x, 0.0))
 
 
+def log_odds(x: Value) -> Value:
+    """log(x/w), w = 1 - x, for x <= 1/2: the logarithm of the quotient q and what the rounding of q left, which counts
+    next to q = 1. Both come from one division, by w x."""
+    w = 1.0 - x
+    rest_of_w = (1.0 - w) - x
+    both = 1.0 / (w * x)
+    q = x * (x * both)
+    rest = (-q).fma(rest_of_w, (-q).fma(w, x)) * (w * both)
+    small = ~(x >= 2.0**-100)  # there w is 1
+    odd, minus_k, f = _split(x.choose(small, q))
+    value = _log(minus_k, f, rest.lift(0.0).choose(small, rest))
+    return value.unless(odd, _ends(value, x, 0.0))
+
+
 def log2(x: Value) -> Value:
     """k + log2(e) log(m) with k and m as for log."""
     context, a = x.context, x.context.arithmetic
@@ -266,14 +280,15 @@ def _bits(a: Value, value: float) -> int:
     return ((int(exponent) + a.bias) << a.mantissa_bits) + (int(mantissa, 16) >> (52 - a.mantissa_bits))
 
 
-def _log(minus_k: Value, f: Value) -> Value:
-    """k ln 2 + log(1 + f). Zero keeps the sign of f."""
+def _log(minus_k: Value, f: Value, rest: Value | None = None) -> Value:
+    """k ln 2 + log(1 + f), and a rest that is added. Zero keeps the sign of f."""
     context, a = f.context, f.context.arithmetic
     u, v = _curved(f)
     if careless(a):
-        return u.fma(v, minus_k.fma(-context.constant("LN2"), f))
+        return u.fma(v, minus_k.fma(-context.constant("LN2"), f if rest is None else f + rest))
     high, low, *_ = context.split("LN2")
-    return minus_k.fma(-high, f) + u.fma(v, minus_k * -low)
+    below = minus_k * -low if rest is None else minus_k.fma(-low, rest)
+    return minus_k.fma(-high, f) + u.fma(v, below)
 
 
 def _curved(f: Value) -> tuple[Value, Value]:

@@ -12,6 +12,7 @@ from fastact.kernels.blocks.single import (
     log,
     log1p,
     log2,
+    log_odds,
     one_plus_exp,
     reciprocal,
     rsqrt,
@@ -22,4 +23,5 @@ from fastact.kernels.blocks.single import polynomial as short_polynomial
 __all__ = [
     "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
     "one_plus_exp", "reciprocal", "rsqrt", "short_polynomial", "sin", "tanh", "vanishing",
+    "log_odds",
 ]  # fmt: skip
