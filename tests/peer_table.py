@@ -101,6 +101,13 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     # 1 + erf cancels for x < 0
     ("torch", "gelu", "value", ""): Limits(floor=4.0),
     ("torch", "gelu", "grad", ""): Limits(floor=1.0),
+    # 1 + tanh cancels for x < 0
+    ("torch", "gelu_tanh", "value", ""): Limits(floor=4.0),
+    ("torch", "gelu_tanh", "grad", ""): Limits(floor=16.0),
+    # alpha x is rounded before its sine
+    ("torch", "snake", "value", ""): Limits(floor=256.0),
+    ("torch", "snake", "grad", ""): Limits(floor=256.0),
+    ("torch", "snake", "grad_alpha", ""): Limits(floor=65536.0),
     # s r^2 + b cancels next to its root
     ("torch", "star_relu", "value", ""): Limits(floor=0.5),
     # 1/6 in float32, whatever the dtype
@@ -173,6 +180,11 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     # x erfc(-x/sqrt 2)/2 with a rounded quotient, hence an error relative to the tail that grows with x^2
     ("jax", "gelu", "value", ""): Limits(floor=0.5),
     ("jax", "gelu", "grad", ""): Limits(floor=0.5),
+    ("jax", "gelu_tanh", "value", ""): Limits(floor=16.0),
+    ("jax", "gelu_tanh", "grad", ""): Limits(floor=64.0),
+    ("jax", "snake", "value", ""): Limits(floor=256.0),
+    ("jax", "snake", "grad", ""): Limits(floor=256.0),
+    ("jax", "snake", "grad_alpha", ""): Limits(floor=65536.0),
     ("jax", "star_relu", "value", ""): Limits(floor=0.5),
     ("jax", "hardswish", "grad", ""): Limits(floor=0.25),
     # -- SciPy ----------------------------------------------------------------------------------------------------
