@@ -220,7 +220,7 @@ def test_float64_errors_are_those_of_ball_arithmetic() -> None:
         truth = case.errors(tier, audit.results(tier, x), x)
         known = ~np.isnan(found)
         assert (known | (x == 0)).all()
-# The double-double evaluation is good for 2^-65, which is 2^-12 ULP.
+        # The double-double evaluation is good for 2^-65, which is 2^-12 ULP.
         assert np.allclose(np.abs(found[known]), truth[known], rtol=1e-3, atol=2.0**-12 if tier == "fast" else 1e-15)
 
 
@@ -374,3 +374,9 @@ def test_rough_errors_of_subnormal_truths_are_those_of_the_truths_before_roundin
     truth = case.errors("rough", audit.results("rough", x), x)
     assert truth.max() > 2.0**-26
     assert np.allclose(np.abs(errors), truth, rtol=1e-6, atol=0.0)
+
+
+def test_errors_of_nothing_but_noise_do_not_make_the_method_doubtful() -> None:
+    effort = prover.Effort(jobs=1, checked=100, part=(126, 127))
+    (exact,) = prover.certify(REGISTRY["softshrink"], "value", "float32", ("exact",), effort)
+    assert exact.misrounded == 0

@@ -2,7 +2,8 @@
 
 float16 and bfloat16: ball arithmetic on all inputs. float32: an audit of all inputs against double-double arithmetic,
 whose error is checked on a sample, and ball arithmetic for what the audit leaves open. float64: such an audit of many
-random inputs, and ball arithmetic for a sample and for the inputs with the largest errors.
+random inputs, and ball arithmetic for a sample, for the inputs with the largest errors and, of ``exact``, for inputs
+that are hard to round.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastact.accuracy import lemmas
+from fastact.accuracy import hard, lemmas
 from fastact.accuracy.audit import BOUND, Audit, reference, with_constants
 from fastact.accuracy.case import Case, differ
 from fastact.accuracy.certificates import Certificate, Key, NearRoot, digest, pattern
@@ -43,6 +44,8 @@ class Effort:
     samples: int = 10**8
     """float64 inputs of the audit."""
     checked: int = CHECKED
+    runs: int = hard.RUNS
+    """Runs of float64 inputs in which hard ones are searched for."""
     seed: int = 0
     folder: Path | None = None
     """Where checkpoints are kept; None keeps none."""
@@ -50,6 +53,11 @@ class Effort:
     progress: Progress | None = None
     part: tuple[int, int] = (0, 256)
     """The units of the float32 sweep to be done; all for a certificate."""
+
+    def still(self) -> None:
+        """Say that work goes on, of which the progress is not counted; it may be the time to stop."""
+        if self.progress is not None:
+            self.progress(1, 1)
 
 
 def certify(declaration: Declaration, form: str, dtype: str, tiers: Sequence[str], effort: Effort) -> list[Certificate]:
@@ -156,11 +164,14 @@ def _audited(case: Case, tiers: Sequence[str], effort: Effort) -> list[Certifica
         checkpoint = effort.folder / f"{name}.json"
     sweep = Sweep(audit, source, case.floors, resolver, checkpoint, effort.say)
     outcomes = sweep.run(effort.jobs, effort.progress)
+    difficult = hard.search(case, effort.seed, effort.runs, effort.still) if case.dtype == "float64" else None
     truth = case.rounded(x)
     found = []
     for tier, outcome in outcomes.items():
         judged = _Judged(case, tier, audit, outcome)
         judged.sample(x, truth)
+        if tier == "exact" and difficult is not None:
+            judged.hard(difficult)
         found.append(judged.certificate(source, len(x), relative, in_ulp))
     sweep.forget()
     return found
@@ -175,6 +186,7 @@ class _Judged:
     def __init__(self, case: Case, tier: str, audit: Audit, outcome: Outcome) -> None:
         self.case, self.tier, self.audit, self.outcome = case, tier, audit, outcome
         self.misrounded = outcome.wrong
+        self.difficult = ""
         self.open = np.concatenate([inputs_of([], case.dtype), *outcome.open])
         if case.dtype == "float64":
             self._suspect()
@@ -214,7 +226,8 @@ class _Judged:
             if region.count and np.isfinite(region.largest):
                 x = inputs_of([region.witness], self.case.dtype)
                 again = float(self.case.errors(self.tier, self.audit.results(self.tier, x), x)[0])
-                if abs(again - region.largest) > 1e-3 * max(again, region.largest):
+                noise = 1e-12 if self.tier == "rough" else 1e-6  # what Oracle.relative_error and ulp_error leave open
+                if abs(again - region.largest) > noise + 1e-3 * max(again, region.largest):
                     raise Mistrust(f"audit and ball arithmetic disagree at {x[0]!r}: {region.largest} and {again}")
 
     def sample(self, x: Floats, truth: Floats) -> None:
@@ -227,6 +240,21 @@ class _Judged:
         errors = self.case.errors(self.tier, y, x, truth=truth)
         self._add(errors, x)
         self.mean = float(errors.mean())
+
+    def hard(self, found: hard.Hard) -> None:
+        """Judge the inputs that are hard to round by ball arithmetic."""
+        searched = f"{found.found} within 2^-62 of a rounding boundary found among {found.stepped} stepped over"
+        self.difficult = f"; {searched}"
+        if found.x.size:
+            errors = self.case.errors(self.tier, self.audit.results(self.tier, found.x), found.x)
+            self._add(errors, found.x)
+            finite = errors[np.isfinite(errors)]
+            reach = float(np.abs(finite - np.floor(finite) - 0.5).max(initial=0.0))
+            near = f"within 2^{np.log2(reach):.1f} ULP of it" if reach else "on it"
+            wrong = int(np.count_nonzero(errors > 0.5))
+            self.difficult = (
+                f"; and on the {found.x.size} hardest of the {searched}, {near}, {wrong} of them misrounded"
+            )
 
     def _add(self, errors: Doubles, x: Floats) -> None:
         """Let errors count if they are larger than those known."""
@@ -275,5 +303,5 @@ class _Judged:
         suspects = len(self.outcome.suspects)
         return (
             f"ball arithmetic on {checked} inputs and on the {suspects} most suspect of {source.total} audited against "
-            f"double-double, itself wrong by at most {in_ulp:.2g} ULP on the former"
+            f"double-double, itself wrong by at most {in_ulp:.2g} ULP on the former{self.difficult}"
         )
