@@ -654,6 +654,12 @@ class _gelu(_Call_x, Function):
     @property
     def backward(self) -> _Call_g_x: ...
 
+class _gelu_tanh(_Call_x, Function):
+    @property
+    def grad(self) -> _Call_x: ...
+    @property
+    def backward(self) -> _Call_g_x: ...
+
 class _log2(_Call_x, Function):
     @property
     def grad(self) -> _Call_x: ...
@@ -827,6 +833,7 @@ quick_gelu: _quick_gelu
 erf: _erf
 erfc: _erfc
 gelu: _gelu
+gelu_tanh: _gelu_tanh
 log2: _log2
 logit: _logit
 sqrt: _sqrt
@@ -850,6 +857,7 @@ expit: _sigmoid
 log_sigmoid: _logsigmoid
 log_expit: _logsigmoid
 tanh_shrink: _tanhshrink
+gelu_new: _gelu_tanh
 hard_tanh: _hardtanh
 jumprelu: _jump_relu
 hard_shrink: _hardshrink

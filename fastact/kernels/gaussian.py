@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.cubic import minus_cubic, rounded
+from fastact.kernels.coefficients import TABLES
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -89,3 +93,70 @@ def gelu(x: Value) -> Value:
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
     return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
+
+
+CUBE = Fraction("0.044715")
+SLOPE = 2 * op.exactly("SQRT_TWO_OVER_PI")
+GELU_TANH_ROOT = -0.7524614220710163
+"""Root of the gradient of gelu_tanh."""
+
+
+def _reach(x: Value) -> float:
+    """A y such that 2 u = sqrt(8/pi) (y + 0.044715 y^3) is beyond the reach of exponentials."""
+    return 13.0 if x.context.arithmetic.word == "f32" else 27.0
+
+
+def _limited(x: Value) -> tuple[Value, Value, Value]:
+    """y = |x|, limited to what matters, with y^2, and exp(-2 u)."""
+    y = op.minimum(op.absolute(op.plain(x)), _reach(x))
+    return y, y * y, op.exp(minus_cubic(y, SLOPE, SLOPE * CUBE))
+
+
+def _gelu_tanh_gradient(x: Value) -> Value:
+    """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
+    below."""
+    y, square, e = _limited(x)
+    (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * SLOPE, SLOPE), x < 0.0
+    op.cancelling(x, GELU_TANH_ROOT)
+    factor = op.where(negative, -y, y * e)
+    u = e + 1.0
+    numerator = op.fma(factor, w, u)
+    if rest is not None:
+        rest = rest + (SLOPE - Fraction(rounded(SLOPE, x.context)))
+        numerator = numerator + op.fma(factor, rest, op.plain(e) - (u - 1.0))
+    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    return _next_to_root(op.plain(x), op.next_to_root(x, slope, "gelu_tanh_root"))
+
+
+def _next_to_root(x: Value, slope: Value) -> Value:
+    """The slope; next to its root, where so few digits more than those of the result do not last, d P(d)."""
+    context, a = x.context, x.context.arithmetic
+    if not (a.word == "f32" and a.wide and a.spare):
+        return slope
+    root = op.exactly("GELU_TANH_ROOT_DOUBLE")
+    high = rounded(root, context)
+    d = (x - high) - (root - Fraction(high))
+    (p, _), (q, _), *_ = TABLES["gelu_tanh_root"]["pair"].coefficients
+    return op.where(op.absolute(d) < 2.0**-9, d * op.fma(d, q, p), slope)
+
+
+@declare(
+    family="activations",
+    formula="x/2*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))",
+    gradient=_gelu_tanh_gradient,
+    gradient_roots=(GELU_TANH_ROOT,),
+    aliases=("gelu_new",),
+    numpy="0.5*x*(1 + np.tanh(np.sqrt(2/np.pi)*(x + 0.044715*x**3)))",
+    peers={
+        "torch": "torch.nn.functional.gelu(x, approximate='tanh')",
+        "jax": "jax.nn.gelu(x, approximate=True)",
+        "numexpr": "0.5*x*(1 + tanh(0.7978845608028654*(x + 0.044715*x**3)))",
+    },
+    critical=(0.0, GELU_TANH_ROOT, 4.9, 7.2, -4.9, -7.2, -10.03, -10.69, -20.97, -21.71),
+    cite="Hendrycks and Gimpel 2016, arXiv:1606.08415",
+)
+def gelu_tanh(x: Value) -> Value:
+    """x s(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3): through e = exp(-2 |u|), its argument carried in two words, so
+    that the tail stays right, where 1 + tanh(u) cancels."""
+    _, _, e = _limited(x)
+    return op.maximum(x, -_reach(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)

@@ -120,11 +120,11 @@ def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Valu
     return n, x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
 
 
-def expm1(x: Value) -> Value:
 def one_plus_exp(x: Value) -> Value:
     return one_plus(exp(x))
 
 
+def expm1(x: Value) -> Value:
     """exp(x) - 1. Where exp(x) may exceed 2^52 or the result is -1 to the last place, the longer way."""
     if x.context.bounds(x)[1] <= 0.0:
         return _expm1(limited(x, -110.0, 0.0))
