@@ -92,12 +92,12 @@ def parameters(declaration: Declaration) -> list[str]:
     for p in (*declaration.parameters, *further):
         default = "has to be given" if p.default is None else f"{p.default:.17g}"
         if p in further:
-            default = f"by keyword only; {default}"
+            default = "by keyword only"
         meaning = joined(p.summary) or ("Learned by networks." if p.learned else "")
         rows.append([f"`{p.name}`", default, limits(declaration, p), meaning])
     if not rows:
         return []
-    lines = ["", *table(["parameter", "default", "range", ""], rows)]
+    lines = ["", *table(["parameter", "default", "range", "meaning"], rows)]
     rejected = [r.reason for r in declaration.rejections]
     return [*lines, "", f"An error: {'; '.join(rejected)}."] if rejected else lines
 
