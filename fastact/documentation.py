@@ -6,7 +6,8 @@ import inspect
 
 from fastact.arguments import OFFERED
 from fastact.kernels import Declaration, Parameter
-from fastact.link.forms import Form
+from fastact.link.forms import Form, summed_parameter
+from fastact.published import accuracy
 
 OPTIONS: dict[str, object] = {
     "where": True,
@@ -70,13 +71,14 @@ def _meaning(declaration: Declaration, form: Form) -> str:
     if kind == "from_output":
         return f"g times the derivative of {name} with respect to x, from the output y = {name}(x) alone."
     what = kind.partition("_")[2] or "x"
+    summed = "" if not summed_parameter(form) else f", summed over the axes along which {what} is broadcast"
     pseudo = next((p.pseudo for p in declaration.parameters if p.name == what and p.pseudo), "")
     if pseudo:
         product = "" if kind.startswith("grad") else "g times "
-        return f"{product}a pseudo-derivative of {name} with respect to {what}: {pseudo}.".capitalize()
+        return f"{product}a pseudo-derivative of {name} with respect to {what}{summed}: {pseudo}.".capitalize()
     if kind.startswith("grad"):
         return f"The derivative of {name} with respect to {what}."
-    return f"g times the derivative of {name} with respect to {what}, in one pass."
+    return f"g times the derivative of {name} with respect to {what}{summed}, in one pass."
 
 
 def _range(parameter: Parameter) -> str:
@@ -121,7 +123,7 @@ def describe(declaration: Declaration, form: Form) -> str:
         "Returns",
         "-------",
         "ndarray or scalar",
-        f"    Of the broadcast shape. There are loops for {OFFERED};",
+        *_returned(form),
         "    booleans and integers become floats as in `np.exp`.",
         "",
         "Raises",
@@ -130,9 +132,25 @@ def describe(declaration: Declaration, form: Form) -> str:
         f"ValueError: an unknown tier; shapes that do not broadcast{_out_of_range(declaration, form)}.",
         "FloatingPointError: where `np.errstate` asks for it.",
     ]
+    measured = accuracy(declaration.name, form.name, tuple(p.name for p in declaration.parameters))
+    if measured:
+        lines += ["", "Accuracy", "--------", *measured]
     if declaration.cite:
         lines += ["", "References", "----------", declaration.cite]
     return "\n".join(lines)
+
+
+def _returned(form: Form) -> list[str]:
+    summed = summed_parameter(form)
+    if not summed:
+        return [f"    Of the broadcast shape. There are loops for {OFFERED};"]
+    return [
+        f"    Of the shape of {summed}; ``where`` says which terms count. Products are rounded to float32, of float64",
+        "    to float64, and added in float64 in an order that depends on the shapes only; the sum is rounded to the",
+        "    dtype of the result. Where there is nothing to add, products are rounded to that dtype at once.",
+        "    ``.ufunc(tier)`` is the product for each element.",
+        f"    The dtypes are {OFFERED};",
+    ]
 
 
 def _out_of_range(declaration: Declaration, form: Form) -> str:

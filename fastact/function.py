@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from fastact import reduced
 from fastact.arguments import check_range, check_rejections, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.documentation import describe, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
-from fastact.link.forms import Form, forms
+from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Approx, current, parse
 
 _UNTYPED = frozenset({"out", "where", "casting", "order", "subok"})
@@ -218,18 +219,44 @@ class Door:
         return _find, (self._declaration.name, self._form.name)
 
 
+class Summed(Door):
+    """g df/dp summed over the axes along which p was broadcast: an array of the shape of p."""
+
+    __doc__ = _Derived(describe, __doc__)  # type: ignore[assignment]
+
+    def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
+        if self._variant is not None and any(options.get(name) is not None for name in self._further):
+            return self._variant(*args, approx=approx, **options)
+        options = {name: value for name, value in options.items() if name not in self._further}
+        ufunc = self.ufunc(approx)
+        args = self._complete(args, options)
+        place = self._form.arguments.index(summed_parameter(self._form))
+        try:
+            result = reduced.call(self.__name__, ufunc, args, options, place)
+        except Exception as error:
+            self._explain(error, ufunc, args, options)
+            raise
+        if failures:
+            failures.report(ufunc.__name__)
+        return result
+
+
 class Function(Door):
     __doc__ = _Derived(describe, "A function with its gradients: `grad`, `backward` and `backward_from_output`.")  # type: ignore[assignment]
 
     def __init__(self, declaration: Declaration) -> None:
         available = forms(declaration)
         super().__init__(declaration, available["value"])
-        self._doors = {name: Door(declaration, form) for name, form in available.items() if name != "value"}
+        self._doors = {
+            name: (Summed if summed_parameter(form) else Door)(declaration, form)
+            for name, form in available.items()
+            if name != "value"
+        }
         for door in (self, *self._doors.values()):
             if door._form.variant:
                 door._variant = self._doors[door._form.variant]
                 door._further = frozenset(p.name for p in declaration.variant.parameters)  # type: ignore[union-attr]
-            if door._form.usual:
+            if door._form.usual and not isinstance(door, Summed):
                 door._usual = self._doors[door._form.usual]
 
     @property

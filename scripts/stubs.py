@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fastact
 from fastact.documentation import further
-from fastact.function import Door, Function
+from fastact.function import Door, Function, Summed
 from fastact.kernels import ALIASES
 
 PLACE = Path(fastact.__file__).with_name("__init__.pyi")
@@ -65,9 +65,13 @@ class Function(_Door):
     def formula(self) -> str: ...
 '''
 
-RESULTS = """\
+TO_ARRAY = """\
     @overload
     def __call__(self, {plain}, {out_none}{star}{tail_none}) -> NDArray[_F]: ...
+"""
+
+RESULTS = """\
+{to_array}\
     @overload
     def __call__(self, {numbers}, {out_none}{star}{tail}) -> Any: ...
 {with_out}\
@@ -91,7 +95,9 @@ def call_class(door: Door) -> tuple[str, str]:
     required = [p for p in own.values() if p.default is None]
     optional = [p for p in own.values() if p.default is not None]
     marked = [p.name + ("_needed" if p in required else "") for p in own.values()]
-    label = "_" + "_".join(["Call", *arrays, *marked, *extra])
+    # A sum has the shape of the parameter, of which types know nothing.
+    summed = isinstance(door, Summed)
+    label = "_" + "_".join(["Sum" if summed else "Call", *arrays, *marked, *extra])
 
     def inputs(array: str, parameter: str) -> str:
         parts = [f"{name}: {array}" for name in arrays] + ["/"]
@@ -109,9 +115,12 @@ def call_class(door: Door) -> tuple[str, str]:
         with_out = [keyword, f"self, {by_place()}, *, {tail}"]
     else:
         with_out = [f"self, {inputs('ArrayLike', 'ArrayLike')}, out: _A | tuple[_A], *, {tail}"]
+    to_array = TO_ARRAY.format(
+        plain=inputs("NDArray[_F]", "float"), out_none="out: None = None, ", star="*, ", tail_none=tail_none
+    )
     text = RESULTS.format(
-        plain=inputs("NDArray[_F]", "float"), numbers=inputs("_Number", "_Number"), any=inputs("Any", "Any"),
-        out_none="out: None = None, ", star="*, ", tail=tail, tail_none=tail_none,
+        to_array="" if summed else to_array, numbers=inputs("_Number", "_Number"), any=inputs("Any", "Any"),
+        out_none="out: None = None, ", star="*, ", tail=tail,
         with_out="".join(f"    @overload\n    def __call__({signature}) -> _A: ...\n" for signature in with_out),
     )  # fmt: skip
     return label, text

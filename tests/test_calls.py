@@ -86,6 +86,8 @@ def test_every_signature_is_the_call_that_it_says() -> None:
             names = inspect.signature(door).parameters
             assert list(names)[: door.nin] == list(door._form.arguments)
             given = {name: 2.0 if p.default is p.empty else p.default for name, p in list(names.items())[: door.nin]}
+            if isinstance(door, fastact.function.Summed):
+                continue  # what another kind of array makes of its ufunc is summed
             positional = [Telltale(), *list(given.values())[1:]]
             assert door(*positional) == (door.ufunc().__name__, door.nin)
             by_name = {p.name: given.pop(p.name) for p in door._parameters}

@@ -22,7 +22,7 @@ from numba.core.errors import TypingError
 import fastact
 from fastact.function import FUNCTIONS, Door
 from fastact.kernels import REGISTRY
-from fastact.link.forms import forms
+from fastact.link.forms import forms, summed_parameter
 from fastact.precision import TIERS
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,12 @@ def check(face: Door, tier: str, dtype: Any, **options: Any) -> None:
 
 
 # -- bits -------------------------------------------------------------------------------------------------------------
-EVERY = [(name, form) for name, declaration in REGISTRY.items() for form in forms(declaration)]
+EVERY = [
+    (name, form.name)
+    for name, declaration in REGISTRY.items()
+    for form in forms(declaration).values()
+    if not summed_parameter(form)
+]
 SOME = EVERY[:: -(-len(EVERY) // 20)]
 """Compiling takes its time: the others differ from these in their bodies alone."""
 KINDS = list(itertools.product(TIERS, DTYPES))
@@ -219,7 +224,7 @@ def test_forms_and_parameters() -> None:
     assert parameters(x, g) == (swish(x), swish(x, g), swish(x, beta=g), swish.grad(x, beta=g))
 
 
-VARIANTS = [(name, form.name) for name, d in REGISTRY.items() for form in forms(d).values() if form.variant]
+VARIANTS = [(name, form) for name, form in EVERY if forms(REGISTRY[name])[form].variant]
 
 
 @pytest.mark.parametrize(("name", "form"), VARIANTS)

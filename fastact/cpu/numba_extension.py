@@ -7,6 +7,8 @@ arrays, and mean there what they mean outside, bit for bit. What compiled code c
   ``fastact.precision(...)``.
 - A number given for a parameter, or next to an array, takes the dtype of x or of the array, as a Python number does in
   NumPy. Compiled code cannot tell 2.0 from np.float64(2.0).
+- ``backward_weight`` and its like, which sum over the axes along which a parameter is broadcast, take numbers only, of
+  which there is nothing to sum. The products of arrays, element by element, are ``f.backward_weight.vectorized(tier)``.
 - Ranges of parameters are not checked, there is no float16, and of NumPy's options only ``out=``.
 - With ``parallel=True`` a call with arrays stays on one thread; a ``prange`` loop over numbers, or the array calls of
   ``f.vectorized(tier)``, are shared out.
@@ -37,10 +39,14 @@ from numba.extending import (
 from fastact.cpu import numba_arrays
 from fastact.cpu.numba_kernels import DTYPES, Kernel
 from fastact.kernels import REGISTRY
-from fastact.link.forms import Form, forms
+from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Tier
 
 CHOICE = "write one of the literals 'exact' (or False), 'fast' (or True), 'rough'; None means 'exact' in compiled code"
+SUMS = (
+    "sums over the axes along which the parameter is broadcast, which compiled code cannot do; write the products of "
+    "each element as a function made outside, by .vectorized(tier), and sum them"
+)
 ATTRIBUTES = {"backward_from_output": "from_output"}
 """Attributes of a function whose names differ from those of the forms they stand for."""
 
@@ -78,6 +84,8 @@ class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
             raise errors.ForceLiteralArg({len(form.arguments) + 1}, functools.partial(_fold, lenient))
         tier_of(self.title, approx)
         operands = [given.get(name) for name in form.arguments]
+        if summed_parameter(form) and any(isinstance(kind, types.Array) for kind in (*operands, out)):
+            raise errors.TypingError(f"{self.title}() of arrays {SUMS}")
         dtype = _working_dtype(self, operands)
         inputs = [operand if isinstance(operand, types.Array) else dtype for operand in operands]
         result = _result(self, inputs, dtype, out)

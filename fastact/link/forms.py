@@ -93,6 +93,12 @@ def _usual(form: Form) -> Form | None:
     )
 
 
+def summed_parameter(form: Form) -> str:
+    """The parameter p of a product backward_p, to the shape of which the product is summed; "" for other forms."""
+    kind, _, name = (form.base or form.name).partition("_")
+    return name if kind == "backward" and name in form.arguments else ""
+
+
 def usual_form(declaration: Declaration, form: str) -> str:
     """The form that stands in for another where all parameters are left out; that one itself where none may be."""
     return forms(declaration)[form].usual or form
