@@ -8,7 +8,6 @@ from fastact.arguments import OFFERED
 from fastact.kernels import Declaration, Parameter
 from fastact.link.forms import Form, summed_parameter
 from fastact.published import accuracy
-from fastact.published import accuracy
 
 OPTIONS: dict[str, object] = {
     "where": True,
@@ -133,9 +132,6 @@ def describe(declaration: Declaration, form: Form) -> str:
         f"ValueError: an unknown tier; shapes that do not broadcast{_out_of_range(declaration, form)}.",
         "FloatingPointError: where `np.errstate` asks for it.",
     ]
-    measured = accuracy(declaration.name, form.name, tuple(p.name for p in declaration.parameters))
-    if measured:
-        lines += ["", "Accuracy", "--------", *measured]
     measured = accuracy(declaration.name, form.name, tuple(p.name for p in declaration.parameters))
     if measured:
         lines += ["", "Accuracy", "--------", *measured]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
+import os
 from typing import Any
 
 from fastact.link.arithmetic import DTYPES, TIERS
 
-PATH = Path(__file__).with_name("accuracy") / "certificates.json"
+PATH = os.path.join(os.path.dirname(__file__), "accuracy", "certificates.json")
 
 
 @functools.cache
@@ -19,8 +19,9 @@ def _rows() -> dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]]:
 
     found: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
     try:
-        for row in json.loads(PATH.read_text(encoding="utf-8"))["certificates"]:
-            found.setdefault((row["function"], row["form"]), {})[row["dtype"], row["tier"]] = row
+        with open(PATH, encoding="utf-8") as file:
+            for row in json.load(file)["certificates"]:
+                found.setdefault((row["function"], row["form"]), {})[row["dtype"], row["tier"]] = row
     except (OSError, ValueError, LookupError, TypeError):  # help is given all the same
         return {}
     return found

@@ -14,7 +14,7 @@ import pytest
 import fastact
 from fastact import published
 
-ROWS = json.loads(published.PATH.read_text())["certificates"]
+ROWS = json.loads(Path(published.PATH).read_text())["certificates"]
 CERTIFIED = sorted({(row["function"], row["form"]) for row in ROWS})
 
 
@@ -52,7 +52,7 @@ def test_help_tells_the_measured_accuracy(function: str, form: str) -> None:
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(published, "PATH", tmp_path / "certificates.json")
+    monkeypatch.setattr(published, "PATH", str(tmp_path / "certificates.json"))
     published._rows.cache_clear()
     yield tmp_path / "certificates.json"
     published._rows.cache_clear()
