@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -191,6 +192,10 @@ def link(
         for place, value in enumerate(results):
             linking.deliver(linking.decide(value, functools.partial(_item, again, PAIR, place)), dtype)
     else:
+        arithmetic = linking.arithmetic
+        if linking.doubts and dtype in sixteen.DTYPES and arithmetic.spare:
+            # Where digits cancel, there are none to spare.
+            results = again(replace(arithmetic, spare=False))
         for value in results:
             linking.deliver(value, dtype)
     if alarm is not None:

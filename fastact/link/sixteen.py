@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "bfloat16")
 WIDENED = {"float16": "half_to_single", "bfloat16": "bfloat_to_single"}
 NARROWED = {"float16": "single_to_half", "bfloat16": "single_to_bfloat"}
-UNITS = 8
-"""How many units in the last place a value in float32 is trusted to."""
+UNITS = 4
+"""How many units in the last place a value in float32 may be wrong: what ``fast`` promises of float32."""
 RELATIVE = 2.0**-21
-"""The same for float16, relative to the value: four units at least, which is what ``fast`` promises of float32."""
+"""The same for float16, relative to the value."""
 AT_ROOTS = 2.0**-22
 """Absolute error where digits cancel: four units of terms below 1/2."""
 
