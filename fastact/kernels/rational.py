@@ -147,4 +147,7 @@ def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
 def squareplus(x: Value, b: Value) -> Value:
     """h = (|x| + sqrt(x^2 + b))/2 for x >= 0 and b/(4 h) below: the sum of x < 0 and the root would cancel."""
     _, h = _roots(x, b)
-    return op.where(x < 0.0, b / h * 0.25, h)
+    value = op.where(x < 0.0, b / h * 0.25, h)
+    if x.context.arithmetic.pair:  # quotients of pairs by infinities are NaN
+        value = op.where(x <= -INFINITY, op.plain(b) * 0.0, value)
+    return value
