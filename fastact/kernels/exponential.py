@@ -191,6 +191,8 @@ def tanhshrink(x: Value) -> Value:
 
 # -- x s(1.702 x) ---------------------------------------------------------------------------------------------------
 QUICK = Fraction("1.702")
+ALMOST = 0.5875
+"""A little less than 1/1.702."""
 QUICK_GELU_ROOT = -0.751154255441289
 """Root of the gradient: that of silu over 1.702."""
 
@@ -222,9 +224,10 @@ def _quick_gelu_gradient(x: Value) -> Value:
     cite="Hendrycks and Gimpel 2016, arXiv:1606.08415; CLIP, Radford et al. 2021, arXiv:2103.00020",
 )
 def quick_gelu(x: Value) -> Value:
-    """x s(1.702 x) through e = exp(-1.702 |x|), its argument carried in two words, so that the tail stays right."""
-    y = op.minimum(op.absolute(op.plain(x)), -op.tail(x))
-    t = -(op.extended(y) * QUICK)
-    t.context.note(t, at_most=0.0)
-    e = op.exp(t)
-    return op.maximum(x, op.tail(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
+    """x/(1 + exp(-1.702 x)), the exponential's argument carried in two words, and its power of two held apart where it
+    would overflow."""
+    tail = op.tail(x)
+    x = op.maximum(x, tail * ALMOST)
+    t = -(op.extended(op.minimum(op.plain(x), -tail * ALMOST)) * QUICK)
+    t.context.note(t, tail, -tail)
+    return x / op.one_plus(op.exp(t))

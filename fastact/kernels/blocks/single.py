@@ -200,8 +200,21 @@ def log(x: Value) -> Value:
 
 def log_odds(x: Value) -> Value:
     """log(x/w), w = 1 - x, for x <= 1/2: the logarithm of the quotient q and what the rounding of q left, which counts
-    next to q = 1. Both come from one division, by w x."""
-    w = 1.0 - x
+    next to q = 1. Both come from one division, by w x.
+
+    Where the result has half the word's digits the quotient is not needed itself: with 1/w = (1 + x)(1 + x^2)(1 + x^4)
+    but for x^8, which is nearly nothing where q is not near 1, a k is found such that 2^-k q is between sqrt(1/2) and
+    sqrt 2; and log(2^-k x/w) = 2 artanh((2^-k x - w)/(2^-k x + w))."""
+    w, context = 1.0 - x, x.context
+    if context.arithmetic.wide and context.arithmetic.spare:
+        square = x * x
+        near = x.fma(x, x) * (square + 1.0)
+        minus_k, minus, _ = _exponent_and_mantissa(near.fma(square * square, near))
+        power = power_of_two(minus)
+        s = x.fma(power, -w) / x.fma(power, w)
+        z = s * s
+        value = s.fma(z.fma(polynomial(z, context.table("log_atanh")), 2.0), minus_k * -context.constant("LN2"))
+        return value.unless(~(x > 0.0), _ends(value, x, 0.0))
     rest_of_w = (1.0 - w) - x
     both = 1.0 / (w * x)
     q = x * (x * both)
