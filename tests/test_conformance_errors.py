@@ -26,6 +26,15 @@ WRONG = [
     ("torch", "gelu", "value", "float32", -10.0, 1e7),
     ("torch", "gelu", "value", "float64", -14.0, 1e15),
     ("torch", "gelu", "grad", "float32", -7.0, 1e5),
+    # so does 1 + tanh
+    ("torch", "gelu_tanh", "value", "float32", -6.0, 1e6),
+    ("torch", "gelu_tanh", "value", "float64", -10.0, 1e14),
+    ("jax", "gelu_tanh", "value", "float32", -6.0, 1e6),
+    # (x + sqrt(x^2 + b))/2 cancels for x < 0, log(x/(1 - x)) next to 1/2, the derivative of x/(1 + |x|) far out
+    ("jax", "squareplus", "value", "float32", -71.97208, 1e3),
+    ("torch", "logit", "value", "float32", 0.4999999, 1e5),
+    ("jax", "logit", "value", "float32", 0.4999999, 1e5),
+    ("jax", "softsign", "grad", "float32", 46.656033, 20.0),
     # exp(-x) overflows, so that x/(1 + exp(-x)) is 0 where the true value is still a normal number
     ("torch", "silu", "value", "float32", -89.0, 1e6),
     ("torch", "silu", "value", "float64", -712.0, 1e15),
