@@ -209,6 +209,7 @@ AT_KINKS: dict[tuple[str, str], dict[float, float]] = {
     # where(x >= 0, ...): the slope above
     ("jax", "leaky_relu"): {0.0: 1.0},
     ("jax", "prelu"): {0.0: 1.0},
+    ("jax", "rrelu"): {0.0: 1.0},
     # maxima and minima give each side half
     ("jax", "hardtanh"): {-1.0: 0.5, 1.0: 0.5},
     ("jax", "softshrink"): {-0.5: 0.5, 0.5: 0.5},

@@ -127,6 +127,18 @@ def test_gradients_of_parameters(name: str, parameter: str, dtype: str) -> None:
 
 
 # -- kinks, NaN, infinities -----------------------------------------------------------------------------------------
+KINKED = {
+    "relu": [0.0], "leaky_relu": [0.0], "prelu": [0.0], "relu6": [0.0, 6.0], "hardtanh": [-1.0, 1.0],
+    "hardsigmoid": [-3.0, 3.0], "hardswish": [-3.0, 3.0], "hardshrink": [-0.5, 0.5], "softshrink": [-0.5, 0.5],
+    "sparse_sigmoid": [-1.0, 1.0], "threshold": [0.25], "jump_relu": [0.25], "mish": [], "silu": [], "gelu": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_are_found(name: str) -> None:
+    assert kinks(name, "float32") == kinks(name, "float64") == KINKED[name]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("library", "name"), DIFFERENTIATED)
 def test_gradients_at_kinks(library: str, name: str, dtype: str) -> None:
