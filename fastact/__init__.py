@@ -11,7 +11,8 @@ from typing import Any
 
 from fastact import ufuncs
 from fastact.cpu.threads import get_num_threads, num_threads, set_num_threads
-from fastact.function import FUNCTIONS, Function
+from fastact.drawn import FUNCTIONS
+from fastact.function import Function
 from fastact.kernels import ALIASES
 from fastact.precision import precision
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import fastact
 from fastact.documentation import further
+from fastact.drawn import Drawn
 from fastact.function import Door, Function, Summed
 from fastact.kernels import ALIASES
 
@@ -109,6 +110,9 @@ def call_class(door: Door) -> tuple[str, str]:
         return ", ".join([*parts, "out: _A | tuple[_A]", "/"])
 
     options = "".join(f"{name}: ArrayLike | None = None, " for name in extra)
+    if isinstance(door, Drawn):
+        label += "_rng"
+        options += "rng: np.random.Generator | None = None, return_slope: Literal[False] = False, "
     tail, tail_none = _tail("DTypeLike | None", options), _tail("None", options)
     if optional:
         keyword = f"self, {inputs('ArrayLike', 'ArrayLike')}, *, out: _A | tuple[_A], {tail}"
@@ -123,6 +127,9 @@ def call_class(door: Door) -> tuple[str, str]:
         out_none="out: None = None, ", star="*, ", tail=tail,
         with_out="".join(f"    @overload\n    def __call__({signature}) -> _A: ...\n" for signature in with_out),
     )  # fmt: skip
+    if isinstance(door, Drawn):
+        both = f"{inputs('Any', 'Any')}, out: Any = None, *, {tail.replace('Literal[False] = False', 'Literal[True]')}"
+        text += f"    @overload\n    def __call__(self, {both}) -> Any: ...\n"
     return label, text
 
 

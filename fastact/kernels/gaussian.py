@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.coefficients import TABLES
+from fastact.kernels.blocks.roots import next_to_root
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -102,8 +102,8 @@ GELU_TANH_ROOT = -0.7524614220710163
 
 
 def _reach(x: Value) -> float:
-    """A y such that 2 u = sqrt(8/pi) (y + 0.044715 y^3) is beyond the reach of exponentials."""
-    return 13.0 if x.context.arithmetic.word == "f32" else 27.0
+    """A y such that the cubic term of 2 u = sqrt(8/pi) (y + 0.044715 y^3) alone is beyond the reach of exponentials."""
+    return float(-op.tail(x) / (SLOPE * CUBE)) ** (1 / 3)
 
 
 def _limited(x: Value) -> tuple[Value, Value, Value]:
@@ -125,19 +125,7 @@ def _gelu_tanh_gradient(x: Value) -> Value:
         rest = rest + (SLOPE - Fraction(rounded(SLOPE, x.context)))
         numerator = numerator + op.fma(factor, rest, op.plain(e) - (u - 1.0))
     slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
-    return _next_to_root(op.plain(x), op.next_to_root(x, slope, "gelu_tanh_root"))
-
-
-def _next_to_root(x: Value, slope: Value) -> Value:
-    """The slope; next to its root, where so few digits more than those of the result do not last, d P(d)."""
-    context, a = x.context, x.context.arithmetic
-    if not (a.word == "f32" and a.wide and a.spare):
-        return slope
-    root = op.exactly("GELU_TANH_ROOT_DOUBLE")
-    high = rounded(root, context)
-    d = (x - high) - (root - Fraction(high))
-    (p, _), (q, _), *_ = TABLES["gelu_tanh_root"]["pair"].coefficients
-    return op.where(op.absolute(d) < 2.0**-9, d * op.fma(d, q, p), slope)
+    return next_to_root(x, op.next_to_root(x, slope, "gelu_tanh_root"), "gelu_tanh_root")
 
 
 @declare(

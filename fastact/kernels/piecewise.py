@@ -105,6 +105,46 @@ def prelu(x: Value, weight: Value) -> Value:
     return _two_slopes(x, weight)
 
 
+def _mean(lower: Value, upper: Value) -> Value:
+    """Halved first, so that the sum does not overflow."""
+    return op.plain(lower) * 0.5 + op.plain(upper) * 0.5
+
+
+def _rrelu_gradient(x: Value, lower: Value, upper: Value) -> Value:
+    """1 above 0, the mean slope elsewhere."""
+    return _slopes(x, _mean(lower, upper))
+
+
+def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
+    """A selection, so that an infinite g meets no 0 for x > 0."""
+    return op.where(x > 0.0, g, op.where(x <= 0.0, g * _mean(lower, upper), op.plain(x)))
+
+
+@declare(
+    family=FAMILY,
+    formula="where(x > 0, x, (lower/2 + upper/2)*x)",
+    parameters=(
+        Parameter("lower", 1 / 8, summary="The smallest slope."),
+        Parameter("upper", 1 / 3, summary="The largest slope."),
+    ),
+    gradient=_rrelu_gradient,
+    backward=_rrelu_backward,
+    rejections=(Rejection("lower exceeds upper", lambda lower, upper: lower > upper),),
+    numpy="np.where(x > 0, x, (lower/2 + upper/2)*x)",
+    peers={
+        "torch": "torch.nn.functional.rrelu(x, lower, upper)",
+        "jax": "jax.nn.leaky_relu(x, (lower + upper)/2)",
+        "numexpr": "where(x > 0, x, (lower + upper)/2*x)",
+    },
+    critical=(0.0,),
+    cite="Xu, Wang, Chen and Li 2015, arXiv:1505.00853",
+)
+def rrelu(x: Value, lower: Value, upper: Value) -> Value:
+    """x above 0; elsewhere x times a slope, the mean of lower and upper; or, with a generator of random numbers, a
+    slope drawn for each element."""
+    return op.where(x > 0.0, op.plain(x), x * _mean(lower, upper))
+
+
 # -- clipping -------------------------------------------------------------------------------------------------------
 def _relu6_gradient(x: Value) -> Value:
     """1 between 0 and 6, 0 elsewhere and at both."""

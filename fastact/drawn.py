@@ -1,0 +1,91 @@
+"""rrelu with slopes drawn at random, as in training."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from fastact.documentation import describe, signature
+from fastact.function import FUNCTIONS, Function, _Derived
+from fastact.kernels import Declaration
+from fastact.link.forms import Form
+from fastact.precision import Approx
+
+_NOTES = """\
+With ``rng`` a slope is drawn for each element, whatever its sign: lower + (upper - lower) u in float64, with u from
+one ``rng.random(shape)``, rounded to the dtype of the result. So seed and shape determine the slopes; memory order,
+threads and tier do not change them. The gradient needs them again: with
+
+    y, slope = fastact.rrelu(x, rng=rng, return_slope=True)
+
+the product with an incoming gradient is g slope, or ``fastact.rrelu.backward(g, x, slope, slope)``, in which an
+infinite g passes by; and ``fastact.rrelu(x, slope, slope)`` is y once more.
+
+"""
+_ARGUMENTS = """\
+rng : numpy.random.Generator, optional, by keyword only
+    Draws the slopes; without one it is the mean slope everywhere, and nothing is random.
+return_slope : bool, by keyword only
+    Whether to return (y, slope) with the derivative of each element: 1 above 0, elsewhere the slope.
+"""
+
+
+def _signature(declaration: Declaration, form: Form) -> inspect.Signature:
+    found = signature(declaration, form)
+    kind, parameters = inspect.Parameter, list(found.parameters.values())
+    place = list(found.parameters).index("approx")
+    parameters[place:place] = [
+        kind("rng", kind.KEYWORD_ONLY, default=None),
+        kind("return_slope", kind.KEYWORD_ONLY, default=False),
+    ]
+    return found.replace(parameters=parameters)
+
+
+def _describe(declaration: Declaration, form: Form) -> str:
+    text = describe(declaration, form)
+    text = text.replace(str(signature(declaration, form)), str(_signature(declaration, form)), 1)
+    for mark, more in (("Parameters\n---", _NOTES), ("out : ndarray", _ARGUMENTS)):
+        text = text.replace(mark, more + mark, 1)
+    return text
+
+
+class Drawn(Function):
+    """A function of x and two slopes that draws one between them for each element if it is given a generator."""
+
+    __doc__ = _Derived(_describe, __doc__)  # type: ignore[assignment]
+    __signature__ = _Derived(_signature)
+
+    def __call__(
+        self,
+        *args: Any,
+        rng: np.random.Generator | None = None,
+        return_slope: bool = False,
+        approx: Approx = None,
+        **options: Any,
+    ) -> Any:
+        if rng is None and not return_slope:
+            return super().__call__(*args, approx=approx, **options)
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"{self.__name__}() draws from a numpy.random.Generator, but rng is {rng!r}")
+        x, *slopes = self._complete(args, options)
+        slopes, out = slopes[:2], slopes[2:]
+        if rng is not None:
+            slopes = [self._draw(rng, (x, *slopes), options.get("dtype"))] * 2
+        # Before the result, which may be put in the place of x.
+        slope = self.grad(x, *slopes, approx=approx, dtype=options.get("dtype")) if return_slope else None
+        y = super().__call__(x, *slopes, *out, approx=approx, **options)
+        return (y, slope) if return_slope else y
+
+    def _draw(self, rng: np.random.Generator, inputs: tuple[Any, ...], dtype: Any) -> Any:
+        """A slope for each element."""
+        found = [getattr(value, "dtype", None) or np.asarray(value).dtype for value in inputs]
+        dtype = self.ufunc("exact")(*(np.empty(0, d) for d in found), dtype=dtype).dtype
+        low, high = (np.asarray(value, np.float64) for value in inputs[1:])
+        u = rng.random(np.broadcast_shapes(*map(np.shape, inputs)))
+        return np.asarray(np.clip(low + (high - low) * u, low, high)).astype(dtype)
+
+
+FUNCTIONS["rrelu"] = Drawn(FUNCTIONS["rrelu"]._declaration)
+__all__ = ["FUNCTIONS", "Drawn"]

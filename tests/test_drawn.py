@@ -1,0 +1,80 @@
+"""rrelu with drawn slopes: reproducible, between the limits, uniform, and with the gradient that belongs to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastact
+
+X = np.random.default_rng(3).normal(size=(300, 700)).astype(np.float32)
+
+
+def draw(x: np.ndarray, seed: int = 1, **options: object) -> np.ndarray:
+    return fastact.rrelu(x, rng=np.random.default_rng(seed), **options)
+
+
+def test_seed_and_shape_determine_the_result() -> None:
+    expected = draw(X)
+    assert not np.array_equal(expected, draw(X, seed=2))
+    wide = np.zeros((300, 1400), np.float32)
+    wide[:, ::2] = X
+    for x in (X, np.asfortranarray(X), wide[:, ::2]):
+        assert np.array_equal(draw(x), expected)
+    with fastact.num_threads(1):
+        assert np.array_equal(draw(X), expected)
+    assert np.array_equal(draw(X, out=np.empty_like(X)), expected)
+    assert np.array_equal(draw(X, approx="exact"), draw(X, approx="rough"))
+
+
+def test_a_generator_moves_on() -> None:
+    rng = np.random.default_rng(1)
+    first, second = fastact.rrelu(X, rng=rng), fastact.rrelu(X, rng=rng)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_slopes_are_uniform_and_the_gradient(dtype: type) -> None:
+    x = X.astype(dtype)
+    y, slope = draw(x, lower=0.25, upper=0.75, return_slope=True)
+    assert y.dtype == slope.dtype == dtype
+    drawn = slope[x <= 0]
+    assert drawn.min() >= 0.25 and drawn.max() <= 0.75
+    counts = np.histogram(drawn.astype(float), bins=8, range=(0.25, 0.75))[0]
+    # About 13,000 in each bin: eight standard deviations are 850.
+    assert abs(counts - drawn.size / 8).max() < 850
+    assert (slope[x > 0] == 1).all()
+    assert np.array_equal(y, x * slope)
+    assert np.array_equal(fastact.rrelu(x, slope, slope), y)
+    g = x[::-1]
+    assert np.array_equal(fastact.rrelu.backward(g, x, slope, slope), g * slope)
+
+
+def test_result_in_place_of_x() -> None:
+    x = X.copy()
+    y, slope = draw(x, out=x, return_slope=True)
+    assert y is x
+    assert np.array_equal(slope, draw(X, return_slope=True)[1])
+
+
+def test_limits_broadcast() -> None:
+    lower, upper = np.array([[0.1], [0.5]]), np.array([[0.2], [0.5]])
+    y = draw(np.full(1000, -1.0), lower=lower, upper=upper)
+    assert y.shape == (2, 1000)
+    assert (y[0] <= -0.1).all() and (y[0] >= -0.2).all() and (y[1] == -0.5).all()
+
+
+def test_without_a_generator_nothing_is_random() -> None:
+    y, slope = fastact.rrelu(X, return_slope=True)
+    assert np.array_equal(y, fastact.rrelu(X))
+    assert np.array_equal(slope, fastact.rrelu.grad(X))
+
+
+def test_mistakes() -> None:
+    for rng in (None, np.random.default_rng(1)):
+        with pytest.raises(ValueError, match="lower exceeds upper"):
+            fastact.rrelu(X, 0.5, 0.25, rng=rng)
+    with pytest.raises(TypeError, match="Generator"):
+        fastact.rrelu(X, rng=1)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="missing"):
+        fastact.rrelu(rng=np.random.default_rng(1))  # type: ignore[call-overload]
