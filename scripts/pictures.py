@@ -44,7 +44,7 @@ def draw(declaration: Declaration, place: Path) -> None:
     function = FUNCTIONS[declaration.name]
     low, high = span(declaration)
     x = np.linspace(low, high, POINTS)
-    par = dict(zip(function.parameters, settings(declaration, "float64"), strict=True))
+    par: dict[str, Any] = dict(zip(function.parameters, settings(declaration, "float64"), strict=True))
     with np.errstate(all="ignore"):
         y, slope = curve(function(x, **par)), curve(function.grad(x, **par))
     figure = Figure(figsize=(3.4, 2.4), layout="constrained")

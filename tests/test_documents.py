@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -58,3 +60,18 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_no_place_of_a_machine_is_named(document: Path) -> None:
     absolute = r"(?<![\w.:/])/(?:work|tmp|opt|home|root|usr|var|mnt|Users)\b\S*|localhost\S*"
     assert not re.findall(absolute, document.read_text())
+
+
+def test_what_was_measured_about_relu_has_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("families", ROOT / "scripts" / "families.py")
+    assert spec and spec.loader
+    families = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(families)
+    relu = REGISTRY["relu"]
+    monkeypatch.setattr(families, "RESULTS", tmp_path)
+    assert families.note(relu) == []
+    found = {"text": ["A division costs more."], "rows": [{"how": "max", "ns": 0.04321}, {"how": "x/x", "ns": 1.0}]}
+    (tmp_path / "relu.json").write_text(json.dumps(found))
+    section = "\n".join(families.section(relu))
+    assert "\n\nA division costs more.\n\n| how | ns |\n| --- | --- |\n| max | 0.0432 |\n| x/x | 1 |\n" in section
+    assert families.note(REGISTRY["mish"]) == []
