@@ -65,7 +65,7 @@ def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
 
 
 @declare(
-    family=FAMILY,
+    family="elementary",
     formula="log1p(exp(beta*x))/beta",
     parameters=(Parameter("beta", 1.0, above=0.0),),
     gradient=_softplus_gradient,
@@ -78,7 +78,7 @@ def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
 def softplus(x: Value, beta: Value) -> Value:
     """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
     t = _exponent(x, beta)
-    correction = op.log1p(op.exp(-op.absolute(t))) / beta
+    correction = op.log1p_exp(-op.absolute(t)) / beta
     return op.where(t > 0.0, op.plus_finite(x, correction), correction)
 
 

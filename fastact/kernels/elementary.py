@@ -272,7 +272,7 @@ def _logsigmoid_gradient(x: Value) -> Value:
 
 
 @declare(
-    family="activations",
+    family=FAMILY,
     formula="-log1p(exp(-x))",
     gradient=_logsigmoid_gradient,
     aliases=("log_sigmoid", "log_expit"),
@@ -288,5 +288,5 @@ def _logsigmoid_gradient(x: Value) -> Value:
 )
 def logsigmoid(x: Value) -> Value:
     """log s(x) = min(x, 0) - log1p(exp(-|x|)): both terms have one sign, nothing cancels or overflows."""
-    correction = op.log1p(op.exp(-op.absolute(x)))
+    correction = op.log1p_exp(-op.absolute(x))
     return op.where(x < 0.0, op.plus_finite(x, -correction), -correction)

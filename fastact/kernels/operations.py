@@ -336,6 +336,13 @@ def log1p(x: Value) -> Value:
     return x.where_near(value) if hasattr(x, "plain") and not x.is_input else value
 
 
+def log1p_exp(x: Value) -> Value:
+    """log(1 + exp(x)) for x <= 0; of a pair of words in an arithmetic of single ones too."""
+    if hasattr(x, "hi") and not x.context.arithmetic.pair:
+        return _block("log1p_exp", x.hi, *(() if x.lo is None else (x.lo,)))
+    return _block("log1p_exp", x)
+
+
 def tanh(x: Value) -> Value:
     return _block("tanh", x)
 

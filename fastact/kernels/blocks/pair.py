@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from math import inf, nan
 
+from fastact.kernels import operations
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.kernels.blocks.pair_erf import (
     erf,
@@ -122,6 +123,10 @@ def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Valu
 
 def one_plus_exp(x: Value) -> Value:
     return one_plus(exp(x))
+
+
+def log1p_exp(x: Value) -> Value:
+    return operations.log1p(exp(x))
 
 
 def expm1(x: Value) -> Value:
@@ -299,7 +304,7 @@ def rsqrt(x: Value) -> Value:
 
 
 __all__ = [
-    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log2", "minus_square",
-    "reciprocal", "rsqrt", "short_polynomial", "tanh", "vanishing",
+    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log1p_exp", "log2",
+    "minus_square", "one_plus_exp", "reciprocal", "rsqrt", "short_polynomial", "tanh", "vanishing",
     "log_odds",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from math import inf, nan, sqrt
 
+from fastact.kernels import operations
 from fastact.kernels.coefficients import CONSTANTS
 from fastact.kernels.operations import Value, maximum, minimum, one_plus
 
@@ -244,10 +245,8 @@ def log1p(x: Value) -> Value:
     """k ln 2 + log(1 + f) with 1 + x = 2^k (1 + f); f = 2^-k x + (2^-k - 1) is rounded once and is x where k = 0."""
     a = x.context.arithmetic
     low, high = x.context.bounds(x)
-    if low >= 0.0 and high <= 1.0:  # k is 0 or 1; x/2 - 1/2 is exact
-        doubled = x > sqrt(2.0) - 1.0
-        minus_one = x.lift(-1.0)
-        return _log(minus_one.choose(doubled, 0.0), x.fma(0.5, -0.5).choose(doubled, x))
+    if low >= 0.0 and high <= 1.0:
+        return _log1p_up_to_1(x)
     minus_k, minus, _ = _exponent_and_mantissa(x + 1.0)
     if a.wide:
         s = power_of_two(minus)
@@ -257,6 +256,27 @@ def log1p(x: Value) -> Value:
         f = (x.bits() + (minus << a.mantissa_bits)).as_real() - (1.0 - s)
     value = _log(minus_k, f)
     return value.unless(~((x > -1.0) & (x < inf)), _ends(value, x, -1.0))
+
+
+def _log1p_up_to_1(x: Value, rest: Value | None = None) -> Value:
+    """log1p for 0 <= x <= 1, where k is 0 or 1 and x/2 - 1/2 is exact; plus a rest."""
+    doubled = x > sqrt(2.0) - 1.0
+    minus_one = x.lift(-1.0)
+    return _log(minus_one.choose(doubled, 0.0), x.fma(0.5, -0.5).choose(doubled, x), rest)
+
+
+def log1p_exp(x: Value, low: Value | None = None) -> Value:
+    """log(1 + exp(x + low)) for x <= 0. To log1p of the exponential e is added what the rounding of e lost, and e times
+    ``low``, over 1 + e, for which 1 - e/2 is near enough."""
+    e, a = exp(x), x.context.arithmetic
+    if careless(a) or a.wide:
+        return operations.log1p(e)
+    r, n = _reduce_exp(limited(x, -float(a.bias) * LN2, inf))
+    curve = polynomial(r, x.context.table("exp"))
+    lost = r.fma(curve, 1.0 - r.fma(curve, 1.0)) * power_of_two(n)
+    word = e.plain()
+    lost = lost if low is None else word.fma(low, lost)
+    return e.where_near(_log1p_up_to_1(word, lost * word.fma(-0.5, 1.0)))
 
 
 def _split(x: Value) -> tuple[Value, Value, Value]:
