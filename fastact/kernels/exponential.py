@@ -110,8 +110,6 @@ def celu(x: Value, alpha: Value) -> Value:
 SELU_SCALE = Fraction("1.0507009873554805")
 SELU_LIMIT = SELU_SCALE * Fraction("1.6732632423543772")
 """The decimals are those of every implementation; their product is minus the limit at -inf."""
-SELU_SHORT = Fraction(round(SELU_LIMIT * 2**22), 2**22)
-"""The limit in so few digits that every format has them."""
 
 
 def _selu_gradient(x: Value) -> Value:
@@ -120,8 +118,10 @@ def _selu_gradient(x: Value) -> Value:
 
 
 def _selu_from_output(g: Value, y: Value) -> Value:
-    """lambda alpha exp(x) = y + lambda alpha for y <= 0: where that cancels, the first sum is exact."""
-    return op.where(y > 0.0, g * SELU_SCALE, g * ((op.plain(y) + SELU_SHORT) + (SELU_LIMIT - SELU_SHORT)))
+    """lambda alpha exp(x) = y + lambda alpha for y <= 0: where that cancels, the sum with the first word is exact."""
+    unit = 1 << y.context.arithmetic.mantissa_bits
+    word = Fraction(round(SELU_LIMIT * unit), unit)
+    return op.where(y > 0.0, g * SELU_SCALE, g * ((op.plain(y) + word) + (SELU_LIMIT - word)))
 
 
 @declare(

@@ -83,26 +83,30 @@ def _roots(x: Value, b: Value) -> tuple[Value, Value]:
         return s, h
     odd, f, back = _reduced(y, b, t)
     z, finite = y * f, y < INFINITY
-    r = op.sqrt(op.fma(z, z, b * f * f))
+    q = op.fma(z, z, b * f * f)
+    r = op.where(q.equals(0.0), 0.0, op.sqrt(q))
     s = op.unless(s, odd, op.where(finite, r * back, y))
     h = op.unless(h, odd, op.where(finite, (z + r) * (back * 0.5), y))
     if hasattr(x, "plain"):
-        # There b no longer counts, and quotients by both may be subnormal.
-        far = (y > 2.0**300) & (b < 2.0**400)
+        # There b does not count, and quotients with both may be subnormal.
+        far = ((y > 2.0**300) & (b < 2.0**400)) | ((y > 0.0) & b.equals(0.0))
         s, h = (op.where(far, op.absolute(x), value) for value in (s, h))
     return s, h
 
 
+def _tail(b: Value, h: Value) -> Value:
+    """b/(4 h)."""
+    return op.where(op.plain(b).equals(0.0), 0.0, b / h * 0.25)
+
+
 def _squareplus_gradient(x: Value, b: Value) -> Value:
     """(1 + x/s)/2 with s = sqrt(t), t = x^2 + b. With d = t + |x| s that is d/(2 t) for x >= 0 and b/(2 d) below, and
-    no rounding of s counts in full."""
+    no rounding of s counts in full. Where t = 0 it is 1/2, as it is at 0 for every other b."""
     arithmetic, negative = x.context.arithmetic, x < 0.0
     if arithmetic.pair:
         s, h = _roots(x, b)
-        value = op.where(negative, b / h * 0.25, h) / s
+        value = op.where(s.equals(0.0), 0.5, op.where(negative, _tail(b, h), h) / s)
         return op.where(op.absolute(x) < INFINITY, value, op.where(x > 0.0, 1.0, op.where(negative, 0.0, op.plain(x))))
-    reach = 2.0 ** (arithmetic.bias >> 2 if arithmetic.wide else arithmetic.bias)
-    x = op.clip(x, -reach, reach)
 
     def quotient(z: Value, c: Value, numerator: Value) -> Value:
         t = op.fma(z, z, c)
@@ -110,12 +114,14 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
         return op.where(negative, numerator, d) / (op.where(negative, d, t) * 2.0)
 
     y = op.absolute(x)
-    value = quotient(y, b, b)
     if arithmetic.wide:
-        return value
-    odd, f, _ = _reduced(y, b, op.fma(y, y, b))
+        # Infinities come near enough to their limits so.
+        return quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b, b)
+    t = op.fma(y, y, b)
+    odd, f, _ = _reduced(y, b, t)
     scaled = quotient(y * f, b * f * f, b * f)
-    return op.unless(value, odd, op.where(negative, scaled * f, scaled))
+    scaled = op.where(y.equals(INFINITY), op.where(negative, 0.0, 1.0), op.where(negative, scaled * f, scaled))
+    return op.unless(quotient(y, b, b), odd, op.where(t.equals(0.0) & (y * f).equals(0.0), 0.5, scaled))
 
 
 def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
