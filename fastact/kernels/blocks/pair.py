@@ -214,7 +214,7 @@ def _log(x: Value, offset: Value | None = None) -> tuple[Value, Value]:
 
 def log_odds(x: Value) -> Value:
     """log(x/(1 - x)) = -log1p((1 - 2 x)/x) for x <= 1/2: no logarithm of a number near 1 is taken."""
-    value = -log1p((1.0 - x * 2.0) / x)
+    value = 0.0 - log1p((1.0 - x * 2.0) / x)  # +0 at 1/2
     # There 1 - x is 1.
     return value.unless(~(x.hi >= 2.0**-120), log(x))
 
