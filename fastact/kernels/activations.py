@@ -61,8 +61,9 @@ def _softplus_gradient(x: Value, beta: Value) -> Value:
 
 
 def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
-    """s(beta x) = 1 - exp(-beta y)."""
-    return -(g * op.expm1(-(op.plain(beta) * op.plain(y))))
+    """s(beta x) = 1 - exp(-beta y), which is beta y where that is tiny."""
+    t = op.plain(beta) * op.plain(y)
+    return op.where(t < 2.0**-120, g * y * beta, -(g * op.expm1(-t)))
 
 
 @declare(
