@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.squares import largest_root, square_range
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -14,16 +15,12 @@ INFINITY = float("inf")
 def _over_square(n: Value, x: Value) -> Value:
     """n/(1 + |x|)^2, with the square as |x| (|x| + 2) + 1, which next to 1 rounds but once; where it might overflow,
     divided twice."""
-    arithmetic = x.context.arithmetic
-    if arithmetic.pair:
+    if x.context.arithmetic.pair:
         r = 1.0 / op.one_plus(op.absolute(x))
         return n * r * r
     y = op.absolute(x)
-    value = n / op.fma(y, y + 2.0, 1.0)
-    if arithmetic.wide:
-        return value
     r = 1.0 / (y + 1.0)
-    return op.unless(value, y > 2.0 ** (arithmetic.bias // 2 - 2), n * r * r)
+    return op.unless(n / op.fma(y, y + 2.0, 1.0), y > largest_root(x), n * r * r)
 
 
 def _softsign_gradient(x: Value) -> Value:
@@ -60,14 +57,12 @@ def softsign(x: Value) -> Value:
 
 
 # -- (x + sqrt(x^2 + b))/2 ------------------------------------------------------------------------------------------
-RANGES = {"f32": (2.0**-100, 2.0**120, 2.0**-70, 2.0**100), "f64": (2.0**-900, 2.0**1000, 2.0**-600, 2.0**600)}
-"""Between the first two, x^2 + b has all digits of x^2 and of b, those of a second word included, and does not
-overflow; the other two are factors that bring x there from above and from below."""
+Range = tuple[float, float, float, float]
 
 
-def _reduced(y: Value, b: Value, t: Value) -> tuple[Value, Value, Value]:
+def _reduced(y: Value, b: Value, t: Value, limits: Range) -> tuple[Value, Value, Value]:
     """Where t = y^2 + b is out of range, and the factor for y that brings it there with its reciprocal."""
-    least, most, down, up = RANGES[y.context.arithmetic.word]
+    least, most, down, up = limits
     large = (y > 1.0) | (b > 1.0)
     return ~((t >= least) & (t <= most)), op.where(large, down, up), op.where(large, 1.0 / down, 1.0 / up)
 
@@ -79,9 +74,10 @@ def _roots(x: Value, b: Value) -> tuple[Value, Value]:
     t = op.fma(y, y, b)
     s = op.sqrt(t)
     h = (y + s) * 0.5
-    if x.context.arithmetic.wide:
+    limits = square_range(x)
+    if limits is None:
         return s, h
-    odd, f, back = _reduced(y, b, t)
+    odd, f, back = _reduced(y, b, t, limits)
     z, finite = y * f, y < INFINITY
     q = op.fma(z, z, b * f * f)
     r = op.where(q.equals(0.0), 0.0, op.sqrt(q))
@@ -102,7 +98,7 @@ def _tail(b: Value, h: Value) -> Value:
 def _squareplus_gradient(x: Value, b: Value) -> Value:
     """(1 + x/s)/2 with s = sqrt(t), t = x^2 + b. With d = t + |x| s that is d/(2 t) for x >= 0 and b/(2 d) below, and
     no rounding of s counts in full. Where t = 0 it is 1/2, as it is at 0 for every other b."""
-    arithmetic, negative = x.context.arithmetic, x < 0.0
+    arithmetic, limits, negative = x.context.arithmetic, square_range(x), x < 0.0
     if arithmetic.pair:
         s, h = _roots(x, b)
         value = op.where(s.equals(0.0), 0.5, op.where(negative, _tail(b, h), h) / s)
@@ -114,11 +110,11 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
         return op.where(negative, numerator, d) / (op.where(negative, d, t) * 2.0)
 
     y = op.absolute(x)
-    if arithmetic.wide:
+    if limits is None:
         # Infinities come near enough to their limits so.
         return quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b, b)
     t = op.fma(y, y, b)
-    odd, f, _ = _reduced(y, b, t)
+    odd, f, _ = _reduced(y, b, t, limits)
     scaled = quotient(y * f, b * f * f, b * f)
     scaled = op.where(y.equals(INFINITY), op.where(negative, 0.0, 1.0), op.where(negative, scaled * f, scaled))
     return op.unless(quotient(y, b, b), odd, op.where(t.equals(0.0) & (y * f).equals(0.0), 0.5, scaled))
