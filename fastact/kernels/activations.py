@@ -127,16 +127,28 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
 
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
+    vanished, slope = _swish_slope_beta(x, beta)
+    return op.where(vanished, 0.0, slope)
+
+
+def _swish_backward_beta(g: Value, x: Value, beta: Value) -> Value:
+    """A selection, so that a zero has the sign of g."""
+    vanished, slope = _swish_slope_beta(x, beta)
+    return op.where(vanished, op.plain(g) * 0.0, g * slope)
+
+
+def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
+    """Where the gradient is 0 in every format, and the gradient elsewhere."""
     t = op.absolute(_exponent(x, beta))
     lifted, back = op.lifted_exp(-t)
     e = lifted * back
-    return op.where(t >= -op.tail(x), 0.0, x * (lifted / op.fma(e, e + 2.0, 1.0)) * x * back)
+    return t >= -op.tail(x), x * (lifted / op.fma(e, e + 2.0, 1.0)) * x * back
 
 
 @declare(
     family=FAMILY,
     formula="x/(1 + exp(-beta*x))",
-    parameters=(Parameter("beta", 1.0, learned=True, gradient=_swish_gradient_beta),),
+    parameters=(Parameter("beta", 1.0, learned=True, gradient=_swish_gradient_beta, backward=_swish_backward_beta),),
     gradient=_swish_gradient,
     gradient_roots=(SILU_ROOT,),
     numpy="x/(1 + np.exp(-beta*x))",

@@ -228,7 +228,12 @@ class Scaled:
         return other - self.plain()  # type: ignore[operator]
 
     def sqrt(self) -> Plain:
-        return self.plain().sqrt()
+        plain = self.plain().sqrt()
+        if not self.is_input or self.far is None:
+            return plain
+        # The remainder of a subnormal number's root would not be a number that can be held. The exponent is even.
+        anywhere = times(self.mantissa.sqrt(), power_of_two(self.exponent >> 1))
+        return plain.unless(self.far, anywhere)  # type: ignore[arg-type]
 
     def __lt__(self, other: object) -> Condition:
         return self.plain() < _plain(other)  # type: ignore[operator]
