@@ -26,9 +26,9 @@ LIBRARIES = ("numpy", "torch")
 
 
 def data(declaration: Declaration, dtype: str) -> Any:
-    """Uniform numbers in [-10, 10]; their sizes where the function is defined for positive numbers only."""
-    x = np.random.default_rng(0).uniform(-10, 10, SIZE)
-    return (np.abs(x) if declaration.domain[0] >= -1.0 else x).astype(dtype)
+    """Uniform numbers in [-10, 10], or in what of that the function is defined for."""
+    low, high = declaration.domain
+    return np.random.default_rng(0).uniform(max(low, -10), min(high, 10), SIZE).astype(dtype)
 
 
 def measure(declaration: Declaration, form: str, dtype: str, seconds: float) -> dict[str, float]:
