@@ -77,7 +77,9 @@ def _growing(x: Value, alpha: Value) -> Value:
     beyond = t >= -op.tail(x)
     t = op.where(beyond, 1.0, t)
     near = op.expm1(op.minimum(op.narrowed(t), 1.0)) * word
-    value = op.where(t > 1.0, op.plain(op.exp(t) * word) - word, near)
+    half = op.plain(op.exp(t * 0.5))  # exp(t) may overflow where its product does not
+    value = op.where(t > 80.0, half * word * half, op.plain(op.exp(t)) * word - word)
+    value = op.where(t > 1.0, value, near)
     return op.where(beyond, -INFINITY, value)
 
 
@@ -201,10 +203,11 @@ def _quick_gelu_gradient(x: Value) -> Value:
     """The gradient of silu at t = 1.702 x: with e = exp(-|t|) and u = 1 + e it is (u + t e)/u^2 for t >= 0 and
     e (u + t)/u^2 below."""
     x = op.clip(op.plain(x), op.tail(x), -op.tail(x))
-    t = op.extended(x) * QUICK
-    e, t, negative = op.exp(-op.absolute(t)), op.narrowed(t), x < 0.0
+    product = op.extended(x) * QUICK
+    e, t, negative = op.exp(-op.absolute(product)), op.narrowed(product), x < 0.0
     op.cancelling(x, QUICK_GELU_ROOT)
-    numerator = (op.where(negative, t, t * e) + 1.0) + e
+    rest = op.plus_dropped(e, product, op.where(negative, 1.0, e))
+    numerator = (op.where(negative, t, t * e) + 1.0) + rest
     slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
     return op.next_to_root(x, slope, "quick_gelu_root")
 

@@ -111,8 +111,8 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
 
     y = op.absolute(x)
     if limits is None:
-        # Infinities come near enough to their limits so.
-        return quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b, b)
+        # So infinities come near enough to their limits, and t is not 0.
+        return quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b + 2.0 ** (27 - arithmetic.bias), b)
     t = op.fma(y, y, b)
     odd, f, _ = _reduced(y, b, t, limits)
     scaled = quotient(y * f, b * f * f, b * f)
