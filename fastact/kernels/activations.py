@@ -99,7 +99,8 @@ def _silu_slope(t: Value) -> Value:
     e, x = op.exp(-op.absolute(t)), op.narrowed(t)
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
-    numerator = (op.where(negative, x, x * e) + 1.0) + e
+    rest = op.plus_dropped(e, t, negative)
+    numerator = (op.where(negative, x, x * e) + 1.0) + rest
     slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
     return op.next_to_root(t, slope, "silu_root", 2.0**-4)
 

@@ -206,7 +206,7 @@ def _quick_gelu_gradient(x: Value) -> Value:
     product = op.extended(x) * QUICK
     e, t, negative = op.exp(-op.absolute(product)), op.narrowed(product), x < 0.0
     op.cancelling(x, QUICK_GELU_ROOT)
-    rest = op.plus_dropped(e, product, op.where(negative, 1.0, e))
+    rest = op.plus_dropped(e, product, negative)
     numerator = (op.where(negative, t, t * e) + 1.0) + rest
     slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
     return op.next_to_root(x, slope, "quick_gelu_root")

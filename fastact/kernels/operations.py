@@ -243,6 +243,14 @@ def narrowed(x: Value) -> Value:
     return x.hi if hasattr(x, "hi") and not x.context.arithmetic.pair else x
 
 
+def plus_dropped(e: Value, x: Value, whole: Value) -> Value:
+    """e and what `narrowed` drops of x; where the condition does not hold, times e."""
+    if not hasattr(x, "hi") or x.lo is None or x.context.arithmetic.pair:
+        return e
+    e = plain(e)
+    return x.lo.fma(where(whole, 1.0, e), e)
+
+
 def rounded_sum(a: Value, b: Value) -> Value:
     """a + b where nothing but the rounding to the result follows: one instruction does both."""
     return _rounded(operator.add, a, b)
