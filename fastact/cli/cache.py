@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from fastact.cli.arguments import Problem, choices, declaration, tiers
 from fastact.cli.output import bytes_text, print_json, progress
-from fastact.cpu import cache
+from fastact.cpu import cache, cores
+from fastact.cpu.target import host
 from fastact.kernels import REGISTRY
 from fastact.link.arithmetic import DTYPES
-from fastact.link.forms import forms
+from fastact.link.forms import forms, kernel
+
+FEW = 12
+"""Kernels handed to a process at a time; it does not pay to start one for fewer."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def warm(options: argparse.Namespace) -> dict[str, Any]:
-    """Compile the kernels named; those on the disk already are only loaded."""
-    from fastact.cpu.kernels import loop_address
-
+    """Compile the kernels named, on all cores; those on the disk already are only read."""
     names = list(REGISTRY) if "all" in options.warm else [declaration(name).name for name in options.warm]
     dtypes = choices(options.dtypes, DTYPES, "dtype")
     wanted = [
@@ -54,15 +59,39 @@ def warm(options: argparse.Namespace) -> dict[str, Any]:
     failed: list[str] = []
     before, started = sum(1 for _ in cache.files()), time.perf_counter()
     with progress(f"compiling {len(wanted)} kernels") as report:
-        for place, (name, form, tier, dtype) in enumerate(wanted):
-            report(f"{name} {form} {tier} {dtype}", place / len(wanted))
-            try:
-                loop_address(name, form, tier, dtype)
-            except Exception as error:
-                failed.append(f"{name} {form} {tier} {dtype}: {type(error).__name__}: {error}")
+        for place, (which, complaint) in enumerate(zip(wanted, _compiled(wanted), strict=True)):
+            report(" ".join(which), place / len(wanted))
+            if complaint:
+                failed.append(f"{' '.join(which)}: {complaint}")
     return {
         "loaded": len(wanted) - len(failed),
         "failed": failed,
         "compiled": sum(1 for _ in cache.files()) - before,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _compiled(wanted: list[tuple[str, str, str, str]]) -> Iterator[str]:
+    """What went wrong with each kernel, in turn; an empty string for nothing."""
+    jobs = min(cores.available(), len(wanted) // FEW)
+    if jobs <= 1:
+        yield from map(_compile, wanted)
+        return
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(_compile, wanted, chunksize=FEW)
+
+
+def _compile(which: tuple[str, str, str, str]) -> str:
+    """Compile a kernel into the cache; what went wrong, if anything."""
+    from fastact.cpu import compile
+
+    name, form, tier, dtype = which
+    try:
+        linked = kernel(REGISTRY[name], form, dtype, tier)
+        with compile.alone():
+            compile.object_code(linked.graph, linked.evidence, host())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

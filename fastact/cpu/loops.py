@@ -208,9 +208,10 @@ class LoopBuilder:
             ends = [at(b, p, b.mul(covered, I64(s))) for p, s in zip(here, self.sizes, strict=True)]
             for k in reads:
                 kind, size = SCALARS[self.operands[k]], self.sizes[k]
-                first = b.load(ends[k], typ=kind, align=size)
-                for lane in range(self.width):
-                    b.store(first, at(b, tails[k], I64(lane * size)), align=size)
+                vector = ir.Constant(typed(self.operands[k], self.width), ir.Undefined)
+                first = b.insert_element(vector, b.load(ends[k], typ=kind, align=size), I32(0))
+                everywhere = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+                b.store(b.shuffle_vector(first, vector, everywhere), tails[k], align=size)
                 self._copy(b, ends[k], I64(size), tails[k], I64(size), rest, k)
             b.store(b.or_(b.load(found, typ=I32), b.call(sweep, [*tails, I64(1)])), found)
             if writes:

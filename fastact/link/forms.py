@@ -78,9 +78,10 @@ def forms(declaration: Declaration) -> dict[str, Form]:
 
 
 def _usual(form: Form) -> Form | None:
-    """The form with parameters held at their defaults; None where it has no parameters, or ones without defaults."""
+    """The form with parameters held at their defaults; None where it has no parameters, or ones without defaults, and
+    for products that are summed, of which the parameter's shape is wanted."""
     fixed = tuple(p.default for p in form.parameters if p.default is not None)
-    if not fixed or len(fixed) < len(form.parameters) or form.base:
+    if not fixed or len(fixed) < len(form.parameters) or form.base or summed_parameter(form):
         return None
     return replace(
         form,
