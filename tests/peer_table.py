@@ -108,6 +108,10 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("torch", "snake", "value", ""): Limits(floor=256.0),
     ("torch", "snake", "grad", ""): Limits(floor=256.0),
     ("torch", "snake", "grad_alpha", ""): Limits(floor=65536.0),
+    # (beta + softplus) (expm1 - x) + beta x has a root for x < 0 and so has its gradient; expm1 - x cancels next to 0
+    ("torch", "xielu", "value", ""): Limits(floor=8.0),
+    ("torch", "xielu", "grad", ""): Limits(floor=4.0),
+    ("torch", "xielu", "grad_alpha_n", ""): Limits(floor=1.0),
     # s r^2 + b cancels next to its root
     ("torch", "star_relu", "value", ""): Limits(floor=0.5),
     # 1/6 in float32, whatever the dtype
@@ -185,6 +189,9 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("jax", "snake", "value", ""): Limits(floor=256.0),
     ("jax", "snake", "grad", ""): Limits(floor=256.0),
     ("jax", "snake", "grad_alpha", ""): Limits(floor=65536.0),
+    ("jax", "xielu", "value", ""): Limits(floor=8.0),
+    ("jax", "xielu", "grad", ""): Limits(floor=4.0),
+    ("jax", "xielu", "grad_alpha_n", ""): Limits(floor=1.0),
     ("jax", "star_relu", "value", ""): Limits(floor=0.5),
     ("jax", "hardswish", "grad", ""): Limits(floor=0.25),
     # -- SciPy ----------------------------------------------------------------------------------------------------
@@ -214,7 +221,9 @@ AT_KINKS: dict[tuple[str, str], dict[float, float]] = {
     ("jax", "hardtanh"): {-1.0: 0.5, 1.0: 0.5},
     ("jax", "softshrink"): {-0.5: 0.5, 0.5: 0.5},
     ("jax", "sparse_sigmoid"): {-1.0: 0.25, 1.0: 0.25},
+    ("jax", "xielu"): {-1e-6: 0.1},
     # clamp lets the gradient pass at its limits
+    ("torch", "xielu"): {-1e-6: 0.5},
     ("torch", "sparse_sigmoid"): {-1.0: 0.5, 1.0: 0.5},
 }
 """Their gradients at kinks, where they differ from ours: any number between the one-sided ones is defensible."""

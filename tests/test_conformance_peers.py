@@ -148,17 +148,18 @@ def test_gradients_at_kinks(library: str, name: str, dtype: str) -> None:
         return
     par, x = at_default(declaration, dtype), np.array(points, dtype)
     other = theirs(library, str(expression(name, library)), x, par, "x")
-    known = peer_table.AT_KINKS.get((library, name), {})
-    mine = ours(name, x, par, "grad")
-    assert set(known) <= set(points)
-    for point, a, b in zip(points, mine, other, strict=True):
-        if point in known:
-            assert b == known[point] != a, f"{library}'s gradient of {name} at {point:g} is {b!r}, ours {a!r}"
+    known = dict(peer_table.AT_KINKS.get((library, name), {}))
+    for point, a, b in zip(points, ours(name, x, par, "grad"), other, strict=True):
+        stated = next((k for k in known if np.isclose(k, point, rtol=1e-6, atol=0)), None)
+        if stated is not None:
+            same = np.isclose(b, known.pop(stated), rtol=1e-5)
+            assert same and b != a, f"{library}'s gradient of {name} at {point:g} is {b!r}, ours {a!r}"
         else:
             apart = distance(library, np.array([a]), np.array([b]), 0.25)
             # 1/6 in float32, whatever the dtype
-            allowed = 2.0**28 if (library, name) == ("torch", "hardsigmoid") and dtype == "float64" else 1.0
+            allowed = 2.0**28 if (library, name) == ("torch", "hardsigmoid") and dtype == "float64" else 4.0
             assert apart[0] <= allowed, f"gradient of {name} at {point:g}: ours {a!r}, {library} {b!r}"
+    assert not known, f"no kinks of {name}: {list(known)}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
