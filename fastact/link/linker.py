@@ -12,12 +12,15 @@ from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
 from fastact.kernels.blocks import words as word_blocks
 from fastact.link import sixteen
-from fastact.link.arithmetic import ARITHMETICS, DOUBLE_WIDE, PAIR, Arithmetic
+from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, Arithmetic
 from fastact.link.graph import Graph, Node
+from fastact.link.once import rounded_once
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
 from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_dtype, round_to_word
 
+SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
+"""The arithmetics whose words are those of the result."""
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
 
@@ -177,10 +180,16 @@ def link(
 
     ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be."""
-    linking = Linking(ARITHMETICS[dtype, tier])
-    arguments = [linking.receive(dtype) for _ in range(inputs)]
     constants = [round_to_dtype(value, dtype) for value in fixed]
-    results = _as_tuple(body(*arguments, *map(linking.number, constants)))
+    if tier == "exact" and dtype in SINGLE_WORDS:
+        linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants)
+        words = [linking.word_of(value) for value in results]
+        if all(rounded_once(linking, word.node) for word in words):
+            linking.graph.outputs += [word.node for word in words]
+            if alarm is not None:
+                linking.alarm(alarm(*arguments, *map(linking.number, constants)))
+            return linking.graph
+    linking, arguments, results = _run(body, ARITHMETICS[dtype, tier], inputs, dtype, constants)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
     if tier == "exact" and dtype in sixteen.DTYPES:
         for place, value in enumerate(results):
@@ -211,6 +220,15 @@ def _again(
     body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction], arithmetic: Arithmetic
 ) -> tuple[Any, ...]:
     """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
+def _run(
+    body: Callable[..., Any], arithmetic: Arithmetic, inputs: int, dtype: str, constants: list[Fraction]
+) -> tuple[Linking, list[Any], tuple[Any, ...]]:
+    """A body's results in an arithmetic, with what they were made of."""
+    linking = Linking(arithmetic)
+    arguments: list[Any] = [linking.receive(dtype) for _ in range(inputs)]
+    return linking, arguments, _as_tuple(body(*arguments, *map(linking.number, constants)))
+
+
     other = Linking(arithmetic, linking.graph)
     words = [other.widen(node, dtype) for node in linking.graph.inputs]
     arguments = map(Pair, words) if arithmetic.pair else words

@@ -27,10 +27,16 @@ class Context:
         self._bounds: dict[int, tuple[float, float]] = {}
         self.doubts: list[Condition] = []
         """Where digits cancel, so that results may lack more than their last ones."""
+        self.inexact: set[int] = set()
+        """The constants that had to be rounded."""
 
     def real(self, value: Number, word: str | None = None) -> Real:
         word = word or self.arithmetic.word
-        return Real(self, self.graph.constant(word, round_to_word(value, word)))
+        rounded = round_to_word(value, word)
+        node = self.graph.constant(word, rounded)
+        if math.isfinite(rounded) and Fraction(rounded) != Fraction(repr(value) if isinstance(value, float) else value):
+            self.inexact.add(node.index)
+        return Real(self, node)
 
     def integer(self, value: int) -> Integer:
         return Integer(self, self.graph.constant(self.arithmetic.integer, value))
