@@ -49,6 +49,7 @@ TITLES = {
     "piecewise": "Piecewise linear functions",
     "quadratic": "Piecewise quadratic functions",
     "rational": "Functions of quotients and roots",
+    "xielu": "xIELU",
 }
 """Titles of the pages, by the module that holds the functions; others are called as their modules."""
 
@@ -90,7 +91,7 @@ def parameters(declaration: Declaration) -> list[str]:
     rows = []
     further = () if declaration.variant is None else declaration.variant.parameters
     for p in (*declaration.parameters, *further):
-        default = "has to be given" if p.default is None else f"{p.default:.17g}"
+        default = "has to be given" if p.default is None else repr(p.default).removesuffix(".0")
         if p in further:
             default = "by keyword only"
         meaning = joined(p.summary) or ("Learned by networks." if p.learned else "")
