@@ -1,6 +1,16 @@
 """The mathematics: bodies of all functions with the facts they declare."""
 
-from fastact.kernels import activations, elementary, exponential, gaussian, logarithms, piecewise, quadratic, rational
+from fastact.kernels import (
+    activations,
+    elementary,
+    exponential,
+    gaussian,
+    logarithms,
+    piecewise,
+    quadratic,
+    rational,
+    xielu,
+)
 from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
 
 __all__ = [
@@ -18,4 +28,5 @@ __all__ = [
     "piecewise",
     "quadratic",
     "rational",
+    "xielu",
 ]

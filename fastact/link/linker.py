@@ -65,6 +65,14 @@ class Linking(Context):
         result = Scaled(mantissa, exponent, bounded, far, plain, usual=usual)
         return result.plain() if self.arithmetic.wide else result
 
+    def wider(self, body: Callable[..., Any], *arguments: Plain) -> Plain:
+        """What a body makes of words in the next wider arithmetic, rounded to a word."""
+        narrow = self.arithmetic.word == "f32"
+        other = Linking(DOUBLE_WIDE if narrow else PAIR, self.graph)
+        words = [Real(other, argument.convert("f64").node) for argument in arguments]  # type: ignore[union-attr]
+        value = other.word_of(body(*(words if narrow else map(other._input_pair, words))))
+        return Real(self, value.convert(self.arithmetic.word).node)
+
     # -- the way in and the way out -----------------------------------------------------------------------------
     def receive(self, dtype: str) -> Scaled | Plain:
         """An input of the given dtype as a number of the arithmetic."""
@@ -212,14 +220,6 @@ def link(
     return linking.graph
 
 
-def _as_tuple(results: Any) -> tuple[Any, ...]:
-    return results if isinstance(results, tuple) else (results,)
-
-
-def _again(
-    body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction], arithmetic: Arithmetic
-) -> tuple[Any, ...]:
-    """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
 def _run(
     body: Callable[..., Any], arithmetic: Arithmetic, inputs: int, dtype: str, constants: list[Fraction]
 ) -> tuple[Linking, list[Any], tuple[Any, ...]]:
@@ -229,6 +229,14 @@ def _run(
     return linking, arguments, _as_tuple(body(*arguments, *map(linking.number, constants)))
 
 
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _again(
+    body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction], arithmetic: Arithmetic
+) -> tuple[Any, ...]:
+    """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
     other = Linking(arithmetic, linking.graph)
     words = [other.widen(node, dtype) for node in linking.graph.inputs]
     arguments = map(Pair, words) if arithmetic.pair else words

@@ -1,0 +1,189 @@
+"""xIELU, the integral of an exponential linear unit that has a slope of its own on each side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import expm1 as _expm1
+from math import log as _log
+
+from fastact.kernels import operations as op
+from fastact.kernels.activations import softplus
+from fastact.kernels.declare import Parameter, declare
+from fastact.kernels.operations import Value
+
+LARGE = 2.0**100
+"""Beyond it only the leading terms count."""
+
+
+def _positive(alpha: Value) -> Value:
+    """softplus(alpha)."""
+    return op.plain(softplus(alpha, 1.0))
+
+
+def _sigmoid(alpha: Value) -> Value:
+    """The derivative of softplus."""
+    return op.plain(1.0 / op.one_plus(op.exp(-op.clip(alpha, op.tail(alpha), -op.tail(alpha)))))
+
+
+def _less(x: Value) -> Value:
+    """(expm1(x) - x)/x^2 for -1 <= x <= 0."""
+    return x.context.blocks.short_polynomial(x, x.context.table("expm1_less"))
+
+
+def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
+    """The value, which is what remained of terms of some size; in wider arithmetic where that is little of them."""
+    if x.context.arithmetic.pair:
+        return value
+    return op.unless(value, op.absolute(value) < size * 0.75, x.context.wider(body, x, *parameters))
+
+
+def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """For x <= 0; with s = softplus(alpha_n): (beta + s) expm1(min(x, eps)) - s x."""
+    y, b = op.plain(x), op.plain(beta)
+    s = _positive(alpha_n)
+    a, m = s + b, op.minimum(y, op.plain(eps))
+    far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -LARGE, -LARGE, y)
+    near = op.maximum(y, -1.0)
+    near = x * op.plain(a * (near * _less(near)) + b)
+    value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
+    return op.where(y < -LARGE, x * -s, value)
+
+
+def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    value = op.plain(_below(x, alpha_n, beta, eps))
+    inside = op.where(op.plain(x) > -LARGE, op.plain(x), 0.0)
+    return _careful(value, op.absolute(_positive(alpha_n) * inside), _below, x, alpha_n, beta, eps)
+
+
+def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
+    """x (alpha_p x + beta), alpha_p having passed through softplus."""
+    a, y = _positive(alpha_p), op.plain(x)
+    usual = x * op.plain(a * op.minimum(y, LARGE) + op.plain(beta))
+    return op.where(y > LARGE, x * a * x, usual)
+
+
+def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """With a and b as below: 2 a x + beta above 0, elsewhere b expm1(x) + beta or, which is the same, b exp(x) minus
+    softplus(alpha_n), without the exponential where x > eps."""
+    y, rise = op.plain(x), x * (_positive(alpha_p) * 2.0)
+    above = op.where(y > LARGE, rise, op.plain(op.minimum(y, LARGE) * (_positive(alpha_p) * 2.0)) + op.plain(beta))
+    slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
+    return op.unless_nan(slope, alpha_p, alpha_n, beta, eps)
+
+
+def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    y, b, s = op.plain(x), op.plain(beta), _positive(alpha_n)
+    value = (s + b) * op.expm1(op.clip(y, -1.0, 0.0)) + b
+    value = op.where(y < -1.0, (s + b) * op.plain(op.exp(op.minimum(y, -1.0))) - s, value)
+    value = op.where(y < op.plain(eps), value, -s)
+    value = op.where(y.is_nan(), y, value)
+    if y.context.arithmetic.pair:
+        return value
+    return op.unless(value, op.absolute(value) < s * 0.75, y.context.wider(_slope_below, y, alpha_n, b, op.plain(eps)))
+
+
+def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """Multiplied from the left where the gradient might overflow."""
+    product = g * _gradient(op.minimum(x, LARGE), alpha_p, alpha_n, beta, eps)
+    return op.where(x > LARGE, g * x * (_positive(alpha_p) * 2.0), product)
+
+
+def _gradient_alpha_p(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """x^2 s(alpha_p) above 0."""
+    value = op.where(x > 0.0, x * _sigmoid(alpha_p) * x, op.where(x <= 0.0, 0.0, op.plain(x)))
+    return op.unless_nan(value, alpha_n, beta, eps)
+
+
+def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """A selection, so that an infinite g meets no 0."""
+    value = op.where(x > 0.0, g * x * _sigmoid(alpha_p) * x, op.where(x <= 0.0, 0.0, op.plain(x)))
+    return op.unless_nan(value, alpha_n, beta, eps)
+
+
+def _rise(x: Value) -> Value:
+    """expm1(x) - x for x <= 0: x^2 P(x) next to 0, exp(x) - (x + 1) further out."""
+    y = op.plain(x)
+    near = op.maximum(op.minimum(y, 0.0), -1.0)
+    near = x * (near * _less(near))
+    far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
+    value = op.where(y >= -1.0, near, far)
+    value = op.where(y < -LARGE, -x, value)
+    return value
+
+
+def _rise_above_eps(x: Value, eps: Value) -> Value:
+    m = op.plain(eps)
+    inside = op.maximum(m, -1.0)
+    return op.where(m >= -1.0, inside * (inside * _less(inside)) + (m - x), op.expm1(m) - x)
+
+
+def _rising(x: Value, eps: Value) -> Value:
+    y, m = op.plain(x), op.plain(eps)
+    above = _rise_above_eps(y, m) if y.context.arithmetic.pair else y.context.wider(_rise_above_eps, y, m)
+    return op.unless(_rise(x), (y > m) & (y <= 0.0), above)
+
+
+def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """(expm1(min(x, eps)) - x) s(alpha_n) for x <= 0."""
+    value = op.where(x > 0.0, 0.0, _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n))
+    return op.unless_nan(value, alpha_p, beta)
+
+
+def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """A selection, so that an infinite g meets no 0."""
+    value = op.where(x > 0.0, 0.0, g * (_rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)))
+    return op.unless_nan(value, alpha_p, beta)
+
+
+@declare(
+    family="activations",
+    formula="where(x > 0, log1p(exp(alpha_p))*x**2 + beta*x,"
+    " (beta + log1p(exp(alpha_n)))*(expm1(min(x, eps)) - x) + beta*x)",
+    parameters=(
+        Parameter(
+            "alpha_p",
+            _log(_expm1(0.8)),
+            learned=True,
+            gradient=_gradient_alpha_p,
+            backward=_backward_alpha_p,
+            summary="Its softplus, 0.8 by default, is the curvature for x > 0.",
+        ),
+        Parameter(
+            "alpha_n",
+            _log(_expm1(0.3)),
+            learned=True,
+            gradient=_gradient_alpha_n,
+            backward=_backward_alpha_n,
+            summary="Beta plus its softplus, 0.8 by default, is the curvature for x <= 0.",
+        ),
+        Parameter("beta", 0.5, summary="The slope next to 0."),
+        Parameter("eps", -1e-6, summary="Where the exponential stops, a negative number next to 0."),
+    ),
+    gradient=_gradient,
+    backward=_backward,
+    gradient_roots=(-0.9808292530117262,),
+    numpy="np.where(x > 0, np.log1p(np.exp(alpha_p))*x**2 + beta*x,"
+    " (beta + np.log1p(np.exp(alpha_n)))*(np.expm1(np.minimum(x, eps)) - x) + beta*x)",
+    peers={
+        "torch": "torch.where(x > 0, torch.log1p(torch.exp(torch.as_tensor(alpha_p, dtype=x.dtype)))*x*x + beta*x,"
+        " (beta + torch.log1p(torch.exp(torch.as_tensor(alpha_n, dtype=x.dtype))))"
+        "*(torch.expm1(torch.clamp(x, max=eps)) - x) + beta*x)",
+        "jax": "jax.numpy.where(x > 0, jax.nn.softplus(alpha_p)*x*x + beta*x,"
+        " (beta + jax.nn.softplus(alpha_n))*(jax.numpy.expm1(jax.numpy.minimum(x, eps)) - x) + beta*x)",
+    },
+    critical=(0.0, -1.0, -2.0, -3.0, -37.43),
+    cite="Huang and Schlag 2024, arXiv:2411.13010",
+)
+def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """a x^2 + beta x for x > 0 and b (expm1(min(x, eps)) - x) + beta x elsewhere, with a = softplus(alpha_p) and
+    b = beta + softplus(alpha_n): parameters are those that are learned, before the softplus, as in the published
+    implementations. Next to 0 expm1(x) - x is x^2 P(x); far below 0 the terms in x are taken together, b expm1(x) -
+    softplus(alpha_n) x. Where these cancel, single words are not enough; next to the two roots, which depend on the
+    parameters, pairs of words keep 68 bits of the terms."""
+    y = op.plain(x)
+    below = op.where(y > 0.0, 0.0, x)
+    lower = (
+        _below(below, alpha_n, beta, eps) if y.context.arithmetic.pair else _below_carefully(below, alpha_n, beta, eps)
+    )
+    value = op.where(y > 0.0, _above(op.where(y > 0.0, x, 1.0), alpha_p, beta), lower)
+    return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)
