@@ -58,8 +58,8 @@ def chosen(options: argparse.Namespace, known: dict[Key, Certificate]) -> list[K
     dtypes = choices(options.dtype, DTYPES, "dtype")
     tiers = choices(options.tier, TIERS, "tier")
     forms = choices(options.form, certificates.FORMS, "form")
-    if options.jobs < 1 or options.samples < 1 or options.checked < 1:
-        raise Problem("--jobs, --samples and --checked must be at least 1")
+    if options.jobs < 1 or not 1 <= options.samples < float("inf") or options.checked < 1 or options.seed < 0:
+        raise Problem("--jobs, --samples and --checked must be at least 1, --seed at least 0")
     keys = [k for k in certificates.required() if k.function in names and k.dtype in dtypes]
     keys = [k for k in keys if k.tier in tiers and k.form in forms]
     if options.stale:
@@ -83,6 +83,8 @@ def work(options: argparse.Namespace, report: Progress) -> int:
     if options.list:
         print("\n".join(map(str, keys)))
         return 0
+    for folder in (options.output.parent, options.checkpoints):  # before work is done that could not be kept
+        folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * options.minutes
     failed = 0
     todo = list(groups(keys))
@@ -102,7 +104,7 @@ def work(options: argparse.Namespace, report: Progress) -> int:
         started = time.monotonic()
         try:
             found = prover.certify(REGISTRY[group.function], group.form, group.dtype, tiers, effort)
-        except prover.Mistrust as reason:
+        except (prover.Mistrust, ArithmeticError) as reason:
             _say(f"FAIL {group}: no certificate, {reason}")
             failed += 1
             continue
@@ -131,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Problem as problem:
         _say(f"certify: {problem}")
         return 2
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         _say(f"certify: {error}")
         return 2
     except (KeyboardInterrupt, OutOfTime) as reason:

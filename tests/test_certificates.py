@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +29,6 @@ from fastact.accuracy.sweep import AllFloat32, SampledFloat64, Sweep
 from fastact.accuracy.ulp import from_bits, from_ordinal
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts" / "certify.py"
 INSTALLED = certificates.installed()
 FIRST_FAMILY = (
     "exp", "exp2", "expm1", "log", "log1p", "reciprocal", "rsqrt", "tanh", "sigmoid", "logsigmoid", "softplus", "relu",
@@ -306,57 +302,6 @@ def test_samples_do_not_depend_on_their_order() -> None:
     first = [block[0] for block in source.blocks(1)]
     assert first == [block[0] for block in source.blocks(1)] or np.isnan(first).any()
     assert source.total == 3 << 20
-
-
-# -- the script -------------------------------------------------------------------------------------------------------
-def certify(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-
-
-@pytest.mark.parametrize("arguments", ["nosuch", "--dtype f32", "--tier best", "exp --form x", "--jobs 0", "--what"])
-def test_the_script_refuses_in_one_line(arguments: str) -> None:
-    done = certify(*arguments.split())
-    assert done.returncode == 2 and not done.stdout
-    complaint = [line for line in done.stderr.splitlines() if not line.startswith("fastact: certifying")]
-    assert len(complaint) == 1, done.stderr
-
-
-def test_the_script_certifies_what_is_missing_and_no_more(tmp_path: Path) -> None:
-    path = tmp_path / "certificates.json"
-    options = ["exp", "--dtype", "bfloat16", "--form", "value", "--output", str(path), "--checkpoints", str(tmp_path)]
-    done = certify(*options)
-    assert done.returncode == 0 and done.stdout.count("ok ") == 3, done.stderr
-    assert len(certificates.read(path)) == 3
-    again = certify(*options, "--stale")
-    assert again.returncode == 0 and not again.stdout
-    listed = certify(*options, "--stale", "--list", "--form", "value,grad").stdout.split("\n")
-    assert [line for line in listed if line] == [f"exp.grad bfloat16 {tier}" for tier in ("exact", "fast", "rough")]
-
-
-def test_the_script_keeps_what_is_finished_when_it_is_interrupted(tmp_path: Path) -> None:
-    path, folder = tmp_path / "certificates.json", tmp_path / "checkpoints"
-    command = [sys.executable, str(SCRIPT), "exp", "--form", "value", "--dtype", "bfloat16,float32", "--tier", "exact"]
-    command += ["--jobs", "1", "--output", str(path), "--checkpoints", str(folder)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("*.json")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in said, said
-    (checkpoint,) = folder.glob("*.json")
-    assert json.loads(checkpoint.read_text())["done"]
-
-
-def test_the_time_granted_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "certificates.json"
-    done = certify("exp", "--minutes", "0.02", "--output", str(path), "--checkpoints", str(tmp_path))
-    assert done.returncode == 0 and "time is over" in done.stderr
 
 
 def test_differences_are_of_numbers() -> None:
