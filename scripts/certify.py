@@ -112,8 +112,8 @@ def work(options: argparse.Namespace, report: Progress) -> int:
             verdict = "ok  " if certificate.holds else "FAIL"
             print(f"{verdict} {certificate}; contract: {certificate.bound}", flush=True)
             for root in certificate.near_roots:
-                place = f"in [{root.low:g}, {root.high:g}] with terms of {root.terms:.3g}"
-                print(f"     {root.largest:.6g} at {root.witness} {place}", flush=True)
+                around = f"in [{root.low:g}, {root.high:g}] with terms of {root.terms:.3g}"
+                print(f"     {root.largest:.6g} at {root.witness} {around}", flush=True)
             failed += not certificate.holds
         _say(f"{group}: {time.monotonic() - started:.1f} s")
         known = certificates.read(options.output) | {certificate.key: certificate for certificate in found}

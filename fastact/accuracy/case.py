@@ -140,8 +140,8 @@ class Case:
                 shrunk = np.where(least > 0, shrunk, found)
         with np.errstate(invalid="ignore"):
             found = np.where(np.isnan(shrunk) | (np.isinf(y) & (y == truth)), 0.0, shrunk)
-        wrong_sign = zero & (np.signbit(y) != np.signbit(truth))
-        return np.where(wrong_sign | (np.isnan(y) != np.isnan(truth)), np.inf, found)
+            wrong = (zero & (np.signbit(y) != np.signbit(truth))) | (np.isnan(y) != np.isnan(truth))
+        return np.where(wrong, np.inf, found)
 
     def _lenient(self, tier: str) -> bool:
         return tier == "rough" or (tier == "fast" and self.format.width > 16)
@@ -158,4 +158,5 @@ class Case:
 def differ(y: Floats, truth: Floats) -> NDArray[np.bool_]:
     """Where two arrays hold different numbers; zeros of different sign are different, NaNs are not."""
     bits = format_of(y.dtype).bits
-    return np.asarray((y.view(bits) != truth.view(bits)) & ~(np.isnan(y) & np.isnan(truth)))
+    with np.errstate(invalid="ignore"):  # of signalling NaNs of 16 bits
+        return np.asarray((y.view(bits) != truth.view(bits)) & ~(np.isnan(y) & np.isnan(truth)))
