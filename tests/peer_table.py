@@ -228,6 +228,9 @@ AT_KINKS: dict[tuple[str, str], dict[float, float]] = {
 }
 """Their gradients at kinks, where they differ from ours: any number between the one-sided ones is defensible."""
 
+NO_LIMIT = {("snake", "grad")}
+"""Functions and forms that have no limit at infinities: there they are NaN."""
+
 OF_NAN: dict[tuple[str, str], str] = {
     ("jax", "threshold"): "the comparison is false",
     ("jax", "jump_relu"): "the comparison is false",

@@ -184,7 +184,7 @@ def test_infinities(library: str, name: str, dtype: str) -> None:
     par, text = at_default(declaration, dtype), str(expression(name, library))
     for form in ("value", "grad") if library in DIFFERENTIATING else ("value",):
         mine, other = ours(name, x, par, form), theirs(library, text, x, par, None if form == "value" else "x")
-        assert not np.isnan(mine).any()
+        assert (np.isnan(mine) == ((name, form) in peer_table.NO_LIMIT)).all()
         same = np.isnan(other) | (distance(library, mine, other, 1.0) <= 1.0)
         assert same.all(), f"{name}.{form}({x[~same]}): ours {mine[~same]}, {library} {other[~same]}"
 
