@@ -46,6 +46,7 @@ TITLES = {
     "exponential": "Exponential linear units and relatives",
     "gaussian": "Functions of the normal distribution",
     "logarithms": "Logarithms and roots",
+    "periodic": "Functions with waves",
     "piecewise": "Piecewise linear functions",
     "quadratic": "Piecewise quadratic functions",
     "rational": "Functions of quotients and roots",
