@@ -91,8 +91,8 @@ class Declaration:
     silent: bool = False
     """Selects among its inputs and constants only, so that no flag is ever justified."""
     settled: tuple[str, ...] = ()
-    """Forms whose float64 evaluation, rounded once, is right on every float32 input, as their certificates prove; the
-    close cases of all others are decided in double-double arithmetic."""
+    """Forms whose float64 evaluation, rounded once, is right on every float32 input, with parameters at their defaults,
+    as their certificates prove; the close cases of all others are decided in double-double arithmetic."""
     critical: tuple[float, ...] = ()
     """Inputs whose neighbourhoods deserve attention: roots of the function and its gradient, saturation, seams."""
     gradient_roots: tuple[float, ...] = ()

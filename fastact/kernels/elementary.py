@@ -71,7 +71,7 @@ def _expm1_from_output(g: Value, y: Value) -> Value:
     formula="expm1(x)",
     gradient=_expm1_gradient,
     from_output=_expm1_from_output,
-    settled=("grad",),
+    settled=("value", "grad"),
     numpy="np.expm1(x)",
     peers={
         "torch": "torch.expm1(x)",
@@ -194,6 +194,7 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     gradient=_rsqrt_gradient,
     backward=_rsqrt_backward,
     from_output=_rsqrt_from_output,
+    settled=("value", "grad"),
     numpy="1/np.sqrt(x)",
     peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
     domain=(0.0, float("inf")),

@@ -31,6 +31,7 @@ def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf."),),
     gradient=_elu_gradient,
     from_output=_elu_from_output,
+    settled=("value", "grad"),
     rejections=(
         Rejection(
             "the output does not tell the sign of x where alpha is negative; use .backward(g, x)",
@@ -87,6 +88,7 @@ def _growing(x: Value, alpha: Value) -> Value:
     family=FAMILY,
     formula="where(x > 0, x, alpha*expm1(x/alpha))",
     parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf where it is positive. It must not be 0."),),
+    settled=("value", "grad"),
     gradient=_celu_gradient,
     from_output=_celu_from_output,
     rejections=(Rejection("alpha is 0, but has to be another number", lambda alpha: alpha == 0),),
@@ -129,6 +131,7 @@ def _selu_from_output(g: Value, y: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="1.0507009873554805*where(x > 0, x, 1.6732632423543772*expm1(x))",
+    settled=("value", "grad"),
     gradient=_selu_gradient,
     from_output=_selu_from_output,
     numpy="1.0507009873554805*np.where(x > 0, x, 1.6732632423543772*np.expm1(np.minimum(x, 0)))",

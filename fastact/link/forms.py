@@ -71,7 +71,8 @@ def forms(declaration: Declaration) -> dict[str, Form]:
     }
     for form in tuple(complete.values()):
         usual = _usual(form)
-        if usual is not None:
+        if usual is not None:  # and nothing is settled of other values of the parameters
+            form = replace(form, settled=False)
             complete[usual.name] = usual
             complete[form.name] = replace(form, usual=usual.name)
     return complete
