@@ -169,6 +169,7 @@ def _tanhshrink_backward(g: Value, x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="x - tanh(x)",
+    settled=("value", "grad"),
     gradient=_tanhshrink_gradient,
     backward=_tanhshrink_backward,
     aliases=("tanh_shrink",),
