@@ -211,8 +211,11 @@ def _quick_gelu_gradient(x: Value) -> Value:
     e, t, negative = op.exp(-op.absolute(product)), op.narrowed(product), x < 0.0
     op.cancelling(x, QUICK_GELU_ROOT)
     rest = op.plus_dropped(e, product, negative)
-    numerator = (op.where(negative, t, t * e) + 1.0) + rest
-    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    # The factor e, where it keeps its digits, before the division: one rounding less.
+    deep = t < -40.0
+    factor = op.where(negative & ~deep, op.plain(e), 1.0)
+    numerator = op.distributed(factor, op.where(negative, t, t * e) + 1.0, op.plain(rest))
+    slope = op.where(deep, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
     return op.next_to_root(x, slope, "quick_gelu_root")
 
 
