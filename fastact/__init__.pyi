@@ -530,6 +530,16 @@ class _Call_x_weight_needed_at_zero(_Door):
     @overload
     def __call__(self, x: Any, /, weight: Any, out: None = None, *, at_zero: ArrayLike | None = None, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
 
+class _Sum_g_x_alpha(_Door):
+    @overload
+    def __call__(self, g: _Number, x: _Number, /, alpha: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, /, alpha: ArrayLike = ..., *, out: _A | tuple[_A], approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: ArrayLike, x: ArrayLike, alpha: ArrayLike, out: _A | tuple[_A], /, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> _A: ...
+    @overload
+    def __call__(self, g: Any, x: Any, /, alpha: Any = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
+
 class _Sum_g_x_alpha_p_alpha_n_beta_eps(_Door):
     @overload
     def __call__(self, g: _Number, x: _Number, /, alpha_p: _Number = ..., alpha_n: _Number = ..., beta: _Number = ..., eps: _Number = ..., out: None = None, *, approx: Approx = None, where: ArrayLike = True, casting: _Casting = ..., order: _Order = ..., dtype: DTypeLike | None = None, subok: bool = True) -> Any: ...
@@ -768,6 +778,16 @@ class _sqrt(_Call_x, Function):
     @property
     def backward_from_output(self) -> _Call_g_y: ...
 
+class _snake(_Call_x_alpha, Function):
+    @property
+    def grad(self) -> _Call_x_alpha: ...
+    @property
+    def backward(self) -> _Call_g_x_alpha: ...
+    @property
+    def grad_alpha(self) -> _Call_x_alpha: ...
+    @property
+    def backward_alpha(self) -> _Sum_g_x_alpha: ...
+
 class _leaky_relu(_Call_x_negative_slope, Function):
     @property
     def grad(self) -> _Call_x_negative_slope_at_zero: ...
@@ -945,6 +965,7 @@ gelu_tanh: _gelu_tanh
 log2: _log2
 logit: _logit
 sqrt: _sqrt
+snake: _snake
 leaky_relu: _leaky_relu
 prelu: _prelu
 rrelu: _rrelu

@@ -112,6 +112,15 @@ def _limited(x: Value) -> tuple[Value, Value, Value]:
     return y, y * y, op.exp(minus_cubic(y, SLOPE, SLOPE * CUBE))
 
 
+def _mended(factor: Value, numerator: tuple[Value, Value], denominator: tuple[Value, Value]) -> Value:
+    """A factor times the quotient of two numbers with rests, by one division."""
+    (n, n_rest), (d, d_rest) = numerator, denominator
+    inverse = 1.0 / d
+    q = n * inverse
+    rest = (op.fma(-q, d, n) + op.fma(-q, d_rest, n_rest)) * inverse
+    return factor * (q + rest)
+
+
 def _gelu_tanh_gradient(x: Value) -> Value:
     """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
     below."""
@@ -120,11 +129,12 @@ def _gelu_tanh_gradient(x: Value) -> Value:
     op.cancelling(x, GELU_TANH_ROOT)
     factor = op.where(negative, -y, y * e)
     u = e + 1.0
-    numerator = op.fma(factor, w, u)
+    n, d = op.sum_and_rest(factor, w, u), op.sum_and_rest(e, e + 2.0, 1.0)
+    slope = op.where(negative, e, 1.0) * (n[0] / d[0])
     if rest is not None:
         rest = rest + (SLOPE - Fraction(rounded(SLOPE, x.context)))
-        numerator = numerator + op.fma(factor, rest, op.plain(e) - (u - 1.0))
-    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+        left = n[1] + op.fma(factor, rest, op.plain(e) - (u - 1.0))
+        slope = _mended(op.where(negative, e, 1.0), (n[0], left), d)
     return next_to_root(x, op.next_to_root(x, slope, "gelu_tanh_root"), "gelu_tanh_root")
 
 

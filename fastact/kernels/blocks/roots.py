@@ -13,7 +13,7 @@ def next_to_root(x: Value, value: Value, name: str) -> Value:
     """The value; next to a root, if results have subnormal numbers that small, d P(d) with the first two terms of P and
     d the distance from the root, which is carried in two words."""
     context, a = x.context, x.context.arithmetic
-    if not (a.word == "f32" and a.wide and a.spare):
+    if a.word != "f32" or a.rough or not a.wide:
         return value
     root = exactly(name.upper() + "_DOUBLE")
     high = rounded(root, context)

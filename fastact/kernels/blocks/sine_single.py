@@ -26,28 +26,117 @@ def sin(x: Value) -> Value:
     context, a = x.context, x.context.arithmetic
     y = abs(x)
     n, whole = y.split_integer(1.0 / pi)
-    r = y
-    for part in CONSTANTS["PI_SINGLE" if a.word == "f32" else "PI"]:
-        r = n.fma(-part, r)
+    r = _less(y, n)
     odd = (whole << (31 if a.word == "f32" else 63)).as_real()
     far = ~(y < NEAR)
     far_r, far_odd = _far(y)
     r, odd = r.unless(far, far_r), odd.unless(far, far_odd)
-    z = r * r
-    p = single.polynomial(z, context.table("sin"))
-    if single.careless(a):
-        value = (r * z).fma(p, r)
-    else:  # sin(r)/r falls by 1/6 to 1/8 of what the rounding takes from r^2
-        value = r.fma(z.fma(p, r.fma(r, -z) * -0.125), r)
     sign = context.real(-0.0).bits()
-    return (value.bits() ^ ((odd.bits() ^ x.bits()) & sign)).as_real()
+    return (_sine(r).bits() ^ ((odd.bits() ^ x.bits()) & sign)).as_real()
 
 
-def _far(y: Value) -> tuple[Value, Value]:
+def sin_but_sign(x: Value, quarters: int = 0) -> Value:
+    """sin(x + quarters pi/4) or minus that; x may be a pair of words."""
+    r = _reduced_pair(x, quarters)
+    if single.careless(r.context.arithmetic) or hasattr(x, "hi") and x.lo is not None:
+        return _sine(r)
+    return _sine(r, _rest(x.hi if hasattr(x, "hi") else x, r, quarters))
+
+
+def _rest(x: Value, r: Value, quarters: int) -> Value:
+    """What the rounding of r = |x| - n pi left, next to 0."""
+    y, quarter = abs(x), x.context.real(0.25 * quarters).copysign(x)
+    n = y.fma(1.0 / pi, quarter).rint() - quarter
+    first, second, third = CONSTANTS["PI_SINGLE" if y.context.arithmetic.word == "f32" else "PI"]
+    line = n.fma(-first, y)
+    rest = n.fma(-third, n.fma(-second, line - r))
+    return rest.choose(y < 8.0, 0.0)
+
+
+def sin_and_cos(x: Value) -> tuple[Value, Value]:
+    """The sine and the cosine, or both with the other sign."""
+    r, further = _reduced_pair(x, 0), _reduced_pair(x, 2)
+    # They differ by pi/2.
+    c = _sine(further)
+    return _sine(r), c.choose(r < further, -c)
+
+
+def sin_or_cos(x: Value) -> tuple[Value, Value]:
+    """The smaller of sine and cosine or minus that, and whether it is the cosine."""
+    r = abs(_reduced_pair(x, 0))
+    cosine = r > pi / 4
+    return _sine(_to_half_pi(r).choose(cosine, r)), cosine
+
+
+def _to_half_pi(r: Value) -> Value:
+    """pi/2 - |r|."""
+    size = -abs(r)
+    for part in CONSTANTS["PI_SINGLE" if r.context.arithmetic.word == "f32" else "PI"][:2]:
+        size = size + part / 2.0
+    return size
+
+
+def _reduced_pair(x: Value, quarters: int) -> Value:
+    high, low = (x.hi, x.lo) if hasattr(x, "hi") else (x, None)
+    r = _reduced(high, quarters)
+    if low is None:
+        return r
+    # The second part may be many times pi as well.
+    r = r + with_sign_of(_reduced(low, 0), high, low)
+    return _less(r, (r * (1.0 / pi)).rint())
+
+
+def with_sign_of(r: Value, *words: Value) -> Value:
+    """r times the signs of some words."""
+    bits = r.bits()
+    for word in words:
+        bits = bits ^ (word.bits() & r.lift(-0.0).bits())
+    return bits.as_real()
+
+
+def _less(y: Value, n: Value) -> Value:
+    """y - n pi."""
+    for part in CONSTANTS["PI_SINGLE" if y.context.arithmetic.word == "f32" else "PI"]:
+        y = n.fma(-part, y)
+    return y
+
+
+def _reduced(x: Value, quarters: int) -> Value:
+    """x + quarters pi/4 less the nearest multiple of pi, or minus that."""
+    y = abs(x)
+    quarter = x.context.real(0.25 * quarters).copysign(x)
+    n = (y.fma(1.0 / pi, quarter).rint() - quarter) if quarters else (y * (1.0 / pi)).rint()
+    return _less(y, n).unless(~(y < NEAR), _far(y, quarter)[0])
+
+
+def _sine(r: Value, rest: Value | None = None) -> Value:
+    """sin(r + rest) for |r| <= pi/2."""
+    z = r * r
+    p = single.polynomial(z, r.context.table("sin"))
+    if single.careless(r.context.arithmetic):
+        return (r * z).fma(p, r)
+    # sin(r)/r falls by 1/6 to 1/8 of what the rounding takes from r^2
+    curve = z.fma(p, r.fma(r, -z) * -0.125)
+    return r.fma(curve, r) if rest is None else r + r.fma(curve, rest.fma(z * -0.5, rest))
+
+
+def _far(y: Value, quarter: Value | None = None) -> tuple[Value, Value]:
     """r of a large positive y, and a zero whose sign tells that n is odd."""
+    word = y.node.type
+    high, low, whole = far_phase(y, quarter)
+    r, rest = two_product(high, high.lift(CONSTANTS["PI"][0]))
+    r = r + high.fma(CONSTANTS["PI"][1], low.fma(CONSTANTS["PI"][0], rest))
+    half = whole * 0.5
+    odd = r.lift(0.0).choose(half.equals(half.rint()), -0.0)
+    return r.convert(word), odd.convert(word)
+
+
+def far_phase(y: Value, quarter: Value | None = None) -> tuple[Value, Value, Value]:
+    """y/pi, for a large positive y, plus a quarter if there is one: less the nearest whole number, in two words, and
+    that number modulo 2."""
     narrow = y.arithmetic.word == "f32" or y.arithmetic.wide
     last = 127 if narrow else 1023  # the largest exponent
-    word, y = y.node.type, y.convert("f64")
+    y = y.convert("f64")
     # Of y = 2^e (1 + ...) times the i-th chunk, a multiple of 2^(e - 52 - 16 (i + 1)), even numbers can be left out.
     i = (y.bits().shift_right_logical(52) - (1023 + 53)) >> 4
     limit = (last - 53) >> 4
@@ -74,15 +163,14 @@ def _far(y: Value) -> tuple[Value, Value]:
                 t = (t * 0.5).rint().fma(-2.0, t)
             high, error = two_sum(high, t)
             low = low + error
+    if quarter is not None:
+        high, error = two_sum(high, quarter.convert("f64"))
+        low = low + error
     high, low = two_sum(high, low)
     more = high.rint()
     whole = whole + more
     high, low = two_sum(high - more, low)
-    r, rest = two_product(high, y.lift(CONSTANTS["PI"][0]))
-    r = r + high.fma(CONSTANTS["PI"][1], low.fma(CONSTANTS["PI"][0], rest))
-    half = whole * 0.5
-    odd = y.lift(0.0).choose(half.equals(half.rint()), -0.0)
-    return r.convert(word), odd.convert(word)
+    return high, low, whole
 
 
 @functools.cache

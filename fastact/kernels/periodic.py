@@ -1,0 +1,96 @@
+"""Activation functions that rise in waves."""
+
+from __future__ import annotations
+
+from fastact.kernels import operations as op
+from fastact.kernels.blocks import pair_sine, sine_single
+from fastact.kernels.declare import Parameter, Rejection, declare
+from fastact.kernels.operations import Value
+
+SNAKE_ROOT = -0.7853981633974483
+"""The first of the roots of the gradient, -pi/4 + n pi."""
+
+
+def _sine(t: Value, quarters: int = 0) -> Value:
+    """sin(t + quarters pi/4) or minus that: only its square is asked for, or its product with a like factor."""
+    blocks = pair_sine if t.context.arithmetic.pair else sine_single
+    return blocks.sin_but_sign(t, quarters)
+
+
+def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
+    """The gradient with respect to alpha, in wider arithmetic where little remains of the difference."""
+    if x.context.arithmetic.pair:
+        return value
+    return op.unless(value, op.absolute(value) < size * 0.5, x.context.wider(_difference, x, alpha))
+
+
+def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
+    """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign."""
+    t = op.extended(x) * op.plain(alpha)
+    s, c = (pair_sine if t.context.arithmetic.pair else sine_single).sin_and_cos(t)
+    return s / op.absolute(op.plain(alpha)), op.absolute(op.plain(x)) * c
+
+
+def _difference(x: Value, alpha: Value) -> Value:
+    """|x| cos(t) - sin|t|/(2 |alpha|), or minus that."""
+    s, c = _parts(x, alpha)
+    return c - s * 0.5
+
+
+def _gradient_alpha(x: Value, alpha: Value) -> Value:
+    return _backward_alpha(1.0, x, alpha)
+
+
+def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
+    """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels."""
+    s, _ = _parts(x, alpha)
+    size = op.absolute(s)
+    difference = _careful(op.plain(_difference(x, alpha)), size, op.plain(x), op.plain(alpha))
+    value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
+    tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
+    return op.where(tiny, g * x * x, value)
+
+
+def _gradient(x: Value, alpha: Value) -> Value:
+    """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
+    s = _sine(op.extended(x) * op.plain(alpha), 1)
+    return s * s * 2.0
+
+
+@declare(
+    family="activations",
+    formula="x + sin(alpha*x)**2/alpha",
+    parameters=(
+        Parameter(
+            "alpha",
+            1.0,
+            learned=True,
+            gradient=_gradient_alpha,
+            backward=_backward_alpha,
+            summary="The frequency of the waves is alpha/pi. It must not be 0.",
+        ),
+    ),
+    gradient=_gradient,
+    rejections=(Rejection("alpha is 0, but has to be another number", lambda alpha: alpha == 0),),
+    gradient_roots=(SNAKE_ROOT,),
+    numpy="x + np.sin(alpha*x)**2/alpha",
+    peers={
+        "torch": "x + torch.sin(alpha*x)**2/alpha",
+        "jax": "x + jax.numpy.sin(alpha*x)**2/alpha",
+        "numexpr": "x + sin(alpha*x)**2/alpha",
+    },
+    critical=(0.0, SNAKE_ROOT, 2.356194490192345, -3.9269908169872414, 1.5707963267948966),
+    cite="Ziyin, Hartwig and Ueda 2020, arXiv:2006.08195",
+)
+def snake(x: Value, alpha: Value) -> Value:
+    """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for; in single words, where
+    the terms have unlike signs, with 1 - cos^2 where that is closer to 1."""
+    y, a, t = op.plain(x), op.plain(alpha), op.extended(x) * op.plain(alpha)
+    if t.context.arithmetic.pair or t.context.arithmetic.careless:
+        s = _sine(t)
+        total = op.fma(s, s / a, y)
+    else:
+        s, cosine = sine_single.sin_or_cos(t)
+        total = op.fma(s, op.where(cosine, -s, s) / a, op.where(cosine, y + 1.0 / a, y))
+    size = op.absolute(y)
+    return op.where((size > 2.0**-120) & (size < 2.0**120), total, x)
