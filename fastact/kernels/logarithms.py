@@ -24,6 +24,7 @@ def _log2_backward(g: Value, x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="log2(x)",
+    settled=("value", "grad"),
     gradient=_log2_gradient,
     backward=_log2_backward,
     numpy="np.log2(x)",

@@ -77,6 +77,7 @@ def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
+    settled=("value", "grad"),
     parameters=(
         Parameter(
             "scale", 0.8944, learned=True, gradient=_star_relu_gradient_scale, backward=_star_relu_backward_scale
@@ -137,6 +138,7 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
 @declare(
     family=FAMILY,
     formula="clip(x/6 + 1/2, 0, 1)",
+    settled=("value", "grad"),
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
     variant=Variant(
@@ -177,6 +179,7 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
+    settled=("grad",),
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
     gradient_roots=(-1.5,),
@@ -208,6 +211,7 @@ def _sparse_sigmoid_backward(g: Value, x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="clip((x + 1)/2, 0, 1)",
+    settled=("value", "grad"),
     gradient=_sparse_sigmoid_gradient,
     backward=_sparse_sigmoid_backward,
     numpy="0.5*np.minimum(np.maximum(x + 1, 0), 2)",
@@ -233,6 +237,7 @@ def _sparse_plus_from_output(g: Value, y: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="where(x >= 1, x, where(x <= -1, 0, (x + 1)**2/4))",
+    settled=("value", "grad"),
     gradient=sparse_sigmoid,
     backward=_sparse_plus_backward,
     from_output=_sparse_plus_from_output,

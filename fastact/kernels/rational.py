@@ -133,6 +133,7 @@ def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="(x + sqrt(x*x + b))/2",
+    settled=("value",),
     parameters=(Parameter("b", 4.0, summary="Squared width of the bend, at least 0; relu where it is 0."),),
     gradient=_squareplus_gradient,
     from_output=_squareplus_from_output,
