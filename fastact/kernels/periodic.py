@@ -53,8 +53,13 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
 
 def _gradient(x: Value, alpha: Value) -> Value:
     """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
-    s = _sine(op.extended(x) * op.plain(alpha), 1)
-    return s * s * 2.0
+    t = op.extended(x) * op.plain(alpha)
+    s = _sine(t, 1)
+    value = s * s * 2.0
+    if t.context.arithmetic.pair or getattr(t, "lo", None) is None:
+        return value
+    # The two words of t may cancel once both are reduced.
+    return op.unless(value, op.absolute(t.hi) > 32.0, t.context.wider(_gradient, op.plain(x), op.plain(alpha)))
 
 
 @declare(
@@ -91,6 +96,6 @@ def snake(x: Value, alpha: Value) -> Value:
         total = op.fma(s, s / a, y)
     else:
         s, cosine = sine_single.sin_or_cos(t)
-        total = op.fma(s, op.where(cosine, -s, s) / a, op.where(cosine, y + 1.0 / a, y))
+        total = op.where(cosine, op.fma(-s, s, op.fma(y, a, 1.0)) / a, op.fma(s, s / a, y))
     size = op.absolute(y)
     return op.where((size > 2.0**-120) & (size < 2.0**120), total, x)

@@ -50,9 +50,7 @@ def _slope_backward(g: Value, x: Value, slope: Value) -> Value:
     return op.unless_nan(op.where(x > 0.0, 0.0, op.rounded_product(g, x)), slope)
 
 
-_SLOPE_VARIANT = Variant(
-    _at_zero("the slope below 0"), {"grad": _slopes_at_zero, "backward": _slopes_backward_at_zero}
-)
+_SLOPE_VARIANT = Variant(_at_zero("the slope below 0"), {"grad": _slopes_at_zero, "backward": _slopes_backward_at_zero})
 
 
 @declare(
@@ -116,7 +114,6 @@ def _rrelu_gradient(x: Value, lower: Value, upper: Value) -> Value:
 
 
 def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
-    """A selection, so that an infinite g meets no 0 for x > 0."""
     return op.where(x > 0.0, g, op.where(x <= 0.0, g * _mean(lower, upper), op.plain(x)))
 
 

@@ -38,7 +38,7 @@ def sin(x: Value) -> Value:
 def sin_but_sign(x: Value, quarters: int = 0) -> Value:
     """sin(x + quarters pi/4) or minus that; x may be a pair of words."""
     r = _reduced_pair(x, quarters)
-    if single.careless(r.context.arithmetic) or hasattr(x, "hi") and x.lo is not None:
+    if single.careless(r.context.arithmetic) or (hasattr(x, "hi") and x.lo is not None):
         return _sine(r)
     return _sine(r, _rest(x.hi if hasattr(x, "hi") else x, r, quarters))
 
@@ -134,7 +134,7 @@ def _far(y: Value, quarter: Value | None = None) -> tuple[Value, Value]:
 def far_phase(y: Value, quarter: Value | None = None) -> tuple[Value, Value, Value]:
     """y/pi, for a large positive y, plus a quarter if there is one: less the nearest whole number, in two words, and
     that number modulo 2."""
-    narrow = y.arithmetic.word == "f32" or y.arithmetic.wide
+    narrow = y.arithmetic.word == "f32"
     last = 127 if narrow else 1023  # the largest exponent
     y = y.convert("f64")
     # Of y = 2^e (1 + ...) times the i-th chunk, a multiple of 2^(e - 52 - 16 (i + 1)), even numbers can be left out.
