@@ -206,7 +206,7 @@ def test_singles_are_rounded_to_halves_as_numpy_rounds_them(processor: str) -> N
     assert same_bits(call(inner, [singles], np.empty(singles.size, np.float16)), expected)
 
 
-# -- bfloat16 -----------------------------------------------------------------------------------------------------------
+# -- bfloat16 ---------------------------------------------------------------------------------------------------------
 if host().has("avx512f"):
     PROCESSORS["no instructions for bfloat16"] = baseline(FEATURES["avx512"])
 

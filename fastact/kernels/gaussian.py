@@ -96,20 +96,24 @@ def gelu(x: Value) -> Value:
 
 
 CUBE = Fraction("0.044715")
-SLOPE = 2 * op.exactly("SQRT_TWO_OVER_PI")
 GELU_TANH_ROOT = -0.7524614220710163
 """Root of the gradient of gelu_tanh."""
 
 
+def _rate() -> Fraction:
+    """sqrt(8/pi): 2 u = sqrt(8/pi) (y + 0.044715 y^3)."""
+    return 2 * op.exactly("SQRT_TWO_OVER_PI")
+
+
 def _reach(x: Value) -> float:
     """A y such that the cubic term of 2 u = sqrt(8/pi) (y + 0.044715 y^3) alone is beyond the reach of exponentials."""
-    return float(-op.tail(x) / (SLOPE * CUBE)) ** (1 / 3)
+    return float(-op.tail(x) / (_rate() * CUBE)) ** (1 / 3)
 
 
 def _limited(x: Value) -> tuple[Value, Value, Value]:
     """y = |x|, limited to what matters, with y^2, and exp(-2 u)."""
     y = op.minimum(op.absolute(op.plain(x)), _reach(x))
-    return y, y * y, op.exp(minus_cubic(y, SLOPE, SLOPE * CUBE))
+    return y, y * y, op.exp(minus_cubic(y, _rate(), _rate() * CUBE))
 
 
 def _mended(factor: Value, numerator: tuple[Value, Value], denominator: tuple[Value, Value]) -> Value:
@@ -125,14 +129,14 @@ def _gelu_tanh_gradient(x: Value) -> Value:
     """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
     below."""
     y, square, e = _limited(x)
-    (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * SLOPE, SLOPE), x < 0.0
+    (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * _rate(), _rate()), x < 0.0
     op.cancelling(x, GELU_TANH_ROOT)
     factor = op.where(negative, -y, y * e)
     u = e + 1.0
     n, d = op.sum_and_rest(factor, w, u), op.sum_and_rest(e, e + 2.0, 1.0)
     slope = op.where(negative, e, 1.0) * (n[0] / d[0])
     if rest is not None:
-        rest = rest + (SLOPE - Fraction(rounded(SLOPE, x.context)))
+        rest = rest + (_rate() - Fraction(rounded(_rate(), x.context)))
         left = n[1] + op.fma(factor, rest, op.plain(e) - (u - 1.0))
         slope = _mended(op.where(negative, e, 1.0), (n[0], left), d)
     return next_to_root(x, op.next_to_root(x, slope, "gelu_tanh_root"), "gelu_tanh_root")

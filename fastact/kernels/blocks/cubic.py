@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels.blocks.exactly import two_product
-from fastact.kernels.blocks.single import careless
 from fastact.kernels.operations import Value
 
 
@@ -25,7 +24,7 @@ def minus_cubic(y: Value, a: Fraction, b: Fraction) -> Value:
         result = -(y * (square * b + a))
         context.note(result, at_most=0.0)
         return result
-    if careless(context.arithmetic):
+    if context.arithmetic.careless:
         return (y * square).fma(-b, y * -a)
     quantum = 2.0 ** (6 - context.arithmetic.mantissa_bits)
     a_high, b_high = float(round(a / Fraction(quantum)) * quantum), rounded(b, context)

@@ -304,7 +304,24 @@ def rsqrt(x: Value) -> Value:
 
 
 __all__ = [
-    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log1p_exp", "log2",
-    "minus_square", "one_plus_exp", "reciprocal", "rsqrt", "short_polynomial", "tanh", "vanishing",
+    "copysign",
+    "erf",
+    "erfc",
+    "erfcx",
+    "exp",
+    "exp2",
+    "exp_times",
+    "expm1",
+    "log",
+    "log1p",
+    "log1p_exp",
+    "log2",
     "log_odds",
+    "minus_square",
+    "one_plus_exp",
+    "reciprocal",
+    "rsqrt",
+    "short_polynomial",
+    "tanh",
+    "vanishing",
 ]  # fmt: skip

@@ -22,7 +22,25 @@ from fastact.kernels.blocks.single import (
 from fastact.kernels.blocks.single import polynomial as short_polynomial
 
 __all__ = [
-    "copysign", "erf", "erfc", "erfcx", "exp", "exp2", "exp_times", "expm1", "log", "log1p", "log1p_exp", "log2",
-    "minus_square", "one_plus_exp", "reciprocal", "rsqrt", "short_polynomial", "sin", "tanh", "vanishing",
+    "copysign",
+    "erf",
+    "erfc",
+    "erfcx",
+    "exp",
+    "exp2",
+    "exp_times",
+    "expm1",
+    "log",
+    "log1p",
+    "log1p_exp",
+    "log2",
     "log_odds",
+    "minus_square",
+    "one_plus_exp",
+    "reciprocal",
+    "rsqrt",
+    "short_polynomial",
+    "sin",
+    "tanh",
+    "vanishing",
 ]  # fmt: skip
