@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels.blocks.cubic import rounded
-from fastact.kernels.coefficients import TABLES
 from fastact.kernels.operations import Value, absolute, exactly, fma, plain, where
 
 
@@ -15,6 +14,8 @@ def next_to_root(x: Value, value: Value, name: str) -> Value:
     context, a = x.context, x.context.arithmetic
     if a.word != "f32" or a.rough or not a.wide:
         return value
+    from fastact.kernels.coefficients import TABLES
+
     root = exactly(name.upper() + "_DOUBLE")
     high = rounded(root, context)
     d = (plain(x) - high) - (root - Fraction(high))
