@@ -191,6 +191,16 @@ def test_without_extras_float64_has_no_truth() -> None:
     assert 'fastact fast   install "fastact[accuracy]"' in printed
 
 
+def test_without_extras_published_rows_are_readable() -> None:
+    status, printed, noted = finish(start("-c", BARE, "accuracy", "exp", "--json"))
+    assert (status, noted) == (0, "")
+    worst = {row["bits"]: row["worst_input"] for row in json.loads(printed)["rows"] if row["dtype"] == "bfloat16"}
+    assert worst
+    for bits, value in worst.items():
+        assert value == float(np.array([int(bits, 16) << 16], dtype=np.uint32).view(np.float32)[0])
+    assert finish(start("-c", BARE, "accuracy", "exp"))[0] == 0
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 def test_an_unknown_name_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "compare", "sigmod")

@@ -108,6 +108,8 @@ class Certificate:
     @property
     def worst_input(self) -> float:
         """The input that attains the largest error."""
+        if self.dtype == "bfloat16":  # the upper half of a float32, readable without ml_dtypes
+            return float(number(f"{self.witness}0000", "float32"))
         return float(number(self.witness, self.dtype))
 
     def __str__(self) -> str:
