@@ -18,8 +18,9 @@ from fastact.cpu.target import Processor, host
 from fastact.cpu.ufunc import make_ufunc
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import pair
+from fastact.link.arithmetic import PAIR
 from fastact.link.graph import Graph
-from fastact.link.linker import link
+from fastact.link.linker import Linking
 
 U = Fraction(1, 2**53)
 # The bounds hold up to terms in u^3.
@@ -28,6 +29,15 @@ ALMOST = 1 + 2**10 * U
 
 def compiled(graph, inputs, outputs, processor=None):
     return make_ufunc("t", "", inputs, outputs, lambda dtype: address(graph, None, processor))
+
+
+def in_pairs(body, inputs):
+    """The graph of a body in double-double arithmetic."""
+    linking = Linking(PAIR)
+    results = body(*(linking.receive("float64") for _ in range(inputs)))
+    for value in results if isinstance(results, tuple) else (results,):
+        linking.deliver(value, "float64")
+    return linking.graph
 
 
 def pairs(operation, *given):
@@ -45,7 +55,7 @@ def pairs(operation, *given):
         second = result.first.context.real(0.0) if result.second is None else result.second
         return tuple(result.pair(word) for word in (result.hi, result.low, result.first, second))
 
-    return compiled(link(body, 2 * len(given), "float64", "exact"), 2 * len(given), 4)
+    return compiled(in_pairs(body, 2 * len(given)), 2 * len(given), 4)
 
 
 @st.composite
@@ -179,7 +189,7 @@ FUNCTIONS = {
 
 
 def function(name, processor=None):
-    return compiled(link(lambda x: getattr(pair, name)(op.plain(x)), 1, "float64", "exact"), 1, 1, processor)
+    return compiled(in_pairs(lambda x: getattr(pair, name)(op.plain(x)), 1), 1, 1, processor)
 
 
 def inputs(name, count, seed):
