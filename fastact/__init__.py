@@ -13,13 +13,10 @@ from fastact import ufuncs
 from fastact.cpu.threads import get_num_threads, num_threads, set_num_threads
 from fastact.drawn import FUNCTIONS
 from fastact.function import Function
-from fastact.kernels import ALIASES
+from fastact.kernels import ALIASES, REGISTRY
 from fastact.precision import precision
 
 __version__ = "0.1.0"
-
-globals().update(FUNCTIONS)
-globals().update({alias: FUNCTIONS[name] for alias, name in ALIASES.items()})
 
 __all__ = [
     "Function",
@@ -37,4 +34,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "accuracy":
         return importlib.import_module("fastact.accuracy")
-    raise AttributeError(f"module 'fastact' has no attribute {name!r}")
+    function = ALIASES.get(name, name)
+    if function not in REGISTRY:
+        raise AttributeError(f"module 'fastact' has no attribute {name!r}")
+    return globals().setdefault(name, FUNCTIONS[function])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "accuracy"})

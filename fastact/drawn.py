@@ -87,5 +87,5 @@ class Drawn(Function):
         return np.asarray(np.clip(low + (high - low) * u, low, high)).astype(dtype)
 
 
-FUNCTIONS["rrelu"] = Drawn(FUNCTIONS["rrelu"]._declaration)
+FUNCTIONS.kinds["rrelu"] = Drawn
 __all__ = ["FUNCTIONS", "Drawn"]

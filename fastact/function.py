@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -299,5 +300,27 @@ def _find(name: str, form: str) -> Door:
     return function if form == "value" else function._doors[form]
 
 
-FUNCTIONS: dict[str, Function] = {name: Function(declaration) for name, declaration in REGISTRY.items()}
+class Functions(Mapping[str, Function]):
+    """All functions by name. Each comes into being when it is asked for, so that importing them costs little."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, type[Function]] = {}
+        """The classes of those that are more than a kernel."""
+        self._made: dict[str, Function] = {}
+
+    def __getitem__(self, name: str) -> Function:
+        found = self._made.get(name)
+        if found is None:
+            kind = self.kinds.get(name, Function)
+            found = self._made.setdefault(name, kind(REGISTRY[name]))  # the one that others got, if they were quicker
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(REGISTRY)
+
+    def __len__(self) -> int:
+        return len(REGISTRY)
+
+
+FUNCTIONS = Functions()
 __all__ = ["ACCEPTED", "FUNCTIONS", "Door", "Function"]
