@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import pair_sine, sine_single
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -13,8 +12,7 @@ SNAKE_ROOT = -0.7853981633974483
 
 def _sine(t: Value, quarters: int = 0) -> Value:
     """sin(t + quarters pi/4) or minus that: only its square is asked for, or its product with a like factor."""
-    blocks = pair_sine if t.context.arithmetic.pair else sine_single
-    return blocks.sin_but_sign(t, quarters)
+    return t.context.blocks.sin_but_sign(t, quarters)
 
 
 def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
@@ -27,7 +25,7 @@ def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
 def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
     """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign."""
     t = op.extended(x) * op.plain(alpha)
-    s, c = (pair_sine if t.context.arithmetic.pair else sine_single).sin_and_cos(t)
+    s, c = t.context.blocks.sin_and_cos(t)
     return s / op.absolute(op.plain(alpha)), op.absolute(op.plain(x)) * c
 
 
@@ -95,7 +93,7 @@ def snake(x: Value, alpha: Value) -> Value:
         s = _sine(t)
         total = op.fma(s, s / a, y)
     else:
-        s, cosine = sine_single.sin_or_cos(t)
+        s, cosine = t.context.blocks.sin_or_cos(t)
         total = op.where(cosine, op.fma(-s, s, op.fma(y, a, 1.0)) / a, op.fma(s, s / a, y))
     size = op.absolute(y)
     return op.where((size > 2.0**-120) & (size < 2.0**120), total, x)

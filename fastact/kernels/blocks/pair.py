@@ -21,6 +21,7 @@ from fastact.kernels.blocks.pair_erf import (
     short_polynomial,
     vanishing,
 )
+from fastact.kernels.blocks.pair_sine import sin_and_cos, sin_but_sign
 from fastact.kernels.blocks.single import limited, polynomial, power_of_two
 from fastact.kernels.operations import Value, one_plus
 
@@ -322,6 +323,8 @@ __all__ = [
     "reciprocal",
     "rsqrt",
     "short_polynomial",
+    "sin_and_cos",
+    "sin_but_sign",
     "tanh",
     "vanishing",
 ]  # fmt: skip
