@@ -56,6 +56,16 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 
 
 # -- compare ----------------------------------------------------------------------------------------------------------
+def test_warming_a_cache_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FASTACT_CACHE_DIR", str(tmp_path / "file"))
+    assert main(["cache", "--warm", "relu"]) == 2
+    told = capsys.readouterr()
+    assert not told.out and told.err.count("\n") == 1 and "FASTACT_CACHE_DIR" in told.err
+
+
 def test_compare_prints_a_table_of_both_forms(capsys: pytest.CaptureFixture[str]) -> None:
     printed = out(capsys, "compare", "exp", *QUICK, *NUMPY)
     value, _, gradient = printed.partition("\ngradient")

@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 def warm(options: argparse.Namespace) -> dict[str, Any]:
     """Compile the kernels named, on all cores; those on the disk already are only read."""
+    if not cache.writable():
+        raise Problem(f"kernels cannot be kept in {cache.folder()}; set FASTACT_CACHE_DIR to a folder that is writable")
     names = list(REGISTRY) if "all" in options.warm else [declaration(name).name for name in options.warm]
     dtypes = choices(options.dtypes, DTYPES, "dtype")
     wanted = [

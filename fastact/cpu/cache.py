@@ -83,6 +83,17 @@ def store(name: str, payload: bytes) -> bool:
     return True
 
 
+def writable() -> bool:
+    """Whether kernels can be kept."""
+    try:
+        place = folder()
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return True
+    except (OSError, RuntimeError):
+        return False
+
+
 def files() -> Iterator[Path]:
     """The files of the cache, those of other versions and processors included."""
     place = folder()
