@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 
@@ -109,9 +112,52 @@ class Notes(Progress):
         return None
 
 
+class Watched(Progress):
+    """Another one, with something to be done before each step."""
+
+    def __init__(self, shown: Progress, check: Callable[[], None]) -> None:
+        self._shown, self._check = shown, check
+
+    def __call__(self, what: str, share: float) -> None:
+        self._check()
+        self._shown(what, share)
+
+
 @contextmanager
 def progress(headline: str) -> Iterator[Progress]:
-    """Shows on stderr that work is being done."""
+    """Shows on stderr that work is being done, and sees to it that an interruption ends it."""
+    with _interruptions() as check, _shown(headline) as shown:
+        yield Watched(shown, check)
+
+
+@contextmanager
+def _interruptions() -> Iterator[Callable[[], None]]:
+    """Raises what compiled code has swallowed: an interruption that comes while C calls back into Python gets lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before, noted = signal.getsignal(signal.SIGINT), False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal noted
+        noted = True
+        if callable(before):
+            before(number, frame)
+
+    def check() -> None:
+        if noted:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+        check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _shown(headline: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield Notes(headline)
     elif _rich():
