@@ -49,9 +49,10 @@ def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     cite="Clevert, Unterthiner and Hochreiter 2015, arXiv:1511.07289",
 )
 def elu(x: Value, alpha: Value) -> Value:
-    """x above 0, alpha expm1(x) elsewhere; alpha (exp(x) - 1) would cancel next to 0."""
+    """x above 0, alpha expm1(x) elsewhere; alpha (exp(x) - 1) would cancel next to 0, where the value is a little less
+    than alpha x."""
     below = op.expm1(op.minimum(op.plain(x), 0.0)) * op.plain(alpha)
-    return op.where(x > 0.0, x, op.next_to_zero(x, x * alpha, below))
+    return op.where(x > 0.0, x, op.next_to_zero(x, op.lessened(x * alpha), below))
 
 
 def _celu_exponent(x: Value, alpha: Value) -> Value:

@@ -166,6 +166,14 @@ def leaning(x: Value, value: Value) -> Value:
     return where(absolute(x) < 2.0**-120, little, value)
 
 
+def lessened(x: Value) -> Value:
+    """x; in double-double arithmetic a little of it less, which no result shows unless it were a tie."""
+    if not x.context.arithmetic.pair:
+        return x
+    word = x.context.real
+    return x * plain(x).pair(word(1.0), word(-(2.0**-100)))
+
+
 def plus_finite(x: Value, y: Value) -> Value:
     """x + y for a finite y; an infinite x keeps its sum, which pairs of words would make no number."""
     total = x + y
