@@ -10,6 +10,11 @@ SNAKE_ROOT = -0.7853981633974483
 """The first of the roots of the gradient, -pi/4 + n pi."""
 
 
+def _narrow(x: Value) -> bool:
+    """Whether numbers have no more digits than results need: squares of sines take the next wider arithmetic then."""
+    return not (x.context.arithmetic.pair or x.context.arithmetic.careless)
+
+
 def _sine(t: Value, quarters: int = 0) -> Value:
     """sin(t + quarters pi/4) or minus that: only its square is asked for, or its product with a like factor."""
     return t.context.blocks.sin_but_sign(t, quarters)
@@ -51,13 +56,10 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
 
 def _gradient(x: Value, alpha: Value) -> Value:
     """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
-    t = op.extended(x) * op.plain(alpha)
-    s = _sine(t, 1)
-    value = s * s * 2.0
-    if t.context.arithmetic.pair or getattr(t, "lo", None) is None:
-        return value
-    # The two words of t may cancel once both are reduced.
-    return op.unless(value, op.absolute(t.hi) > 32.0, t.context.wider(_gradient, op.plain(x), op.plain(alpha)))
+    if _narrow(x):
+        return x.context.wider(_gradient, op.plain(x), op.plain(alpha))
+    s = _sine(op.extended(x) * op.plain(alpha), 1)
+    return s * s * 2.0
 
 
 @declare(
@@ -86,14 +88,17 @@ def _gradient(x: Value, alpha: Value) -> Value:
     cite="Ziyin, Hartwig and Ueda 2020, arXiv:2006.08195",
 )
 def snake(x: Value, alpha: Value) -> Value:
-    """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for; in single words, where
-    the terms have unlike signs, with 1 - cos^2 where that is closer to 1."""
-    y, a, t = op.plain(x), op.plain(alpha), op.extended(x) * op.plain(alpha)
-    if t.context.arithmetic.pair or t.context.arithmetic.careless:
-        s = _sine(t)
-        total = op.fma(s, s / a, y)
+    """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for."""
+    y, a = op.plain(x), op.plain(alpha)
+    if _narrow(x):
+        total = x.context.wider(_rising, y, a)
     else:
-        s, cosine = t.context.blocks.sin_or_cos(t)
-        total = op.where(cosine, op.fma(-s, s, op.fma(y, a, 1.0)) / a, op.fma(s, s / a, y))
+        total = _rising(y, a)
     size = op.absolute(y)
     return op.where((size > 2.0**-120) & (size < 2.0**120), total, x)
+
+
+def _rising(x: Value, alpha: Value) -> Value:
+    y, a = op.plain(x), op.plain(alpha)
+    s = _sine(op.extended(x) * a)
+    return op.fma(s, s / a, y)

@@ -37,20 +37,7 @@ def sin(x: Value) -> Value:
 
 def sin_but_sign(x: Value, quarters: int = 0) -> Value:
     """sin(x + quarters pi/4) or minus that; x may be a pair of words."""
-    r = _reduced_pair(x, quarters)
-    if single.careless(r.context.arithmetic) or (hasattr(x, "hi") and x.lo is not None):
-        return _sine(r)
-    return _sine(r, _rest(x.hi if hasattr(x, "hi") else x, r, quarters))
-
-
-def _rest(x: Value, r: Value, quarters: int) -> Value:
-    """What the rounding of r = |x| - n pi left, next to 0."""
-    y, quarter = abs(x), x.context.real(0.25 * quarters).copysign(x)
-    n = y.fma(1.0 / pi, quarter).rint() - quarter
-    first, second, third = CONSTANTS["PI_SINGLE" if y.context.arithmetic.word == "f32" else "PI"]
-    line = n.fma(-first, y)
-    rest = n.fma(-third, n.fma(-second, line - r))
-    return rest.choose(y < 8.0, 0.0)
+    return _sine(_reduced_pair(x, quarters))
 
 
 def sin_and_cos(x: Value) -> tuple[Value, Value]:
@@ -61,28 +48,11 @@ def sin_and_cos(x: Value) -> tuple[Value, Value]:
     return _sine(r), c.choose(r < further, -c)
 
 
-def sin_or_cos(x: Value) -> tuple[Value, Value]:
-    """The smaller of sine and cosine or minus that, and whether it is the cosine."""
-    r = abs(_reduced_pair(x, 0))
-    cosine = r > pi / 4
-    return _sine(_to_half_pi(r).choose(cosine, r)), cosine
-
-
-def _to_half_pi(r: Value) -> Value:
-    """pi/2 - |r|."""
-    size = -abs(r)
-    for part in CONSTANTS["PI_SINGLE" if r.context.arithmetic.word == "f32" else "PI"][:2]:
-        size = size + part / 2.0
-    return size
-
-
 def _reduced_pair(x: Value, quarters: int) -> Value:
     high, low = (x.hi, x.lo) if hasattr(x, "hi") else (x, None)
     r = _reduced(high, quarters)
-    if low is None:
-        return r
-    # The second part may be many times pi as well.
-    r = r + with_sign_of(_reduced(low, 0), high, low)
+    if low is not None:  # it may be many times pi as well
+        r = r + with_sign_of(_reduced(low, 0), high, low)
     return _less(r, (r * (1.0 / pi)).rint())
 
 
@@ -109,15 +79,15 @@ def _reduced(x: Value, quarters: int) -> Value:
     return _less(y, n).unless(~(y < NEAR), _far(y, quarter)[0])
 
 
-def _sine(r: Value, rest: Value | None = None) -> Value:
-    """sin(r + rest) for |r| <= pi/2."""
+def _sine(r: Value) -> Value:
+    """sin(r) for |r| <= pi/2."""
     z = r * r
     p = single.polynomial(z, r.context.table("sin"))
     if single.careless(r.context.arithmetic):
         return (r * z).fma(p, r)
     # sin(r)/r falls by 1/6 to 1/8 of what the rounding takes from r^2
     curve = z.fma(p, r.fma(r, -z) * -0.125)
-    return r.fma(curve, r) if rest is None else r + r.fma(curve, rest.fma(z * -0.5, rest))
+    return r.fma(curve, r)
 
 
 def _far(y: Value, quarter: Value | None = None) -> tuple[Value, Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
-from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign, sin_or_cos
+from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign
 from fastact.kernels.blocks.single import (
     copysign,
     exp,
@@ -43,7 +43,6 @@ __all__ = [
     "sin",
     "sin_and_cos",
     "sin_but_sign",
-    "sin_or_cos",
     "tanh",
     "vanishing",
 ]  # fmt: skip
