@@ -5,12 +5,8 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from fractions import Fraction
-
-INFINITY = float("inf")
+from math import inf as INFINITY
+from typing import Any
 
 Value = Any
 """A number of the working arithmetic, or a Python number standing for the decimal it is written as."""
@@ -193,11 +189,6 @@ def one_plus_exp(x: Value) -> Value:
     return _block("one_plus_exp", x)
 
 
-def copysign_zero(x: Value) -> Value:
-    """Zero with the sign of x."""
-    return _block("copysign", plain(x).context.number(0.0), x)
-
-
 def copysign(x: Value, sign: Value) -> Value:
     """The non-negative x with the sign of another number."""
     return _block("copysign", x, sign)
@@ -218,8 +209,8 @@ def constant(like: Value, name: str) -> Value:
     return like.context.constant(name)
 
 
-def exactly(name: str) -> Fraction:
-    """A constant of the generated table with all the digits that are held of it."""
+def exactly(name: str) -> Any:
+    """A constant of the generated table with all the digits that are held of it, as a fraction."""
     from fractions import Fraction
 
     from fastact.kernels.coefficients import CONSTANTS
