@@ -30,26 +30,17 @@ from fastact.accuracy.ulp import from_bits, from_ordinal
 
 ROOT = Path(__file__).parent.parent
 INSTALLED = certificates.installed()
-FIRST_FAMILY = (
-    "exp", "exp2", "expm1", "log", "log1p", "reciprocal", "rsqrt", "tanh", "sigmoid", "logsigmoid", "softplus", "relu",
-    "silu", "swish", "mish",
-)  # fmt: skip
-"""What has to be certified; the others are as soon as they have been measured."""
+OPEN = {("xielu", "float64")}
+"""What has no certificates: double-double arithmetic has not the digits that cancel next to the roots of xielu."""
 PART = AllFloat32(0x3F, 0x41)
 """Patterns 0x3f000000 to 0x40ffffff: 0.5 to 8."""
 
 
 # -- those that are shipped -------------------------------------------------------------------------------------------
-def test_a_function_is_certified_in_a_dtype_in_all_tiers_and_forms() -> None:
-    begun = {(key.function, key.dtype) for key in INSTALLED}
-    missing = [key for key in certificates.missing(INSTALLED) if (key.function, key.dtype) in begun]
+def test_everything_is_certified_in_all_tiers_and_forms() -> None:
+    missing = [key for key in certificates.missing(INSTALLED) if (key.function, key.dtype) not in OPEN]
     assert not missing, f"{len(missing)} certificates are missing, e.g. {missing[0]}; run scripts/certify.py --stale"
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("name", FIRST_FAMILY)
-def test_the_first_family_is_certified(name: str, dtype: str) -> None:
-    assert Key(name, "value", dtype, "exact") in INSTALLED
+    assert not [key for key in INSTALLED if (key.function, key.dtype) in OPEN], "some of what is open has been closed"
 
 
 def test_nothing_is_stale() -> None:
