@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "get_num_threads",
     "num_threads",
+    "optim",
     "precision",
     "set_num_threads",
     "ufuncs",
@@ -32,8 +33,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "accuracy":
-        return importlib.import_module("fastact.accuracy")
+    if name in ("accuracy", "optim"):
+        return importlib.import_module(f"fastact.{name}")
     function = ALIASES.get(name, name)
     if function not in REGISTRY:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")

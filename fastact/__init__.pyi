@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastact import optim as optim
 from fastact import ufuncs as ufuncs
 from fastact.cpu.threads import get_num_threads as get_num_threads
 from fastact.cpu.threads import num_threads as num_threads

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from fastact.cpu import compile
-from fastact.cpu.ufunc import add_bfloat16, make_ufunc
+from fastact.cpu.ufunc import Maker, add_bfloat16, make_ufunc
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms, kernel
 
@@ -17,7 +17,7 @@ UFUNCS: dict[str, np.ufunc] = {}
 HOME = "fastact.ufuncs"
 """The module in which pickles look for them."""
 
-_origins: dict[np.ufunc, tuple[str, str, str]] = {}
+_makers: dict[np.ufunc, Maker] = {}
 _addresses: dict[tuple[str, str, str, str], int] = {}
 
 
@@ -39,8 +39,13 @@ def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
 
 def address_of(ufunc: np.ufunc, dtype: str) -> int:
     """The address of the inner loop of a ufunc made here; 0 for another."""
-    origin = _origins.get(ufunc)
-    return loop_address(*origin, dtype) if origin else 0
+    maker = _makers.get(ufunc)
+    return maker(dtype) if maker else 0
+
+
+def adopt(ufunc: np.ufunc, maker: Maker) -> None:
+    """Make the loops of a ufunc known to `address_of`."""
+    _makers[ufunc] = maker
 
 
 def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
@@ -57,7 +62,7 @@ def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
         ufunc.__module__ = HOME
     with contextlib.suppress(ImportError):
         add_bfloat16(ufunc, maker)
-    _origins[ufunc] = name, form, tier
+    adopt(ufunc, maker)
     return UFUNCS.setdefault(label, ufunc)  # the one that others got, if they were quicker
 
 

@@ -1,0 +1,63 @@
+"""The compiled kernels of the optimizer steps: ufuncs that write over their inputs."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from fastact.cpu import compile, threads
+from fastact.cpu.kernels import adopt
+from fastact.cpu.ufunc import make_ufunc
+from fastact.kernels.steps import STEPS
+from fastact.link.graph import Graph
+from fastact.link.linker import link
+
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def graph(name: str, dtype: str) -> Graph:
+    """The operations of a step, each in single words of the dtype."""
+    body, inputs, _ = STEPS[name]
+    return link(body, inputs, dtype, "fast")
+
+
+def step_address(name: str, dtype: str) -> int:
+    """The address of the inner loop of a step, compiled or read from the cache.
+
+    It has no evidence of floating-point flags: that would need the inputs once more, which the results overwrite, and
+    to keep them takes as long as the step itself."""
+    key = name, dtype
+    if key not in _addresses:
+        with compile.alone():
+            if key not in _addresses:
+                _addresses[key] = compile.address(graph(name, dtype))
+    return _addresses[key]
+
+
+@functools.cache
+def step_ufunc(name: str) -> np.ufunc:
+    """The ufunc of a step; arrays come first, then numbers. It raises no floating-point flags."""
+    _, inputs, outputs = STEPS[name]
+    maker = functools.partial(step_address, name)
+    ufunc = make_ufunc(f"fastact_optim_{name}", f"see fastact.optim.{name}", inputs, outputs, maker)
+    adopt(ufunc, maker)
+    return ufunc
+
+
+@functools.cache
+def _ready(name: str, dtype: np.dtype[Any]) -> np.ufunc:
+    """The ufunc of a step, its loop for the dtype compiled."""
+    step_address(name, dtype.name)
+    return step_ufunc(name)
+
+
+def apply(name: str, args: tuple[Any, ...], out: tuple[np.ndarray[Any, Any], ...]) -> None:
+    """Run a step whose arguments have been checked; a kernel that cannot be compiled raises before it writes."""
+    x = args[0]
+    ufunc = _ready(name, x.dtype)
+    if x.size >= threads.SMALLEST:
+        threads.call(ufunc, args, {"out": out}, x)
+    else:
+        ufunc(*args, out=out)
