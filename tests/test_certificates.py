@@ -30,8 +30,9 @@ from fastact.accuracy.ulp import from_bits, from_ordinal
 
 ROOT = Path(__file__).parent.parent
 INSTALLED = certificates.installed()
-OPEN = {("xielu", "float64")}
-"""What has no certificates: double-double arithmetic has not the digits that cancel next to the roots of xielu."""
+OPEN = {("xielu", "float32"), ("xielu", "float64")}
+"""What has no certificates: the functions of double-double arithmetic have not the digits that cancel next to the roots
+of xielu, and its sweep over float32 has not been run."""
 PART = AllFloat32(0x3F, 0x41)
 """Patterns 0x3f000000 to 0x40ffffff: 0.5 to 8."""
 
