@@ -178,8 +178,9 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     """a x^2 + beta x for x > 0 and b (expm1(min(x, eps)) - x) + beta x elsewhere, with a = softplus(alpha_p) and
     b = beta + softplus(alpha_n): parameters are those that are learned, before the softplus, as in the published
     implementations. Next to 0 expm1(x) - x is x^2 P(x); far below 0 the terms in x are taken together, b expm1(x) -
-    softplus(alpha_n) x. Where these cancel, single words are not enough; next to the two roots, which depend on the
-    parameters, pairs of words keep 68 bits of the terms."""
+    softplus(alpha_n) x. Where these cancel, single words are not enough. Next to the two roots, which depend on the
+    parameters, float64 loses digits in every tier: at a distance of 2^-10 the value is within 0.76 ULP in `exact`, at
+    2^-16 within 17, and it goes on so."""
     y = op.plain(x)
     below = op.where(y > 0.0, 0.0, x)
     lower = (
