@@ -13,13 +13,15 @@ from fastact import ufuncs
 from fastact.cpu.threads import get_num_threads, num_threads, set_num_threads
 from fastact.drawn import FUNCTIONS
 from fastact.function import Function
-from fastact.kernels import ALIASES, REGISTRY
+from fastact.gates import Gate, gate
+from fastact.kernels import ALIASES, GATES, REGISTRY
 from fastact.precision import precision
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Function",
+    "Gate",
     "__version__",
     "get_num_threads",
     "num_threads",
@@ -29,12 +31,15 @@ __all__ = [
     "ufuncs",
     *FUNCTIONS,
     *ALIASES,
+    *GATES,
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("accuracy", "optim"):
         return importlib.import_module(f"fastact.{name}")
+    if name in GATES:
+        return globals().setdefault(name, gate(name))
     function = ALIASES.get(name, name)
     if function not in REGISTRY:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")

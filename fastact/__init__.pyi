@@ -10,6 +10,7 @@ from fastact import ufuncs as ufuncs
 from fastact.cpu.threads import get_num_threads as get_num_threads
 from fastact.cpu.threads import num_threads as num_threads
 from fastact.cpu.threads import set_num_threads as set_num_threads
+from fastact.gates import Gate as Gate
 from fastact.precision import precision as precision
 
 __version__: str
@@ -1000,3 +1001,11 @@ hard_swish: _hardswish
 hardsilu: _hardswish
 hard_silu: _hardswish
 soft_sign: _softsign
+bilinear: Gate
+reglu: Gate
+glu: Gate
+swiglu: Gate
+geglu: Gate
+geglu_tanh: Gate
+mishglu: Gate
+swiglu_oai: Gate

@@ -16,7 +16,7 @@ import fastact
 from fastact.documentation import further
 from fastact.drawn import Drawn
 from fastact.function import Door, Function, Summed
-from fastact.kernels import ALIASES
+from fastact.kernels import ALIASES, GATES
 
 PLACE = Path(fastact.__file__).with_name("__init__.pyi")
 
@@ -155,7 +155,8 @@ def stub() -> str:
         classes.append("\n".join(lines))
         variables.append(f"{name}: _{name}")
     variables += [f"{alias}: _{ALIASES[alias]}" for alias in names if alias in ALIASES]
-    others = [name for name in names if name not in functions and name not in ALIASES]
+    variables += [f"{name}: Gate" for name in GATES]
+    others = [name for name in names if name not in functions and name not in ALIASES and name not in GATES]
     text = HEAD.format(imports="\n".join(sorted(_import(name) for name in others)))
     text += "".join(f"\nclass {label}(_Door):\n{body}" for label, body in sorted(calls.items()))
     text += "\n" + "\n\n".join(classes) + "\n\n" + "\n".join(variables) + "\n"

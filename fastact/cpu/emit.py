@@ -131,7 +131,8 @@ class Emitter:
             return compare(symbol, *args)
         if op == "icmp":
             symbol = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}[str(node.data)]
-            return b.icmp_signed(symbol, *args)
+            found = b.icmp_signed(symbol, *args)
+            return self.as_words(found) if self.apart and node.args[0].type == "i16" else found
         if op == "select":
             return b.select(*args)
         if op == "lookup":
@@ -242,6 +243,12 @@ class Emitter:
         return _single_to_half_by_integers(self, value)
 
     # -- bfloat16 -----------------------------------------------------------------------------------------------
+    def as_words(self, stored: ir.Value) -> ir.Value:
+        """What is known of each stored bfloat16, in the order in which vectors hold the words made of them."""
+        places = [*range(0, self.width, 2), *range(1, self.width, 2)]
+        mask = ir.Constant(ir.VectorType(SCALARS["i32"], self.width), places)
+        return self.builder.shuffle_vector(stored, ir.Constant(stored.type, ir.Undefined), mask)
+
     def bfloat_to_single(self, bits: ir.Value) -> ir.Value:
         """The 16 bits with 16 zeros after them."""
         b, w = self.builder, self.width

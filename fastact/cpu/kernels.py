@@ -9,8 +9,9 @@ import numpy as np
 
 from fastact.cpu import compile
 from fastact.cpu.ufunc import Maker, add_bfloat16, make_ufunc
-from fastact.kernels import REGISTRY
+from fastact.kernels import GATES, REGISTRY
 from fastact.link.forms import forms, kernel
+from fastact.link.gates import ARGUMENTS, OUTPUTS, gate_kernel
 
 UFUNCS: dict[str, np.ufunc] = {}
 """The ufuncs made so far, by name."""
@@ -32,7 +33,8 @@ def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
     if key not in _addresses:
         with compile.alone():
             if key not in _addresses:
-                linked = kernel(REGISTRY[name], form, dtype, tier)
+                gate = GATES.get(name)
+                linked = gate_kernel(gate, form, dtype, tier) if gate else kernel(REGISTRY[name], form, dtype, tier)
                 _addresses[key] = compile.address(linked.graph, linked.evidence)
     return _addresses[key]
 
@@ -54,10 +56,11 @@ def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
     known = UFUNCS.get(label)
     if known is not None:
         return known
-    chosen = forms(REGISTRY[name])[form]
-    doc = f"{form} of {name}, tier {tier}, of ({', '.join(chosen.arguments)}); see fastact.{name}"
+    arguments = ARGUMENTS[form] if name in GATES else forms(REGISTRY[name])[form].arguments
+    outputs = OUTPUTS[form] if name in GATES else 1
+    doc = f"{form} of {name}, tier {tier}, of ({', '.join(arguments)}); see fastact.{name}"
     maker = functools.partial(loop_address, name, form, tier)
-    ufunc = make_ufunc(label, doc, len(chosen.arguments), 1, maker)
+    ufunc = make_ufunc(label, doc, len(arguments), outputs, maker)
     with contextlib.suppress(AttributeError):  # NumPy before 2.2 has no room for it, and searches all modules instead
         ufunc.__module__ = HOME
     with contextlib.suppress(ImportError):
@@ -72,9 +75,9 @@ def parse_ufunc_name(label: str) -> tuple[str, str, str] | None:
     name = head.removeprefix("fastact_")
     if head == name:
         return None
-    for candidate in sorted(REGISTRY, key=len, reverse=True):
+    for candidate in sorted((*REGISTRY, *GATES), key=len, reverse=True):
         if name == candidate or name.startswith(candidate + "_"):
             form = name[len(candidate) + 1 :] or "value"
-            if form in forms(REGISTRY[candidate]):
+            if form in (ARGUMENTS if candidate in GATES else forms(REGISTRY[candidate])):
                 return candidate, form, tier
     return None

@@ -4,6 +4,7 @@ from fastact.kernels import (
     activations,
     elementary,
     exponential,
+    gates,
     gaussian,
     logarithms,
     periodic,
@@ -12,18 +13,21 @@ from fastact.kernels import (
     rational,
     xielu,
 )
-from fastact.kernels.declare import ALIASES, REGISTRY, Declaration, Parameter, Rejection, Variant
+from fastact.kernels.declare import ALIASES, GATES, REGISTRY, Declaration, Gate, Parameter, Rejection, Variant
 
 __all__ = [
     "ALIASES",
+    "GATES",
     "REGISTRY",
     "Declaration",
+    "Gate",
     "Parameter",
     "Rejection",
     "Variant",
     "activations",
     "elementary",
     "exponential",
+    "gates",
     "gaussian",
     "logarithms",
     "periodic",

@@ -118,3 +118,39 @@ def declare(**facts: object) -> Callable[[Body], Body]:
         return body
 
     return register
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gated linear unit: a function of the gate a and a further input b, with both its gradients."""
+
+    name: str
+    formula: str
+    """An expression in ``a`` and ``b``; the truth for ``value``, and by its derivatives for ``backward``."""
+    value: Body
+    """Body of (a, b)."""
+    backward: Body
+    """Body of (g, a, b), which returns the gradients with respect to a and b times g."""
+    gate_last: bool = False
+    """Of one array that is split, the second half is the gate."""
+    numpy: str = ""
+    peers: dict[str, str] = field(default_factory=dict)
+    """Library -> expression in ``a`` and ``b`` that computes the same function there."""
+    cite: str = ""
+    summary: str = ""
+
+
+GATES: dict[str, Gate] = {}
+
+
+def declare_gate(backward: Body, **facts: object) -> Callable[[Body], Body]:
+    """Register the decorated body as the value of the gate that bears its name."""
+
+    def register(body: Body) -> Body:
+        name = body.__name__
+        if name in GATES or name in REGISTRY:
+            raise ValueError(f"{name} is declared twice")
+        GATES[name] = Gate(name, value=body, backward=backward, summary=(body.__doc__ or "").strip(), **facts)  # type: ignore[arg-type]
+        return body
+
+    return register

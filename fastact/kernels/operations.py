@@ -158,7 +158,8 @@ def leaning(x: Value, value: Value) -> Value:
     if not x.context.arithmetic.pair:
         return value
     x = plain(x)
-    little = x.pair(x.context.real(1.0), x.context.real(2.0**-54).copysign(x.hi))
+    lean = 2.0**-100 if x.context.arithmetic.products else 2.0**-54  # what is multiplied further has to keep its digits
+    little = x.pair(x.context.real(1.0), x.context.real(lean).copysign(x.hi))
     return where(absolute(x) < 2.0**-120, little, value)
 
 

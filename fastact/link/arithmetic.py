@@ -25,6 +25,8 @@ class Arithmetic:
     """Results have a narrower exponent range than the word: scaling by 2^n cannot lose bits."""
     spare: bool = False
     """Results have so many digits less than the word that some units in its last place are nothing to them."""
+    products: bool = False
+    """Results are multiplied with one or two more inputs, which brings to light what is far below the smallest one."""
 
     @property
     def careless(self) -> bool:
@@ -46,10 +48,13 @@ class Arithmetic:
     @property
     def tail(self) -> float:
         """A number t such that exp(t), and any number of the word times exp(t), is below every subnormal result,
-        while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``)."""
+        while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``). Of
+        ``products`` in float64 exp(t) times any two numbers is."""
         if self.word == "f32":
             return -85.0 if self.wide else -170.0
-        return -690.0 if self.wide else -1400.0
+        if self.wide:
+            return -690.0
+        return -2200.0 if self.products else -1400.0
 
 
 SINGLE_ROUGH = Arithmetic("single_rough", "f32", rough=True)

@@ -68,7 +68,7 @@ class Linking(Context):
     def wider(self, body: Callable[..., Any], *arguments: Plain) -> Plain:
         """What a body makes of words in the next wider arithmetic, rounded to a word."""
         narrow = self.arithmetic.word == "f32"
-        other = Linking(DOUBLE_WIDE if narrow else PAIR, self.graph)
+        other = Linking(replace(DOUBLE_WIDE if narrow else PAIR, products=self.arithmetic.products), self.graph)
         words = [Real(other, argument.convert("f64").node) for argument in arguments]  # type: ignore[union-attr]
         value = other.word_of(body(*(words if narrow else map(other._input_pair, words))))
         return Real(self, value.convert(self.arithmetic.word).node)
@@ -131,6 +131,12 @@ class Linking(Context):
         near = functools.reduce(Condition.__or__, self.doubts, above.bits().compare("ne", below.bits()))
         return above.unless(near, _pair_to_odd(decisive()).convert("f32"))
 
+    def doubtful(self, y: Real, narrowed: Callable[[Real], Node]) -> Condition:
+        """Where a float64 value lies so near to a rounding boundary, or to where digits cancel, likewise."""
+        above, below = (narrowed(y * factor) for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
+        different = Condition(self, self.graph.node("icmp", "i1", above, below, data="ne"))
+        return functools.reduce(Condition.__or__, self.doubts, different)
+
 
 def _pair_to_odd(value: Any) -> Real:
     """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of
@@ -183,11 +189,14 @@ def link(
     alarm: Callable[..., Any] | None = None,
     settled: bool = False,
     fixed: tuple[float, ...] = (),
+    products: bool = False,
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
     ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs.
-    ``fixed``: further arguments that are constants, rounded to the dtype as an input would be."""
+    ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
+    ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
+    does, since not enough is known of errors in float32."""
     constants = [round_to_dtype(value, dtype) for value in fixed]
     if tier == "exact" and dtype in SINGLE_WORDS:
         linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants)
@@ -197,9 +206,16 @@ def link(
             if alarm is not None:
                 linking.alarm(alarm(*arguments, *map(linking.number, constants)))
             return linking.graph
-    linking, arguments, results = _run(body, ARITHMETICS[dtype, tier], inputs, dtype, constants)
+    double = products and tier == "exact" and dtype in sixteen.DTYPES
+    arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
+    linking, arguments, results = _run(body, replace(arithmetic, products=products), inputs, dtype, constants)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
-    if tier == "exact" and dtype in sixteen.DTYPES:
+    if double:
+        for place, value in enumerate(results):
+            y = linking.word_of(value)
+            near = linking.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
+            linking.deliver(_round_to_odd(y).unless(near, _in_pairs(again, place)), dtype)
+    elif tier == "exact" and dtype in sixteen.DTYPES:
         for place, value in enumerate(results):
             y = linking.word_of(value)
             wide = functools.partial(_in_words, again, place)
@@ -237,7 +253,7 @@ def _again(
     body: Callable[..., Any], linking: Linking, dtype: str, constants: list[Fraction], arithmetic: Arithmetic
 ) -> tuple[Any, ...]:
     """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
-    other = Linking(arithmetic, linking.graph)
+    other = Linking(replace(arithmetic, products=linking.arithmetic.products), linking.graph)
     words = [other.widen(node, dtype) for node in linking.graph.inputs]
     arguments = map(Pair, words) if arithmetic.pair else words
     results = _as_tuple(body(*arguments, *map(other.number, constants)))
@@ -246,6 +262,10 @@ def _again(
 
 def _item(again: Callable[[Arithmetic], tuple[Any, ...]], arithmetic: Arithmetic, place: int) -> Any:
     return again(arithmetic)[place]
+
+
+def _narrowed_to_odd(y: Real, dtype: str) -> Node:
+    return sixteen.narrowed(y.context, _round_to_odd(y), dtype)
 
 
 def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:

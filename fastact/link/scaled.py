@@ -81,8 +81,17 @@ class Scaled:
         return times(value, power_of_two(self.exponent.choose(self.exponent.compare("sgt", floor), floor)))
 
     def _in_two_steps(self, value: Plain) -> Plain:
-        half = self.exponent >> 1
-        return times(times(value, power_of_two(half)), power_of_two(self.exponent - half))
+        exponent = self._reachable()
+        half = exponent >> 1
+        return times(times(value, power_of_two(half)), power_of_two(exponent - half))
+
+    def _reachable(self) -> Integer:
+        """The exponent, of products with further inputs held where two steps reach; below, the number is 0."""
+        a, exponent = self.context.arithmetic, self.exponent
+        if not a.products:
+            return exponent
+        low = 2 * (1 - a.bias)
+        return exponent.choose(exponent.compare("sgt", low), low)
 
     def rounded(self) -> Real:
         """The number rounded once to the working word, subnormal results included."""
@@ -105,7 +114,8 @@ class Scaled:
             result = self._in_two_steps(value)
             assert isinstance(result, Real)
             return result
-        n = self.exponent.choose(self.exponent.compare("slt", 0), 0)
+        n = self._reachable()
+        n = n.choose(n.compare("slt", 0), 0)
         smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
         shift = smallest_normal.choose(abs(value.hi) < smallest_normal, 0.0).copysign(value.hi)
         s, e = fast_two_sum(shift, value.hi)

@@ -50,7 +50,10 @@ def erfc(x: Value) -> Value:
 
 def vanishing(x: Value) -> float:
     """An x for which exp(-x^2), and any number of its size times that, is below every subnormal result."""
-    return 11.0 if x.context.arithmetic.word == "f32" or x.context.arithmetic.wide else 28.0
+    a = x.context.arithmetic
+    if a.products and a.word == "f64" and a.wide:
+        return 20.0
+    return 11.0 if a.word == "f32" or a.wide else 28.0
 
 
 def minus_square(y: Value, half: bool = False) -> Value:
@@ -68,6 +71,22 @@ def minus_square(y: Value, half: bool = False) -> Value:
 
 def erfcx(y: Value) -> Value:
     """exp(y^2) erfc(y) for 0 <= y <= `vanishing`."""
+    a = y.context.arithmetic
+    if a.products and a.word == "f64" and a.wide:
+        return _erfcx(single.limited(y, -inf, 11.0)).unless(y > 11.0, far_erfcx(y))
+    return _erfcx(y)
+
+
+def far_erfcx(y: Value) -> Value:
+    """1/(y sqrt pi) (1 - z + 3 z^2 - 15 z^3 + ...) with z = 1/(2 y^2), for y > 11; in pairs of words for y > 29."""
+    z = 0.5 / (y * y)
+    total = y.lift(1.0)
+    for k in reversed(range(1, 14)):
+        total = 1.0 - (z * float(2 * k - 1)) * total
+    return total * (y.context.constant("TWO_OVER_SQRT_PI") * 0.5 / y)
+
+
+def _erfcx(y: Value) -> Value:
     context, a = y.context, y.context.arithmetic
     if f"erfcx_{a.level}" in PIECES:
         start, shift = (1.0, a.mantissa_bits - 3) if a.word == "f32" else (2.0, a.mantissa_bits - 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+from fastact.kernels.blocks.error_single import far_erfcx
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
 from fastact.kernels.blocks.single import limited, polynomial
 from fastact.kernels.coefficients import PIECES
@@ -71,7 +72,7 @@ def erfc(x: Value) -> Value:
 
 def vanishing(x: Value) -> float:
     """An x for which exp(-x^2), and any number of its size times that, is below every subnormal result."""
-    return 29.0
+    return 47.0 if x.context.arithmetic.products else 29.0
 
 
 def minus_square(y: Value, half: bool = False) -> Value:
@@ -83,6 +84,12 @@ def minus_square(y: Value, half: bool = False) -> Value:
 
 def erfcx(y: Value) -> Value:
     """exp(y^2) erfc(y) for 0 <= y <= `vanishing`."""
+    if y.context.arithmetic.products:
+        return _erfcx(limited(y, -inf, 29.0)).unless(y > 29.0, far_erfcx(y))
+    return _erfcx(y)
+
+
+def _erfcx(y: Value) -> Value:
     w = y.hi + 2.0
     centre = ((w.bits() & -(2**49)) | 2**48).as_real() - 2.0
     h, h_low = fast_two_sum(-centre, y.hi)

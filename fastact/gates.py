@@ -1,0 +1,163 @@
+"""Gated linear units: functions of two arrays, or of the two halves of one, in one pass over memory."""
+
+from __future__ import annotations
+
+import functools
+from itertools import combinations
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from fastact import kernels
+from fastact.cpu import threads
+from fastact.cpu.failures import failures
+from fastact.precision import Approx, parse
+
+_DOC = """{name}(a, b, /, out=None, *, approx=None, **options)
+{name}(x, /, *, axis=-1, out=None, approx=None, **options)
+
+{summary}
+
+Formula: {formula}
+
+Of two arrays, which are broadcast, or of one that is split in the middle of an axis: its {first} half is a, the gate,
+and its {second} half is b. ``backward(g, a, b)`` returns the gradients with respect to a and b times g, both of the
+shape to which the inputs are broadcast, in one pass; ``backward(g, x, axis=-1)`` the gradient with respect to x.
+
+Parameters
+----------
+a, b, x : array_like
+    float16, bfloat16, float32 or float64; booleans and integers become floats.
+axis : int, by keyword only
+    The axis along which x is split.
+out : ndarray, optional
+    Where the result goes; it may be an input.
+approx : "exact" (or False), "fast" (or True), "rough" or None, by keyword only
+    The precision; None takes that of the surrounding fastact.precision(...).
+**options
+    Those of a ufunc: where, casting, order, dtype, subok.
+
+Raises
+------
+ValueError
+    Shapes that do not broadcast, an axis of odd length, an axis out of range, a read-only ``out``.
+
+Source: {cite}
+"""
+
+
+class _Form:
+    """The value of a gate, or its gradients."""
+
+    def __init__(self, declaration: kernels.Gate, form: str, inputs: int, outputs: int) -> None:
+        self._declaration, self._form, self._inputs, self._outputs = declaration, form, inputs, outputs
+        self.__name__ = self.__qualname__ = declaration.name + ("" if form == "value" else "." + form)
+        self.__module__ = "fastact"
+        self._ufuncs: dict[str, np.ufunc] = {}
+
+    def ufunc(self, approx: Approx = None) -> np.ufunc:
+        """The inner ``np.ufunc`` of a tier, of two arrays and g."""
+        tier = parse(approx)
+        found = self._ufuncs.get(tier)
+        if found is None:
+            from fastact.cpu.kernels import inner_ufunc
+
+            found = self._ufuncs[tier] = inner_ufunc(self._declaration.name, self._form, tier)
+        return found
+
+    def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
+        ufunc = self.ufunc(approx)
+        if len(args) == self._inputs - 1:
+            return self._split(ufunc, args, -1 if axis is None else axis, options)
+        if axis is not None:
+            raise TypeError(f"{self.__name__}(): axis is for one array that is split, not for two")
+        if not self._inputs <= len(args) <= self._inputs + self._outputs:
+            g = "" if self._form == "value" else "g, "
+            raise TypeError(f"{self.__name__}() takes ({g}a, b), or ({g}x) to split x, not {len(args)} arguments")
+        return self._run(ufunc, args, options)
+
+    def _run(self, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        a = args[self._inputs - 2]
+        if type(a) is np.ndarray and a.size >= threads.SMALLEST and _apart(args[self._inputs :], options):
+            result = threads.call(ufunc, args, options, a)
+        else:
+            result = ufunc(*args, **options)
+        if failures:
+            failures.report(ufunc.__name__)
+        return result
+
+    def _split(self, ufunc: np.ufunc, args: tuple[Any, ...], axis: int, options: dict[str, Any]) -> Any:
+        x = args[-1] if hasattr(args[-1], "__array_ufunc__") else np.asarray(args[-1])
+        halves = self._halves(x, axis)
+        if self._form == "value":
+            return self._run(ufunc, (*args[:-1], *halves), options)
+        options = dict(options)
+        out = options.pop("out", None)
+        out = out[0] if type(out) is tuple and len(out) == 1 else out
+        inputs = [v if type(v) in (bool, int, float) else np.asarray(v) for v in args[:-1]]
+        if out is None:
+            kinds = [np.empty(0, v.dtype) if isinstance(v, np.ndarray) else v for v in (*inputs, *halves)]
+            out = np.empty_like(x, dtype=ufunc(*kinds, **{k: v for k, v in options.items() if k == "dtype"})[0].dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"{self.__name__}(): out must be an array, not {type(out).__name__}")
+        elif out.shape != x.shape:
+            raise ValueError(f"{self.__name__}(): out has shape {out.shape}, but x, and so the gradient, has {x.shape}")
+        self._run(ufunc, (*inputs, *halves), {**options, "out": self._halves(out, axis)})
+        return out
+
+    def _halves(self, x: Any, axis: int) -> tuple[Any, Any]:
+        """The gate and the other half, as views."""
+        place = index(axis)
+        if not -x.ndim <= place < x.ndim:
+            raise np.exceptions.AxisError(place, x.ndim)
+        place %= x.ndim
+        length = x.shape[place]
+        if length % 2:
+            raise ValueError(
+                f"{self.__name__}(): axis {axis} of shape {x.shape} has odd length {length}: no two halves"
+            )
+        before = (slice(None),) * place
+        first, second = x[(*before, slice(None, length // 2))], x[(*before, slice(length // 2, None))]
+        return (second, first) if self._declaration.gate_last else (first, second)
+
+    def __repr__(self) -> str:
+        return f"<fastact gate '{self.__name__}'>"
+
+
+def _apart(outputs: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether no two results share memory."""
+    found = options.get("out", outputs)
+    found = found if type(found) is tuple else (found,)
+    arrays = [out for out in found if isinstance(out, np.ndarray)]
+    return not any(np.may_share_memory(one, other) for one, other in combinations(arrays, 2))
+
+
+class Gate(_Form):
+    """A gated linear unit with its gradients, `backward`."""
+
+    backward: _Form
+    """(g b df/da, g df/db) as a function of (g, a, b), or of (g, x) with x split."""
+
+    def __init__(self, declaration: kernels.Gate) -> None:
+        super().__init__(declaration, "value", 2, 1)
+        self.backward = _Form(declaration, "backward", 3, 2)
+        first, second = ("second", "first") if declaration.gate_last else ("first", "second")
+        self.__doc__ = _DOC.format(
+            name=declaration.name, summary=declaration.summary, formula=declaration.formula, first=first, second=second,
+            cite=declaration.cite,
+        )  # fmt: skip
+
+    @property
+    def formula(self) -> str:
+        """The formula that the gate is tested against."""
+        return self._declaration.formula
+
+    def __reduce__(self) -> Any:
+        return gate, (self._declaration.name,)
+
+
+@functools.cache
+def gate(name: str) -> Gate:
+    """The gate of a name."""
+    return Gate(kernels.GATES[name])

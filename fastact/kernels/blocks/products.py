@@ -1,0 +1,84 @@
+"""Products of an activation, or of its gradient, with further inputs, rounded but once.
+
+They go wrong in two places. Where one number is as wide as a result, a rate below the normal numbers has lost digits
+that a large factor brings to light, and two factors may overflow before a small rate is multiplied in: such elements,
+which are rare, are computed in the next wider arithmetic. And where the rate is a constant to more digits than any
+number has, next to 0 and where it saturates, products are often ties between two results, which what is left of the
+rate has to decide.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from fastact.kernels import operations as op
+from fastact.kernels.operations import Value
+
+INFINITY = float("inf")
+LEAN = 2.0**-60
+"""By how much a tie is moved: less than what lies between a product of two inputs times a rate at 0, a fraction of
+small numbers, and a boundary between two results that it is not on."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What is known of the factor A of a product A p. ``linear``: A is the rate times a, else the rate itself. For
+    |a| < ``tiny`` the rate is ``at_zero`` and a little more or less, as the sign of a has it, or less if it is
+    ``even``; above ``saturated`` it is 1, and ``beyond`` tells whether a little more (1) or less (-1). Where nothing
+    is known, ties are decided without."""
+
+    linear: bool = False
+    at_zero: Fraction | None = None
+    tiny: float = 2.0**-70
+    even: bool = False
+    saturated: float = INFINITY
+    beyond: int = 1
+
+
+def product(
+    value: Value,
+    a: Value,
+    factors: tuple[Value, ...],
+    rate: Rate,
+    body: Callable[..., Value],
+    inputs: tuple[Value, ...],
+) -> Value:
+    """``value``, a function of a, times the factors; the same as ``body(*inputs)``."""
+    context, arithmetic = a.context, a.context.arithmetic
+    p = functools.reduce(operator.mul, factors)
+    if arithmetic.pair or arithmetic.wide:
+        # So far out, where activations are held to what is not 0 yet, infinite factors meet a 0.
+        value = op.where(op.plain(a).equals(-INFINITY), op.plain(value) * 0.0, value)
+    if arithmetic.pair:
+        return value * p if hasattr(a, "mantissa") else _decisive(value, a, factors, rate)
+    if arithmetic.wide:
+        return value * p
+    value = context.word_of(value)
+    single = arithmetic.word == "f32"
+    lost = (abs(value) < (2.0**-120 if single else 2.0**-1000)) & ~a.equals(0.0)
+    if len(factors) > 1:
+        lost = lost | (abs(p) > (2.0**120 if single else 2.0**1000))
+    return (value * p).unless(lost, context.wider(body, *inputs))
+
+
+def _decisive(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate) -> Value:
+    """The product in pairs of words that are to decide a rounding."""
+    whole = [op.doubled(factor) for factor in factors]
+    y = functools.reduce(operator.mul, whole, op.doubled(value))
+    p = functools.reduce(operator.mul, [*whole, op.doubled(a)] if rate.linear else whole)
+    x = op.word(a)
+    one = x.lift(1.0)
+    if rate.saturated < INFINITY:
+        y = op.where(x > rate.saturated, p * p.pair(one, x.lift(LEAN * rate.beyond)), y)
+    if rate.at_zero is not None:
+        line = p * float(rate.at_zero.numerator) / float(rate.at_zero.denominator)
+        lean = x.lift(-LEAN) if rate.even else x.lift(LEAN).copysign(x)
+        line = line * p.pair(one, op.where(x.equals(0.0), 0.0, lean))
+        y = op.where(abs(x) < rate.tiny, line, y)
+    # An infinite product has no remainder.
+    rounded = functools.reduce(operator.mul, map(op.word, factors), op.word(value))
+    return y.choose(abs(rounded) < INFINITY, rounded)

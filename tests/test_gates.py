@@ -1,0 +1,261 @@
+"""Gated linear units: values and gradients against the truth, splits, layouts, results in place, errors."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.samples import stratified
+from fastact.accuracy.ulp import format_of
+from fastact.kernels import GATES
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+SMOOTH = [name for name in GATES if name not in ("bilinear", "reglu")]
+
+
+def inputs(dtype: str, count: int) -> list[np.ndarray[Any, Any]]:
+    """g, a and b: half of them of common size, half from all binades."""
+    random, kind = np.random.default_rng(7), format_of(dtype)
+    return [
+        np.concatenate([(random.normal(size=count) * 3).astype(kind.dtype), stratified(kind, count, seed)])
+        for seed in (1, 2, 3)
+    ]
+
+
+def oracle(name: str, before: str = "") -> Oracle:
+    formula = re.sub(r"\ba\b", "x", GATES[name].formula)
+    return Oracle(f"{before}({formula})", ("b", "g") if before else ("b",))
+
+
+def same(y: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> None:
+    np.testing.assert_array_equal(y.astype(np.float64), truth.astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", GATES)
+def test_values_and_gradients(name: str, dtype: str) -> None:
+    g, a, b = inputs(dtype, 60)
+    f, value, gradient = getattr(fastact, name), oracle(name), oracle(name, "g*")
+    limits = {"float16": 0.51, "bfloat16": 0.51, "float32": 4.0, "float64": 4.0}
+    with np.errstate(all="ignore"):
+        for tier in ("exact", "fast"):
+            y = f(a, b, approx=tier)
+            da, db = f.backward(g, a, b, approx=tier)
+            if tier == "exact" and dtype != "float64":
+                same(y, value.rounded(a, b))
+                same(da, gradient.rounded(a, b, g, wrt="x"))
+                same(db, gradient.rounded(a, b, g, wrt="b"))
+            else:
+                limit = 0.501 if tier == "exact" else limits[dtype]
+                assert value.ulp_error(a, y, b).max() <= limit
+                assert gradient.ulp_error(a, db, b, g, wrt="b").max() <= limit
+                # Next to the gradient's root the terms that cancel there count, of which fast has only so many digits.
+                far = (np.abs(a.astype(float) + 1.0) > 0.6) | (tier == "exact")
+                assert gradient.ulp_error(a, da, b, g, wrt="x")[far].max() <= limit
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [("float32", 2.0**-12), ("float64", 2.0**-24)])
+@pytest.mark.parametrize("name", GATES)
+def test_rough(name: str, dtype: str, relative: float) -> None:
+    g, a, b = inputs(dtype, 60)
+    f, value, gradient = getattr(fastact, name), oracle(name), oracle(name, "g*")
+    with np.errstate(all="ignore"):
+        y, (da, db) = f(a, b, approx="rough"), f.backward(g, a, b, approx="rough")
+        far = np.abs(a.astype(float) + 1.0) > 0.6
+        for result, errors in (
+            (y, value.relative_error(a, y, b)),
+            (da, np.where(far, gradient.relative_error(a, da, b, g, wrt="x"), 0.0)),
+            (db, gradient.relative_error(a, db, b, g, wrt="b")),
+        ):
+            normal = np.abs(result) >= np.finfo(dtype).tiny
+            assert errors[normal].max() <= relative
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_ties(name: str, dtype: str) -> None:
+    """Products that lie between two results, but for what the rate has beyond all digits: the last bit is right."""
+    form = format_of(dtype)
+    odd = 2 ** (form.precision - 1) + 1 + 2 * np.arange(24)
+    b = np.repeat(odd.astype(np.float64), 12).astype(form.dtype)
+    exponents = np.array([-110, -75, -61, -45, -30, -20])
+    small = np.outer([3.0, -5.0], 2.0**exponents).reshape(-1)
+    for a in (small, np.linspace(8, 104, 12).round() + 1):
+        a = np.tile(a, 24).astype(form.dtype)
+        same(getattr(fastact, name)(a, b), oracle(name).rounded(a, b))
+        da, db = getattr(fastact, name).backward(b, a, np.roll(b, 7))
+        same(da, oracle(name, "g*").rounded(a, np.roll(b, 7), b, wrt="x"))
+        same(db, oracle(name, "g*").rounded(a, np.roll(b, 7), b, wrt="b"))
+
+
+@pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
+def test_extremes_do_not_spoil_products(tier: str) -> None:
+    """A rate below the normal numbers times a large number; factors that overflow before a small rate comes in."""
+    a = np.array([-100.0, -95.0, 1e-44], np.float32)
+    b = np.array([1e30, 1e35, 1e38], np.float32)
+    truth = oracle("swiglu").rounded(a, b)
+    np.testing.assert_allclose(fastact.swiglu(a, b, approx=tier), truth, rtol=2.0**-12)
+    g = np.full(3, 1e25, np.float32)
+    da, _ = fastact.swiglu.backward(g, a[:2].repeat(2)[:3], b, approx=tier)
+    np.testing.assert_allclose(da, oracle("swiglu", "g*").rounded(a[:2].repeat(2)[:3], b, g, wrt="x"), rtol=2.0**-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", GATES)
+def test_ends_of_the_format(name: str, dtype: str) -> None:
+    """Largest, smallest and vanishing numbers in all combinations: right in every tier, to the smallest results."""
+    form = format_of(dtype)
+    largest, least = form.largest, 2.0**form.smallest_exponent
+    tiny = least * 2.0 ** (form.precision - 1)
+    ends = [0.0, 1.0, largest, -largest, tiny, -least, 7.0, 20.0, -20.0, -40.0, -100.0, -200.0, -745.0, -1500.0]
+    # Products with mish(65504) may be nearer to ties than any precision shows.
+    gates = [end for end in ends if (name, dtype, end) != ("mishglu", "float16", largest)]
+    g, a, b = (v.astype(form.dtype) for v in np.array(list(product([1.0, 7.0, largest, least], gates, ends))).T)
+    f, value, gradient = getattr(fastact, name), oracle(name), oracle(name, "g*")
+    with np.errstate(all="ignore"):
+        truths = value.rounded(a, b), gradient.rounded(a, b, g, wrt="x"), gradient.rounded(a, b, g, wrt="b")
+        for tier, relative in (("exact", 0.0), ("fast", 2.0**-21), ("rough", 2.0**-11)):
+            for result, truth in zip((f(a, b, approx=tier), *f.backward(g, a, b, approx=tier)), truths, strict=True):
+                y, true = result.astype(np.float64), truth.astype(np.float64)
+                quanta = {"exact": 0.0 if dtype != "float64" else 1.0, "fast": 3.0, "rough": tiny / least}[tier]
+                limit = max(relative, 2.0**-form.precision if tier != "exact" or dtype == "float64" else 0.0)
+                finite = np.isfinite(true)
+                np.testing.assert_array_equal(y[~finite], true[~finite])
+                assert (np.abs(y - true)[finite] <= 2 * limit * np.abs(true)[finite] + quanta * least).all()
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_special_values(name: str) -> None:
+    f, nan = getattr(fastact, name), np.float32(np.nan)
+    one = np.float32(1.0)
+    for tier in ("exact", "fast", "rough"):
+        assert np.isnan(f(nan, one, approx=tier)) and np.isnan(f(one, nan, approx=tier))
+        assert np.isnan(f.backward(nan, one, one, approx=tier)).all()
+        if name == "bilinear":  # b a NaN does not reach, and the other way round
+            np.testing.assert_array_equal(f.backward(one, nan, one, approx=tier), [1, nan])
+        else:
+            assert np.isnan(f.backward(one, nan, one, approx=tier)).all()
+    if name in SMOOTH[:-1]:  # where a is minus infinity the gate is 0, which an infinite b meets
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(f(np.float32(-np.inf), np.float32([2, np.inf])), [0, nan])
+    if name not in ("glu", "swiglu_oai"):
+        zeros = f(np.array([0.0, -0.0], np.float32), one)
+        np.testing.assert_array_equal(np.signbit(zeros), [False, True])
+
+
+def test_closed_gate_stays_closed() -> None:
+    a, infinite = np.float32(-1.0), np.float32(np.inf)
+    assert fastact.reglu(a, infinite) == 0
+    assert fastact.reglu.backward(infinite, a, np.float32(2)) == (0, 0)
+    assert fastact.swiglu_oai.backward(infinite, np.float32(8), np.float32(9)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_against_torch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    _, a, b = inputs("float64", 50)
+    a, b = a[:50], b[:50]
+    x, y = torch.tensor(a, requires_grad=True), torch.tensor(b, requires_grad=True)
+    value = eval(GATES[name].peers["torch"], {"torch": torch, "a": x, "b": y})
+    value.sum().backward()
+    da, db = getattr(fastact, name).backward(1.0, a, b)
+    np.testing.assert_allclose(getattr(fastact, name)(a, b), value.detach(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(da, x.grad, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(db, y.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_glu_splits_as_torch_does() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    for axis in (0, 1, -1):
+        np.testing.assert_allclose(
+            fastact.glu(x, axis=axis), torch.nn.functional.glu(torch.tensor(x), axis), rtol=1e-14
+        )
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_split(name: str, order: Any) -> None:
+    f, random = getattr(fastact, name), np.random.default_rng(1)
+    x = np.asarray(random.normal(size=(4, 6, 2)).astype(np.float32), order=order)
+    for axis in (0, 1, 2, -1, -3):
+        a, b = np.split(x, 2, axis)
+        a, b = (b, a) if name == "glu" else (a, b)
+        y = f(a, b)
+        np.testing.assert_array_equal(f(x, axis=axis), y)
+        da, db = f.backward(y, a, b)
+        whole = np.concatenate([db, da] if name == "glu" else [da, db], axis)
+        np.testing.assert_array_equal(f.backward(y, x, axis=axis), whole)
+        place = x.copy(order="K")
+        assert f.backward(y, place, axis=axis, out=place) is place
+        np.testing.assert_array_equal(place, whole)
+        half = x.copy(order="K")
+        first = np.split(half, 2, axis)[0]
+        assert f(half, axis=axis, out=first) is first
+        np.testing.assert_array_equal(first, y)
+
+
+def test_layouts_and_threads() -> None:
+    random = np.random.default_rng(2)
+    g, a, b = (random.normal(size=(300, 401)).astype(np.float32) for _ in range(3))
+    y, (da, db) = fastact.swiglu(a, b), fastact.swiglu.backward(g, a, b)
+    with fastact.num_threads(2):
+        np.testing.assert_array_equal(fastact.swiglu(a, np.asfortranarray(b)), y)
+        ours = fastact.swiglu.backward(g, a, b)
+    with fastact.num_threads(1):
+        np.testing.assert_array_equal(fastact.swiglu(a[::-1, ::2], b[::-1, ::2]), y[::-1, ::2])
+    np.testing.assert_array_equal(ours, [da, db])
+    out = np.empty_like(a), np.empty_like(a)
+    assert fastact.swiglu.backward(g, a, b, out=out)[1] is out[1]
+    np.testing.assert_array_equal(out, [da, db])
+    fastact.swiglu(a, b, out=a)
+    np.testing.assert_array_equal(a, y)
+
+
+def test_dtypes_and_context() -> None:
+    x = np.arange(4)
+    assert fastact.swiglu(x, x).dtype == np.float64
+    assert fastact.swiglu(x).shape == (2,) and fastact.swiglu([1.0, 2.0]) == fastact.swiglu([1.0], [2.0])
+    assert fastact.swiglu.backward(1.0, x).dtype == np.float64
+    half = np.linspace(-2, 2, 6, dtype=np.float16)
+    assert fastact.swiglu.backward(half[:3], half).dtype == np.float16
+    with fastact.precision("rough"):
+        single = half.astype(np.float32)
+        np.testing.assert_array_equal(fastact.swiglu(single), fastact.swiglu(single, approx="rough"))
+    assert pickle.loads(pickle.dumps(fastact.swiglu)) is fastact.swiglu
+    assert fastact.swiglu.ufunc("fast") is fastact.ufuncs.fastact_swiglu_fast
+    assert fastact.swiglu.backward.ufunc("fast").nout == 2
+
+
+def test_errors() -> None:
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\(2, 3\).*odd length 3"):
+        fastact.swiglu(x)
+    with pytest.raises(np.exceptions.AxisError):
+        fastact.swiglu(x, axis=2)
+    with pytest.raises(np.exceptions.AxisError):
+        fastact.swiglu(np.float32(1))
+    with pytest.raises(TypeError, match="axis"):
+        fastact.swiglu(x, x, axis=0)
+    with pytest.raises(TypeError, match="arguments"):
+        fastact.swiglu()
+    with pytest.raises(ValueError, match=r"\(2,3\).*\(4,\)"):
+        fastact.swiglu(x, np.ones(4, np.float32))
+    with pytest.raises(ValueError, match="approx"):
+        fastact.swiglu(x, x, approx="near")
+    frozen = np.zeros_like(x)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        fastact.swiglu(x, x, out=frozen)
+    with pytest.raises(ValueError, match="shape"):
+        fastact.swiglu.backward(1.0, x, axis=0, out=x[:1])
+    with pytest.raises(ValueError, match="read-only"):
+        fastact.swiglu.backward(1.0, x, axis=0, out=frozen)
+    assert not frozen.any()
