@@ -15,6 +15,21 @@ NUMBERS = frozenset({float, int, bool})
 OFFERED = "float16, bfloat16, float32 and float64"
 
 
+_HOST = frozenset({np.ndarray, float, int, bool, str, type(None), np.float16, np.float32, np.float64})
+"""Types whose values are not on a device."""
+
+
+def elsewhere(args: Sequence[Any], options: dict[str, Any]) -> bool:
+    """Whether an argument is an array on a CUDA device."""
+    for value in (*args, *options.values()) if options else args:
+        if type(value) not in _HOST:
+            from fastact.cuda.arrays import on_device
+
+            if on_device(value):
+                return True
+    return False
+
+
 # -- ranges -----------------------------------------------------------------------------------------------------------
 def check_range(name: str, parameter: Parameter, value: Any) -> None:
     """ValueError if a number of the value is outside the parameter's range; NaN is within every range."""

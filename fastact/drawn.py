@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastact.arguments import elsewhere
 from fastact.documentation import describe, signature
 from fastact.function import FUNCTIONS, Function, _Derived
 from fastact.kernels import Declaration
@@ -67,6 +68,10 @@ class Drawn(Function):
     ) -> Any:
         if rng is None and not return_slope:
             return super().__call__(*args, approx=approx, **options)
+        if elsewhere(args, options):
+            raise TypeError(
+                f"{self.__name__}() draws no slopes for arrays on a device; give it slopes that were drawn there"
+            )
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"{self.__name__}() draws from a numpy.random.Generator, but rng is {rng!r}")
         x, *slopes = self._complete(args, options)

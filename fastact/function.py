@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastact import reduced
-from fastact.arguments import check_range, check_rejections, fault, settle
+from fastact.arguments import check_range, check_rejections, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.documentation import describe, signature, title
@@ -65,6 +65,8 @@ class Door:
             options = {name: value for name, value in options.items() if value is not None or name not in self._further}
             if not self._further.isdisjoint(options):
                 return self._variant(*args, approx=approx, **options)
+        if (options or len(args) != 1 or type(args[0]) is not ndarray) and elsewhere(args, options):
+            return self._on_device(args, approx, options)
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
         door = self
         if self._parameters:
@@ -85,6 +87,11 @@ class Door:
         if failures:
             failures.report(ufunc.__name__)
         return result
+
+    def _on_device(self, args: tuple[Any, ...], approx: Approx, options: dict[str, Any]) -> Any:
+        from fastact.cuda.call import Target, call
+
+        return call(Target(self.__name__, self._declaration, self._form), parse(approx), args, options)
 
     def _complete(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """The positional arguments with the parameters among them, taken from keywords and defaults, and checked.
@@ -170,6 +177,19 @@ class Door:
 
         return vectorized(self._declaration.name, self._form.name, parse(approx))
 
+    def device(self, approx: Approx = None) -> Any:
+        """The function of a tier as a device function, for ``@cuda.jit`` kernels to call with numbers."""
+        from fastact.cuda.device import device
+
+        return device(self._declaration.name, self._form.name, parse(approx))
+
+    def cuda(self, approx: Approx = None) -> Any:
+        """The kernel of a tier, to be launched as ``f.cuda("fast")[blocks, threads, stream](x, out)``; where no grid is
+        given it chooses one. The output is the last argument, and parameters come before it."""
+        from fastact.cuda.device import Launchable
+
+        return Launchable(self.__name__, self._declaration, self._form, parse(approx))
+
     @property
     def _numba_type_(self) -> Any:
         """What Numba asks for when it meets this object in a function that it compiles."""
@@ -229,6 +249,8 @@ class Summed(Door):
         if self._variant is not None and any(options.get(name) is not None for name in self._further):
             return self._variant(*args, approx=approx, **options)
         options = {name: value for name, value in options.items() if name not in self._further}
+        if elsewhere(args, options):
+            return self._on_device(args, approx, options)
         ufunc = self.ufunc(approx)
         args = self._complete(args, options)
         place = self._form.arguments.index(summed_parameter(self._form))

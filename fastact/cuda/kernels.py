@@ -1,0 +1,168 @@
+"""Kernels: the loop over an array around a graph, written as Python source that ``@cuda.jit`` compiles.
+
+All arguments are int64: addresses, strides, sizes, and the bits of parameters that are numbers. Threads take packs of
+16 bytes in a grid-stride loop, and ask for the next one before they compute.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from fastact.cuda import package
+from fastact.cuda.package import LANES, PACK, SIZES
+from fastact.cuda.rare import usual
+from fastact.kernels import REGISTRY
+from fastact.link.forms import forms
+from fastact.link.graph import Graph
+from fastact.link.linker import STORAGE, link
+
+MOST_AXES = 8
+"""Axes that a strided array may have after those that lie one behind the other have been joined."""
+
+
+@functools.cache
+def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
+    """The graph of a kernel's value alone: a device has no floating-point flags."""
+    chosen = forms(REGISTRY[name])[form]
+    settled = chosen.settled or REGISTRY[name].silent
+    return link(chosen.body, len(chosen.arguments), dtype, tier, settled=settled, fixed=chosen.fixed)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the operands lie in memory.
+
+    ``kinds`` has a letter per input: "v" an array, "c" a number passed by value, "p" a single element in the device's
+    memory. ``axes`` is the number of axes along which strides are given; none for arrays of one piece. With axes and
+    ``packed`` each index stands for a whole pack (an input of kind "p" has one element to each), otherwise for an
+    element.
+    """
+
+    kinds: str
+    axes: int = 0
+    packed: bool = True
+
+    @property
+    def label(self) -> str:
+        return f"{self.kinds}{self.axes}{'p' if self.packed else 'e'}" if self.axes else self.kinds
+
+
+def source(name: str, layout: Layout) -> str:
+    """The kernel as Python source; what it calls is bound by `build`."""
+    return _strided(name, layout) if layout.axes else _flat(name, layout)
+
+
+def _flat(name: str, layout: Layout) -> str:
+    """Whole packs, and then the few elements that are left, one to a thread."""
+    places = range(len(layout.kinds))
+    packs = [k for k in places if layout.kinds[k] == "v"]
+    operands = ", ".join(f"x{k}" for k in places)
+    lines = [f"def {name}({', '.join(f'a{k}' for k in places)}, out, n):"]
+    for k in places:
+        if layout.kinds[k] != "v":
+            lines.append(f"    x{k} = {'value' if layout.kinds[k] == 'c' else 'fetch_one'}(a{k})")
+    lines += ["    whole = n // LANES", "    step = cuda.gridsize(1)", "    i = cuda.grid(1)"]
+    lines += ["    last = whole * LANES + i", "    if i < whole:"]
+    lines += [f"        x{k} = fetch_whole(a{k} + i * PACK)" for k in packs]
+    lines += ["        while i < whole:", "            j = opaque(i + step)"]
+    lines += [f"            y{k} = x{k}" for k in packs]
+    lines += ["            if j < whole:"]
+    lines += [f"                y{k} = fetch_whole(a{k} + j * PACK)" for k in packs]
+    lines += [f"            put_whole(out + i * PACK, compute({operands}))"]
+    lines += [f"            x{k} = y{k}" for k in packs]
+    lines += ["            i = j", "    if last < n:"]
+    few = ", ".join(f"fetch_one(a{k} + last * SIZE)" if k in packs else f"x{k}" for k in places)
+    lines += [f"        put_one(out + last * SIZE, compute_one({few}))"]
+    return "\n".join(lines) + "\n"
+
+
+def _strided(name: str, layout: Layout) -> str:
+    """Indices are taken apart by multiplication with (magic) reciprocals; the first axis needs none."""
+    axes, places = range(layout.axes), range(len(layout.kinds))
+    moving = [k for k in places if layout.kinds[k] != "c"]
+    strides = [f"s{k}_{axis}" for k in (*moving, "out") for axis in axes]
+    division = [f"{what}{axis}" for axis in axes[1:] for what in ("size", "magic", "shift")]
+    header = [*(f"a{k}" for k in places), "out", "n", *strides, *division]
+    lines = [f"def {name}({', '.join(header)}):"]
+    lines += [f"    x{k} = value(a{k})" for k in places if layout.kinds[k] == "c"]
+    lines += ["    step = cuda.gridsize(1)", "    i = cuda.grid(1)", "    while i < n:", "        rest = i"]
+    for axis in reversed(axes[1:]):
+        lines.append(f"        quotient = (rest * magic{axis}) >> shift{axis}")
+        lines.append(f"        i{axis} = rest - quotient * size{axis}")
+        lines.append("        rest = quotient")
+    lines.append("        i0 = rest")
+    where = {k: " + ".join(f"i{axis} * s{k}_{axis}" for axis in axes) for k in (*moving, "out")}
+    for k in moving:
+        read = "fetch_whole" if layout.packed and layout.kinds[k] == "v" else "fetch_one"
+        lines.append(f"        x{k} = {read}(a{k} + {where[k]})")
+    write = "put_whole" if layout.packed else "put_one"
+    lines.append(f"        {write}(out + {where['out']}, compute({', '.join(f'x{k}' for k in places)}))")
+    lines.append("        i = opaque(i + step)")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function's form in a dtype and a tier, for operands of a layout."""
+
+    name: str
+    form: str
+    dtype: str
+    tier: str
+    layout: Layout
+
+    @property
+    def graph(self) -> Graph:
+        return graph(self.name, self.form, self.dtype, self.tier)
+
+    @property
+    def storage(self) -> str:
+        return STORAGE[self.dtype]
+
+    @property
+    def lanes(self) -> int:
+        """Elements that an index stands for."""
+        return LANES[self.storage] if self.layout.packed else 1
+
+    @property
+    def label(self) -> str:
+        """A name that no two different kernels share."""
+        parts = ("fastact", self.name, self.form, self.tier, self.dtype, self.layout.label, self.graph.digest())
+        return "_".join(parts)
+
+    @property
+    def arguments(self) -> int:
+        """How many there are, all of them int64."""
+        moving = sum(kind != "c" for kind in self.layout.kinds) + 1
+        axes = self.layout.axes
+        return len(self.layout.kinds) + 2 + axes * moving + 3 * max(axes - 1, 0)
+
+    def python(self) -> Any:
+        """The kernel as a Python function that is yet to be compiled."""
+        p, storage, whole = package.primitives(), self.storage, self.graph
+        common = usual(whole)
+        makers = (p.fetch_one, p.put_one, p.fetch_whole, p.put_whole, p.value)
+        namespace: dict[str, Any] = {maker.__name__: maker(storage) for maker in makers}
+        namespace["opaque"] = p.opaque()
+        if self.layout.packed:
+            namespace["compute"] = p.compute(whole, common, storage, self.layout.kinds)
+            namespace["compute_one"] = p.compute_one(whole, None, storage)
+        else:
+            namespace["compute"] = p.compute_one(whole, common, storage)
+        sizes = {"LANES": LANES[storage], "SIZE": SIZES[storage], "PACK": PACK}
+        namespace.update(cuda=package.cuda(), __name__=__name__, **sizes)
+        text = source(self.label, self.layout)
+        exec(compile(text, f"<{self.label}>", "exec"), namespace)
+        return namespace[self.label]
+
+    def ptx(self, capability: tuple[int, int]) -> str:
+        """The PTX for a compute capability; that needs no device."""
+        from numba.core import types
+
+        text, _ = package.cuda().compile_ptx(self.python(), (types.int64,) * self.arguments, cc=capability)
+        return str(text)
+
+
+__all__ = ["MOST_AXES", "PACK", "SIZES", "Kernel", "Layout", "graph", "source"]
