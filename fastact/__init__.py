@@ -19,6 +19,9 @@ from fastact.precision import precision
 
 __version__ = "0.1.0"
 
+_ELSEWHERE = {name: "rows" for name in ("log_softmax", "logsumexp", "softmax", "softmin", "sparsemax")}
+"""Public names of modules that are loaded when they are asked for."""
+
 __all__ = [
     "Function",
     "Gate",
@@ -32,6 +35,7 @@ __all__ = [
     *FUNCTIONS,
     *ALIASES,
     *GATES,
+    *_ELSEWHERE,
 ]
 
 
@@ -40,6 +44,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"fastact.{name}")
     if name in GATES:
         return globals().setdefault(name, gate(name))
+    if name in _ELSEWHERE:
+        return globals().setdefault(name, getattr(importlib.import_module(f"fastact.{_ELSEWHERE[name]}"), name))
     function = ALIASES.get(name, name)
     if function not in REGISTRY:
         raise AttributeError(f"module 'fastact' has no attribute {name!r}")

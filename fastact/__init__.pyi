@@ -12,6 +12,11 @@ from fastact.cpu.threads import num_threads as num_threads
 from fastact.cpu.threads import set_num_threads as set_num_threads
 from fastact.gates import Gate as Gate
 from fastact.precision import precision as precision
+from fastact.rows import log_softmax as log_softmax
+from fastact.rows import logsumexp as logsumexp
+from fastact.rows import softmax as softmax
+from fastact.rows import softmin as softmin
+from fastact.rows import sparsemax as sparsemax
 
 __version__: str
 

@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -14,6 +14,9 @@ import llvmlite.binding as llvm
 from fastact.cpu import cache
 from fastact.cpu.target import Processor, host
 from fastact.link.graph import Graph
+
+if TYPE_CHECKING:
+    from fastact.link.rows import LinkedProgram
 
 _lock = threading.RLock()
 _alive: list[Any] = []
@@ -115,6 +118,21 @@ def address(graph: Graph, evidence: Graph | None = None, processor: Processor | 
     processor = processor or host()
     with alone():
         return _loaded(object_code(graph, evidence, processor), "kernel", processor)
+
+
+def row_address(linked: LinkedProgram, width: int, processor: Processor | None = None) -> int:
+    """The address of the loop of a program over rows of up to ``width`` elements; 0 for long ones."""
+    processor = processor or host()
+
+    def build() -> str:
+        from fastact.cpu.rowkernel import RowKernel
+
+        module = RowKernel(linked, processor.target()).build(width)
+        module.triple = processor.triple
+        return str(module)
+
+    with alone():
+        return _loaded(_cached(("rows", str(width), linked.text()), build, processor), "kernel", processor)
 
 
 def native(text: str, symbol: str) -> int:

@@ -115,11 +115,33 @@ def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, ...]], unit: f
 
 def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Value, Value]:
     """n and c exp(t - u) = c + c t + c (-u + r^2/2 + ...), r = t - u."""
-    n, c, t, u = reduce(x)
+    return _sum_of_powers(x, *reduce(x))
+
+
+def _sum_of_powers(x: Value, n: Value, c: Value, t: Value, u: Value) -> tuple[Value, Value]:
     r = t - u
     rest = (r * r).fma(polynomial(r, words(x.context.table("exp_pair"))[1:]), -u)
     high = c.fma(t, c)
     return n, x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
+
+
+def exponents_from(x: Value, arithmetic: Value) -> Value:
+    """As in `fastact.kernels.blocks.over`; here k counts whole powers, but exponents are in steps."""
+    k, _ = x.hi.split_integer(x.context.constant("LOG2E").hi)
+    return 1.5 * 2.0**arithmetic.mantissa_bits - k * float(STEPS)
+
+
+def exp_over(x: Value, start: Value, shift: int) -> Value:
+    """exp(x) 2^(shift - k), as in `fastact.kernels.blocks.over`."""
+    context, ln2 = x.context, x.context.constant("LN2")
+    moved = x.hi.fma(STEPS * context.constant("LOG2E").hi, start)
+    k = moved - start
+    whole = moved.bits() - context.real(1.5 * 2.0**52).bits()
+    t = k.fma(ln2.hi * (-1.0 / STEPS), x.hi)
+    c, rest = _power_table(context, whole)
+    n, value = _sum_of_powers(x, whole >> 5, c, t, k.fma(ln2.lo * (1.0 / STEPS), rest) - x.low)
+    factor = ((n + (1023 + shift)) << 52).as_real()
+    return x.pair(value.first * factor, value.second * factor, value.slack)
 
 
 def one_plus_exp(x: Value) -> Value:

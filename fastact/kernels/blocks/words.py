@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
+from fastact.kernels.blocks.over import exp_over, exponents_from
 from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign
 from fastact.kernels.blocks.single import (
     copysign,
@@ -28,8 +29,10 @@ __all__ = [
     "erfcx",
     "exp",
     "exp2",
+    "exp_over",
     "exp_times",
     "expm1",
+    "exponents_from",
     "log",
     "log1p",
     "log1p_exp",

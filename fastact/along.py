@@ -1,0 +1,168 @@
+"""Arrays along axes: which dtype and axes a call means, where its result goes, and its rows as a last axis."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.stride_tricks import as_strided
+
+from fastact.arguments import OFFERED, float_dtype
+
+Array = np.ndarray[Any, Any]
+Axis = int | tuple[int, ...] | None
+
+
+def array(name: str, label: str, value: Any) -> Array:
+    """A plain array of a dtype that functions here have; booleans and integers become floats as in ``np.exp``."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}(): {label} is a masked array; give its data, and where= for what counts")
+    found = np.asarray(value)
+    dtype = float_dtype(found.dtype) if found.dtype.kind != "O" else None
+    if dtype is None:
+        raise TypeError(f"{name}() takes {OFFERED} (booleans and integers become floats), but {label} is {found.dtype}")
+    return ready(found, dtype)
+
+
+def ready(a: Array, dtype: np.dtype[Any]) -> Array:
+    """The array with native, aligned elements of a dtype; a copy only if need be."""
+    if a.dtype != dtype or not a.dtype.isnative:
+        a = a.astype(dtype.newbyteorder("="))
+    return a if a.flags.aligned else a.copy()
+
+
+def common(*arrays: Array) -> list[Array]:
+    """Arrays in the dtype that they have in common."""
+    dtype = np.result_type(*(a.dtype for a in arrays)).newbyteorder("=")
+    return [ready(a, dtype) for a in arrays]
+
+
+def axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes meant, in ascending order; None means all. A number counts as one of a single axis."""
+    if ndim == 0:
+        if axis is None or axis == ():
+            return ()
+        return normalize_axis_tuple(axis, 1, "axis") and ()
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(normalize_axis_tuple(axis, ndim, "axis")))
+
+
+def same_shape(name: str, **arrays: Array) -> None:
+    (first, head), *others = arrays.items()
+    for label, a in others:
+        if a.shape != head.shape:
+            raise ValueError(f"{name}(): {first} has shape {head.shape} and {label} {a.shape}; they must be the same")
+
+
+def mask(name: str, where: Any, shape: tuple[int, ...]) -> Array | None:
+    """What counts, as an array of that shape; None if all does."""
+    if where is True or where is None:
+        return None
+    found = np.asarray(where)
+    if found.dtype != bool:
+        raise TypeError(f"{name}(): where must be boolean, not {found.dtype}")
+    try:
+        return np.broadcast_to(found, shape)
+    except ValueError:
+        raise ValueError(f"{name}(): where of shape {found.shape} does not broadcast to {shape}") from None
+
+
+# -- results ----------------------------------------------------------------------------------------------------------
+def check_out(name: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: list[Array]) -> Array | None:
+    """``out`` if it may take the result, which has a shape and a dtype."""
+    if isinstance(out, tuple) and len(out) == 1:
+        (out,) = out
+    if out is None:
+        return None
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}(): out must be an array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name}(): out has shape {out.shape}, but the result has {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}(): out is read-only")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise TypeError(f"{name}(): cannot cast the result from {dtype} to {out.dtype} with casting='same_kind'")
+    if folded(out):
+        raise ValueError(f"{name}(): elements of out share memory; they must be apart")
+    for a in inputs:
+        if np.may_share_memory(a, out) and not same(a, out) and np.shares_memory(a, out):
+            raise ValueError(f"{name}(): out shares memory with an input that is not in the same place")
+    return out
+
+
+def same(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same elements in the same order."""
+    where = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    return where and a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
+
+
+def folded(a: Array) -> bool:
+    """Whether some elements may lie on others of the same array; no array made without stride tricks has such."""
+    if a.flags.forc:
+        return False
+    reach = a.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
+        if stride < reach:
+            return a.size > 1
+        reach += stride * (length - 1)
+    return False
+
+
+class Sink:
+    """Where a result is written: ``out`` itself if it can be written to directly, else an array to be copied to it."""
+
+    def __init__(self, out: Array | None, like: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.out = out
+        if out is not None and out.dtype == dtype and out.dtype.isnative and out.flags.aligned:
+            self.array = out
+        elif like is not None and like.shape == shape:
+            self.array = np.empty_like(like, dtype=dtype, subok=False)
+        else:
+            self.array = np.empty(shape, dtype)
+
+    def result(self) -> Any:
+        """What the caller gets."""
+        if self.out is None:
+            return self.array[()]
+        if self.out is not self.array:
+            np.copyto(self.out, self.array, casting="same_kind")
+        return self.out
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+def rows(a: Array, along: tuple[int, ...]) -> Array | None:
+    """The array with the elements along some axes as its last axis, which is a view; None where there is no view."""
+    ndim = a.ndim
+    if along == (ndim - 1,):
+        return a
+    rest = tuple(axis for axis in range(ndim) if axis not in along)
+    moved = a.transpose(rest + along)
+    if len(along) == 1:
+        return moved
+    outer = moved.shape[: len(rest)]
+    extents = [(n, s) for n, s in zip(moved.shape[len(rest) :], moved.strides[len(rest) :], strict=True) if n != 1]
+    for (_, step), (n, s) in itertools.pairwise(extents):
+        if step != n * s:
+            return None
+    length = math.prod(moved.shape[len(rest) :])
+    step = extents[-1][1] if extents else a.itemsize
+    return as_strided(moved, (*outer, length), (*moved.strides[: len(rest)], step))
+
+
+def copied_rows(a: Array, along: tuple[int, ...]) -> Array:
+    """The same as a new array."""
+    rest = tuple(axis for axis in range(a.ndim) if axis not in along)
+    moved = a.transpose(rest + along)
+    length = math.prod(moved.shape[len(rest) :])
+    return np.ascontiguousarray(moved).reshape((*moved.shape[: len(rest)], length))
+
+
+def back(rows: Array, sink: Array, along: tuple[int, ...]) -> None:
+    """Put rows where they belong."""
+    rest = tuple(axis for axis in range(sink.ndim) if axis not in along)
+    moved = sink.transpose(rest + along)
+    moved[...] = rows.reshape(moved.shape)

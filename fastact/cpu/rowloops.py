@@ -1,0 +1,380 @@
+"""The loops of a program over rows, as LLVM IR.
+
+``kernel`` has the type of a ufunc's inner loop, and its counter counts rows. The last operand is no array: it points to
+the facts of the call, 64-bit numbers that `Facts` names, after which come the distances between elements of the
+operands that have any, and the program's own numbers.
+
+Element i of a row belongs to lane i mod `LANES`; each lane has a total of its own, and those are added in the order of
+a binary tree, upper half to lower half. That order does not depend on the width of the processor's vectors, nor on how
+the array lies in memory: rows of which the elements are not neighbours are first brought into blocks where they are.
+Rows that fit one vector stay in registers from beginning to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from fastact.cpu.emit import SCALARS, constant, typed
+from fastact.cpu.flags import stack
+from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.loops import Target
+from fastact.cpu.rowpieces import RowPieces, Words
+from fastact.link.graph import BITS, Graph
+from fastact.link.rows import LinkedProgram, LinkedRun
+
+LANES = {"float64": 32}
+STRETCH = 2048
+"""Elements after which sums of long rows are carried over; a multiple of all lanes."""
+
+
+def lanes(dtype: str) -> int:
+    return LANES.get(dtype, 64)
+
+
+def together(linked: LinkedProgram) -> dict[int, int]:
+    """How many rows of up to so many elements are computed at once, side by side in one vector.
+
+    Of one row alone each total has to be waited for; of several the processor does one while it waits for another."""
+    if linked.held == 2:
+        return {8: 4, 32: 1}
+    if linked.dtype == "float64":
+        return {4: 8, 8: 4, 16: 2, 32: 1}
+    return {4: 16, 8: 16, 16: 8, 32: 4, 64: 2} if linked.lent[0] == "f32" else {4: 16, 8: 8, 16: 4, 32: 2, 64: 1}
+
+
+class Facts:
+    """Places of the facts of a call."""
+
+    LENGTH, KEEP, ROOM, ALLOCATE, FREE, FAILED, STRIDES = range(7)
+    """Elements of a row; whether what is kept has room; bytes of that room; addresses of functions that allocate memory
+    and give it back; set to 1 if there is none."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array that a program reads or writes: its type, and whether it has an element for every place of a row, one
+    for every place whatever the row, or one for every row."""
+
+    kind: str
+    type: str
+    written: bool = False
+
+    @property
+    def size(self) -> int:
+        return BITS[self.type] // 8
+
+
+def operands(linked: LinkedProgram) -> list[Operand]:
+    """What a program reads, and then what it writes."""
+    program, stored = linked.program, linked.inputs
+    found = [Operand("element", t) for t in stored[: len(program.elements)]]
+    found += [Operand("column", t) for t in stored[len(program.elements) :]]
+    found += [Operand("row", t) for t in linked.rows]
+    if linked.result is not None:
+        found += [Operand("element", node.type, True) for node in linked.result.outputs]
+    if linked.totals is not None:
+        found += [Operand("row", node.type, True) for node in linked.totals.outputs]
+    return found
+
+
+class RowBuilder(RowPieces):
+    """Builds the module of a linked program."""
+
+    def __init__(self, linked: LinkedProgram, target: Target) -> None:
+        super().__init__(target)
+        self.linked = linked
+        self.operands = operands(linked)
+        self.lanes = lanes(linked.dtype)
+        self.inputs = [k for k, o in enumerate(self.operands) if o.kind != "row" and not o.written]
+        self.sinks = [k for k, o in enumerate(self.operands) if o.kind == "element" and o.written]
+        self.row_inputs = [k for k, o in enumerate(self.operands) if o.kind == "row" and not o.written]
+        self.row_sinks = [k for k, o in enumerate(self.operands) if o.kind == "row" and o.written]
+        self.together = together(linked)
+        self.keeping = next((run for run in linked.runs if run.kept), None)
+
+    def _split(self, run: LinkedRun, outputs: Words) -> tuple[list[Words], Words]:
+        """What belongs to each total, and what is kept."""
+        found, place = [], 0
+        for total in run.totals:
+            found.append(outputs[place : place + len(total.words)])
+            place += len(total.words)
+        return found, outputs[place:]
+
+    # -- numbers of the row -------------------------------------------------------------------------------------------
+    def _given(self, b: ir.IRBuilder, graph: Graph, inputs: Words, rows: int) -> tuple[Words, Words]:
+        """The held and the lent words that a graph for numbers of the row gives."""
+        outputs = self.emitter(b, rows if rows > 1 else 0).graph(graph, inputs)
+        held = self.linked.held
+        count = len(outputs) // (held + len(self.linked.lent))
+        return outputs[: count * held], outputs[count * held :]
+
+    def _settled(
+        self, b: ir.IRBuilder, row: Row, run: LinkedRun, sums: list[Words], held: Words, lent: Words
+    ) -> tuple[Words, Words]:
+        inputs = [word for words in sums for word in words]
+        more_held, more_lent = self._given(b, run.settle, [*inputs, *held, row.number], row.count)
+        if run.replaces:
+            held = held[: len(held) - run.replaces * self.linked.held]
+            lent = lent[: len(lent) - run.replaces * len(self.linked.lent)]
+        return held + more_held, lent + more_lent
+
+    def _begun(self, b: ir.IRBuilder, row: Row) -> tuple[Words, Words]:
+        given = [
+            self.numbers(b, [b.load(places[k], typ=SCALARS[self.operands[k].type]) for places in row.places])
+            for k in self.row_inputs
+        ]
+        return self._given(b, self.linked.begin, [*given, *row.numbers], row.count)
+
+    def _deliver(self, b: ir.IRBuilder, row: Row, held: Words) -> None:
+        if self.linked.totals is not None:
+            e = self.emitter(b, row.count if row.count > 1 else 0)
+            for k, value in zip(self.row_sinks, e.graph(self.linked.totals, held), strict=True):
+                for lane, places in enumerate(row.places):
+                    one = value if row.count == 1 else b.extract_element(value, I32(lane))
+                    b.store(one, places[k])
+
+    @contextmanager
+    def _repeated(self, b: ir.IRBuilder, run: LinkedRun, held: Words, lent: Words) -> Iterator[_Again]:
+        """The block runs until the last number of the row is 0; those that change are kept on the stack."""
+        again = _Again(held, lent)
+        if not run.repeated:
+            yield again
+            return
+        slots = [stack(b, word.type) for word in held + lent]
+        for slot, word in zip(slots, held + lent, strict=True):
+            b.store(word, slot)
+        body, after = b.append_basic_block("again"), b.append_basic_block("enough")
+        b.branch(body)
+        b.position_at_end(body)
+        words = [b.load(slot, typ=word.type) for slot, word in zip(slots, held + lent, strict=True)]
+        again.held, again.lent = words[: len(held)], words[len(held) :]
+        yield again
+        words = again.held + again.lent
+        for slot, word in zip(slots, words, strict=True):
+            b.store(word, slot)
+        last = again.held[-self.linked.held]
+        if isinstance(last.type, ir.VectorType):
+            more = b.fcmp_ordered("!=", last, constant("f64", last.type.count, 0.0))
+            name = f"llvm.vector.reduce.or.v{last.type.count}i1"
+            more = b.call(self.declared(name, SCALARS["i1"], [more.type]), [more])
+        else:
+            more = b.fcmp_ordered("!=", last, ir.Constant(last.type, 0.0))
+        b.cbranch(more, body, after)
+        b.position_at_end(after)
+
+    # -- rows in registers --------------------------------------------------------------------------------------------
+    def resident(self, b: ir.IRBuilder, row: Row, width: int) -> None:
+        linked, every = self.linked, width * row.count
+        e, mask = self.emitter(b, every), self.joined(b, [row.mask] * row.count)
+        values = []
+        for k in self.inputs:
+            o = self.operands[k]
+            parts = [self.load(b, places[k], o.type, width, row.mask) for places in row.places]
+            values.append(self.joined(b, parts))
+        held, lent = self._begun(b, row)
+        kept: Words = []
+        for run in linked.runs:
+            with self._repeated(b, run, held, lent) as now:
+                outputs = e.graph(run.graph, values + [self.spread(b, word, every) for word in now.lent])
+                found, kept = self._split(run, outputs)
+                sums = []
+                for total, words in zip(run.totals, found, strict=True):
+                    # As the totals of longer rows do, these begin with the neutral number.
+                    first = [self.neutral(total, t, every) for t in total.words]
+                    words = [b.select(mask, w, n) for w, n in zip(words, first, strict=True)]
+                    sums.append(self.tree(b, total, e.graph(total.both, [*first, *words]), row.count))
+                now.held, now.lent = self._settled(b, row, run, sums, now.held, now.lent)
+            held, lent = now.held, now.lent
+        if linked.result is not None:
+            scalars = [self.spread(b, word, every) for word in lent]
+            for k, value in zip(self.sinks, e.graph(linked.result, values + kept + scalars), strict=True):
+                for place, places in enumerate(row.places):
+                    own = self.picked(b, value, list(range(place * width, place * width + width)))
+                    self.store(b, own, places[k], self.operands[k].type, row.mask)
+        self._deliver(b, row, held)
+
+    # -- rows in memory -----------------------------------------------------------------------------------------------
+    def long(self, b: ir.IRBuilder, row: Row, width: int) -> None:
+        linked = self.linked
+        held, lent = self._begun(b, row)
+        for run in linked.runs:
+            with self._repeated(b, run, held, lent) as now:
+                sums = self._swept(b, row, run, [self.spread(b, word, width) for word in now.lent], width)
+                now.held, now.lent = self._settled(b, row, run, sums, now.held, now.lent)
+            held, lent = now.held, now.lent
+        if linked.result is not None:
+            scalars = [self.spread(b, word, width) for word in lent]
+            if self.keeping is None:
+                self._write(b, row, linked.result, (), scalars, width)
+            else:
+                assert linked.anew is not None
+                with b.if_else(row.keeps) as (then, otherwise):
+                    with then:
+                        self._write(b, row, linked.result, self.keeping.kept, scalars, width)
+                    with otherwise:
+                        self._write(b, row, linked.anew, (), scalars, width)
+        self._deliver(b, row, held)
+
+    def _pieces(self, b: ir.IRBuilder, start: ir.Value, stop: ir.Value, width: int, body: Callable[..., None]) -> None:
+        """The elements from ``start`` to ``stop`` in vectors; the last by a mask."""
+        rest = b.and_(b.sub(stop, start), I64(width - 1))
+        whole = b.sub(stop, rest)
+        with counted(b, whole, width, start) as i:
+            body(i, None)
+        with b.if_then(b.icmp_signed("!=", rest, I64(0))):
+            body(whole, self.mask(b, rest, width))
+
+    def _values(self, b: ir.IRBuilder, row: Row, i: ir.Value, width: int, mask: ir.Value | None) -> Words:
+        return [
+            self.load(b, at(b, row.places[0][k], b.mul(i, I64(o.size))), o.type, width, mask)
+            for k, o in ((k, self.operands[k]) for k in self.inputs)
+        ]
+
+    def _room(self, b: ir.IRBuilder, row: Row, place: int, type: str, i: ir.Value) -> ir.Value:
+        """Where the kept word number ``place`` of the element i lies."""
+        base = at(b, row.scratch, b.mul(row.pitch, I64(place)))
+        return at(b, base, b.mul(i, I64(BITS[type] // 8)))
+
+    def _swept(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
+        """The totals of a run."""
+        slots = [[stack(b, typed(t, width)) for t in total.words] for total in run.totals]
+
+        def begin() -> None:
+            for total, own in zip(run.totals, slots, strict=True):
+                for slot, t in zip(own, total.words, strict=True):
+                    b.store(self.neutral(total, t, width), slot)
+
+        def body(i: ir.Value, mask: ir.Value | None) -> None:
+            e = self.emitter(b, width)
+            found, kept = self._split(run, e.graph(run.graph, self._values(b, row, i, width, mask) + scalars))
+            for total, own, words in zip(run.totals, slots, found, strict=True):
+                if mask is not None:
+                    words = [
+                        b.select(mask, w, self.neutral(total, t, width))
+                        for w, t in zip(words, total.words, strict=True)
+                    ]
+                before = [b.load(slot, typ=typed(t, width)) for slot, t in zip(own, total.words, strict=True)]
+                for slot, word in zip(own, e.graph(total.both, before + words), strict=True):
+                    b.store(word, slot)
+            if kept:
+                with b.if_then(row.keeps):
+                    for place, (type, word) in enumerate(zip(run.kept, kept, strict=True)):
+                        b.store(word, self._room(b, row, place, type, i), align=BITS[type] // 8)
+
+        def so_far(k: int) -> Words:
+            return [b.load(s, typ=typed(t, width)) for s, t in zip(slots[k], run.totals[k].words, strict=True)]
+
+        begin()
+        folded = [k for k, total in enumerate(run.totals) if total.folded]
+        if not folded:
+            self._pieces(b, I64(0), row.length, width, body)
+            return [self.tree(b, total, so_far(k)) for k, total in enumerate(run.totals)]
+        carried = {k: [stack(b, typed("f64", width)) for _ in range(2)] for k in folded}
+        for pair in carried.values():
+            for slot in pair:
+                b.store(constant("f64", width, 0.0), slot)
+        with counted(b, row.length, STRETCH) as start:
+            end = b.add(start, I64(STRETCH))
+            end = b.select(b.icmp_signed("<", end, row.length), end, row.length)
+            self._pieces(b, start, end, width, body)
+            for k, pair in carried.items():
+                words = [b.load(slot, typ=typed("f64", width)) for slot in pair]
+                for slot, word in zip(
+                    pair, self.emitter(b, width).graph(run.totals[k].carry, [*words, *so_far(k)]), strict=True
+                ):
+                    b.store(word, slot)
+                b.store(constant("f64", width, 0.0), slots[k][0])
+        sums = []
+        for k, total in enumerate(run.totals):
+            words = so_far(k)
+            if k in carried:
+                high, low = (b.load(slot, typ=typed("f64", width)) for slot in carried[k])
+                words = [b.fadd(high, low)]
+            sums.append(self.tree(b, total, words))
+        return sums
+
+    def _write(
+        self, b: ir.IRBuilder, row: Row, graph: Graph, kept: tuple[str, ...], scalars: Words, width: int
+    ) -> None:
+        def body(i: ir.Value, mask: ir.Value | None) -> None:
+            e = self.emitter(b, width)
+            values = self._values(b, row, i, width, mask)
+            values += [
+                b.load(self._room(b, row, place, t, i), typ=typed(t, width), align=BITS[t] // 8)
+                for place, t in enumerate(kept)
+            ]
+            for k, value in zip(self.sinks, e.graph(graph, values + scalars), strict=True):
+                o = self.operands[k]
+                self.store(b, value, at(b, row.places[0][k], b.mul(i, I64(o.size))), o.type, mask)
+
+        self._pieces(b, I64(0), row.length, width, body)
+
+    # -- functions ----------------------------------------------------------------------------------------------------
+    def variant(self, name: str, width: int, together: int, body: Callable[..., None]) -> ir.Function:
+        """void name(places, steps, rows, facts, scratch): all rows, of which the elements are neighbours.
+
+        Where there are not as many rows left as go together, the last one takes part more than once."""
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, PTR, PTR]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        places, steps, rows, facts, scratch = function.args
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        count = range(len(self.operands))
+        base = [b.load(at(b, places, I64(8 * k)), typ=PTR) for k in count]
+        step = [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in count]
+        length = self.fact(b, facts, Facts.LENGTH)
+        strides = sum(o.kind == "element" for o in self.operands)
+        numbers = [
+            b.load(at(b, facts, I64(8 * (Facts.STRIDES + strides + i))), typ=SCALARS["f64"])
+            for i in range(len(self.linked.program.numbers))
+        ]
+        row = Row(
+            places=[],
+            count=together,
+            numbers=[self.numbers(b, [number] * together) for number in numbers],
+            length=length,
+            number=self.numbers(b, [b.sitofp(length, SCALARS["f64"])] * together),
+            mask=self.mask(b, length, width),
+            keeps=b.icmp_signed("!=", self.fact(b, facts, Facts.KEEP), I64(0)),
+            scratch=scratch,
+            pitch=b.mul(b.and_(b.add(length, I64(63)), I64(-64)), I64(8)),
+        )
+        with counted(b, rows, together) as r:
+            last = b.sub(rows, I64(1))
+            for place in range(together):
+                own = b.add(r, I64(place)) if place else r
+                own = b.select(b.icmp_signed("<", own, last), own, last) if place else own
+                row.places.append([at(b, p, b.mul(own, s)) for p, s in zip(base, step, strict=True)])
+            body(b, row, width)
+        b.ret_void()
+        return function
+
+    def fact(self, b: ir.IRBuilder, facts: ir.Value, place: int) -> ir.Value:
+        return b.load(at(b, facts, I64(8 * place)), typ=I64)
+
+
+@dataclass
+class Row:
+    """What the code for a row refers to."""
+
+    places: list[list[ir.Value]]
+    count: int
+    numbers: list[ir.Value]
+    length: ir.Value
+    number: ir.Value
+    mask: ir.Value
+    keeps: ir.Value
+    scratch: ir.Value
+    pitch: ir.Value
+
+
+@dataclass
+class _Again:
+    """The numbers of the row within a run."""
+
+    held: Words
+    lent: Words

@@ -1,0 +1,189 @@
+"""The compiled programs over rows, and calls of them on one thread or several."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from fastact.cpu import compile, pool, threads
+from fastact.cpu.job import NEXT, PIECES
+from fastact.cpu.ufunc import LOOP
+from fastact.kernels.programs import PROGRAMS
+from fastact.link.rows import LinkedProgram, link_rows
+
+Array = np.ndarray[Any, Any]
+KEPT = 1 << 16
+"""Bytes of what is kept of a row, at most; what would take more is computed once more."""
+
+
+class Variant:
+    """The loop for rows of some lengths."""
+
+    def __init__(self, address: int) -> None:
+        self.loop, self.function = threads._Loop(address), LOOP(address)
+
+
+class Kernel:
+    """A program in a dtype and a tier, compiled for the lengths of rows that it has met."""
+
+    def __init__(self, linked: LinkedProgram) -> None:
+        from fastact.cpu.rowloops import operands, together
+
+        self.linked, self.operands = linked, operands(linked)
+        self.widths = sorted(together(linked))
+        self.kept = sum(len(run.kept) for run in linked.runs)
+        self.variants: dict[int, Variant] = {}
+
+    def variant(self, length: int) -> Variant:
+        """The loop for rows of that length, compiled or read from the cache."""
+        width = next((w for w in self.widths if length <= w), 0)
+        found = self.variants.get(width)
+        if found is None:
+            with compile.alone():
+                found = self.variants.get(width)
+                if found is None:
+                    found = self.variants[width] = Variant(compile.row_address(self.linked, width))
+        return found
+
+
+@functools.cache
+def kernel(name: str, dtype: str, tier: str) -> Kernel:
+    """The kernel of a program."""
+    with compile.alone():
+        return Kernel(link_rows(PROGRAMS[name], dtype, tier))
+
+
+@functools.cache
+def _memory() -> tuple[int, int]:
+    """Addresses of the functions that allocate memory and give it back; they do not need Python's lock."""
+    found = (
+        ctypes.cast(f, ctypes.c_void_p).value
+        for f in (ctypes.pythonapi.PyMem_RawMalloc, ctypes.pythonapi.PyMem_RawFree)
+    )
+    allocate, free = (int(address or 0) for address in found)
+    return allocate, free
+
+
+def apply(name: str, tier: str, dtype: str, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Run a program. ``arrays`` are what it reads and then what it writes: those with elements have the axis of the
+    rows last, and all others in common with those that have a number per row; columns have that axis alone."""
+    call(kernel(name, dtype, tier), arrays, numbers)
+
+
+def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Run a kernel."""
+    operands = found.operands
+    length = next(a.shape[-1] for a, o in zip(arrays, operands, strict=True) if o.kind != "row")
+    outer = next(
+        (a.shape[:-1] if o.kind == "element" else a.shape)
+        for a, o in zip(arrays, operands, strict=True)
+        if o.kind != "column"
+    )
+    rows = math.prod(outer)
+    if not rows:
+        return
+    variant = found.variant(length)
+    strides: list[tuple[int, ...]] = []
+    along: list[int] = []
+    for a, o in zip(arrays, operands, strict=True):
+        if o.kind == "element":
+            along.append(a.strides[-1] if length > 1 else o.size)
+            strides.append(a.strides[:-1])
+        else:
+            strides.append(a.strides if o.kind == "row" else (0,) * len(outer))
+    size = length * rows
+    room = found.kept * 8 * ((length + 63) & -64)
+    keep = int(0 < room <= KEPT)
+    values = [length, keep, room * keep, *_memory(), 0, *along]
+    facts = (ctypes.c_int64 * (len(values) + len(numbers)))(*values)
+    if numbers:
+        ctypes.memmove(
+            ctypes.addressof(facts) + 8 * len(values), (ctypes.c_double * len(numbers))(*numbers), 8 * len(numbers)
+        )
+    shape, strides = _merged(outer, strides)
+    addresses = [a.__array_interface__["data"][0] for a in arrays]
+    addresses.append(ctypes.addressof(facts))
+    strides = [*strides, (0,) * len(shape)]
+    if len(shape) <= 1 and (size < threads.SMALLEST or threads.get_num_threads() == 1):
+        inner, steps = (shape[0], [s[0] for s in strides]) if shape else (1, [0] * len(strides))
+        places = (ctypes.c_int64 * len(addresses))(*addresses)
+        distances = (ctypes.c_int64 * len(addresses))(*steps)
+        count = ctypes.c_int64(inner)
+        variant.function(ctypes.addressof(places), ctypes.addressof(count), ctypes.addressof(distances), None)
+    else:
+        _run(variant.loop, shape or [1], addresses, [s or (0,) for s in strides], length, (arrays, facts))
+    if facts[5]:
+        raise MemoryError(f"no memory for blocks of rows of {length} elements")
+
+
+def _merged(outer: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Axes of the rows, those with short ways last, and joined where one continues the other."""
+    order = sorted(range(len(outer)), key=lambda axis: tuple(-abs(s[axis]) for s in strides))
+    shape: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis in order:
+        extent = outer[axis]
+        if extent == 1:
+            continue
+        if shape and all(own[-1] == s[axis] * extent for own, s in zip(steps, strides, strict=True)):
+            shape[-1] *= extent
+            for own, s in zip(steps, strides, strict=True):
+                own[-1] = s[axis]
+        else:
+            shape.append(extent)
+            for own, s in zip(steps, strides, strict=True):
+                own.append(s[axis])
+    return shape, [tuple(own) for own in steps]
+
+
+def _run(
+    loop: threads._Loop,
+    shape: list[int],
+    addresses: list[int],
+    strides: list[tuple[int, ...]],
+    length: int,
+    owners: Any,
+) -> None:
+    """The call cut into pieces of some rows each."""
+    *outer, inner = shape
+    rows = math.prod(shape)
+    size = rows * length
+    most = threads.LONGEST if loop.cost == math.inf else max(threads.SHORTEST, int(threads.PIECE / loop.cost))
+    part = min(inner, max(1, most // max(length, 1)))
+    if part > 16:
+        part &= -16
+    parts = -(-inner // part)
+    pieces, grain = parts * math.prod(outer), max(1, threads.SHORTEST // max(part * length, 1))
+    head = [0] * PIECES + [pieces, grain, parts, part, inner, loop.address, len(addresses), len(outer)]
+    axes = range(len(outer), -1, -1)
+    tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
+    driver = threads._driver()
+    job = pool.Job(driver, head + tables, owners)
+    started, before = perf_counter_ns(), 0
+    if loop.cost == math.inf and pieces > 1:
+        job.buffer[PIECES] = 1
+        before = job.work()
+        loop.learn((perf_counter_ns() - started) / (size * before / pieces))
+        job.buffer[NEXT], job.buffer[PIECES] = before, pieces
+    helping, estimate, most_threads = pool.current, loop.cost * size, threads.get_num_threads()
+    worth = threads.WORTH <= estimate < math.inf and helping.admits()
+    helpers = min(most_threads, int(estimate / threads.SHARE), pieces) - 1 if worth else 0
+    if helpers > 0:
+        helping.open(job, helpers, most_threads - 1)
+    try:
+        taken = before + job.work()
+        elapsed = perf_counter_ns() - started
+    finally:
+        helping.close(job)
+    if taken < pieces:
+        job.wait()
+    if helpers > 0:
+        helping.judge(perf_counter_ns() - started < threads.GAIN * loop.cost * size)
+    if taken * size >= threads.SMALLEST * pieces:
+        loop.learn(elapsed / (size * taken / pieces))

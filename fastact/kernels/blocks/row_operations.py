@@ -1,0 +1,75 @@
+"""Operations that bodies of programs over rows need besides those of `fastact.kernels.operations`.
+
+Sums and other numbers of a row are held in float64, or in pairs of words where the elements are; in elements of one
+float32 they come as a pair of such words, of which most need the first only: `operations.narrowed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastact.kernels import operations as op
+from fastact.kernels.operations import Value
+
+LIFT = 200
+"""A power of two by which pairs are raised above the subnormal numbers until they are rounded."""
+
+
+def _shift(a: Any) -> int:
+    """Exponentials over 2^k are held times 2^shift: so are all normal numbers that a result may show."""
+    if a.wide:
+        return 0
+    return 64 if a.word == "f32" else 500
+
+
+def reach(x: Value) -> float:
+    """A number t such that exp(-t), also as many times as there may be elements, is nothing in the results' format."""
+    a = x.context.elements
+    return 131.0 if a.wide or a.word == "f32" else 800.0
+
+
+def exponents_from(x: Value, own: bool = False) -> Value:
+    """Where the exponents of `exp_over` begin for exponentials of about exp(x); ``own``: of numbers of the row."""
+    context = op.plain(x).context
+    return context.blocks.exponents_from(op.plain(x), context.arithmetic if own else context.elements)
+
+
+def exp_over(x: Value, start: Value) -> Value:
+    """exp(x) over the power of two that ``start`` stands for, times 2^shift."""
+    context = op.plain(x).context
+    return context.blocks.exp_over(op.plain(x), op.word(start), _shift(context.elements))
+
+
+def lifted_inverse(total: Value) -> Value:
+    """1/total for `lowered_product`."""
+    inverse = 1.0 / total
+    return inverse * 2.0**LIFT if total.context.arithmetic.pair else inverse
+
+
+def lowered_product(e: Value, inverse: Value) -> Value:
+    """e times the inverse, rounded but once where that is subnormal."""
+    product, context = e * inverse, e.context
+    if not context.arithmetic.pair:
+        return product
+    return context.scaled(product, context.integer(-LIFT), True)
+
+
+def widened(x: Value) -> Value:
+    """x as float64 where it is one word, for squares and products that are to be added."""
+    return x if hasattr(x, "hi") else x.convert("f64")
+
+
+def minus(x: Value, t: Value) -> Value:
+    """x less a number of the row, with all the digits that this has."""
+    if hasattr(t, "hi") and not x.context.arithmetic.pair:
+        return (x - t.hi) - t.low
+    return x - t
+
+
+def with_infinite(total: Value, a: Value, b: Value) -> Value:
+    """The total a + b, or a - (-b); where an infinity or no number is among them, which pairs of words do not bear, as
+    single words have it."""
+    if not total.context.arithmetic.pair:
+        return total
+    whole = op.word(a) + op.word(b)
+    return op.where(op.absolute(whole) < op.INFINITY, total, whole)
