@@ -91,7 +91,8 @@ class Door:
     def _on_device(self, args: tuple[Any, ...], approx: Approx, options: dict[str, Any]) -> Any:
         from fastact.cuda.call import Target, call
 
-        return call(Target(self.__name__, self._declaration, self._form), parse(approx), args, options)
+        target = Target(self.__name__, self._declaration.name, self._form, self._declaration.rejections)
+        return call(target, parse(approx), args, options)
 
     def _complete(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """The positional arguments with the parameters among them, taken from keywords and defaults, and checked.
@@ -186,9 +187,11 @@ class Door:
     def cuda(self, approx: Approx = None) -> Any:
         """The kernel of a tier, to be launched as ``f.cuda("fast")[blocks, threads, stream](x, out)``; where no grid is
         given it chooses one. The output is the last argument, and parameters come before it."""
+        from fastact.cuda.call import Target
         from fastact.cuda.device import Launchable
 
-        return Launchable(self.__name__, self._declaration, self._form, parse(approx))
+        target = Target(self.__name__, self._declaration.name, self._form, self._declaration.rejections)
+        return Launchable(target, parse(approx))
 
     @property
     def _numba_type_(self) -> Any:

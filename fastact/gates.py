@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastact import kernels
+from fastact.arguments import elsewhere
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
+from fastact.link.gates import ARGUMENTS
 from fastact.precision import Approx, parse
 
 _DOC = """{name}(a, b, /, out=None, *, approx=None, **options)
@@ -67,6 +69,8 @@ class _Form:
         return found
 
     def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
+        if elsewhere(args, options):
+            return self._on_device(args, axis, approx, options)
         ufunc = self.ufunc(approx)
         if len(args) == self._inputs - 1:
             return self._split(ufunc, args, -1 if axis is None else axis, options)
@@ -76,6 +80,34 @@ class _Form:
             g = "" if self._form == "value" else "g, "
             raise TypeError(f"{self.__name__}() takes ({g}a, b), or ({g}x) to split x, not {len(args)} arguments")
         return self._run(ufunc, args, options)
+
+    def _on_device(self, args: tuple[Any, ...], axis: int | None, approx: Approx, options: dict[str, Any]) -> Any:
+        from fastact.cuda import call
+        from fastact.link.forms import Form
+
+        declaration, form = self._declaration, self._form
+        body = declaration.value if form == "value" else declaration.backward
+        place = self._inputs - 2
+        target = call.Target(
+            self.__name__, declaration.name, Form(form, body, ARGUMENTS[form], place), outputs=self._outputs
+        )
+        if len(args) != self._inputs - 1:
+            if axis is not None:
+                raise TypeError(f"{self.__name__}(): axis is for one array that is split, not for two")
+            return call.call(target, parse(approx), args, options)
+        x, out = args[-1], options.get("out")
+        first = (lambda halves: halves[::-1]) if declaration.gate_last else (lambda halves: halves)
+        along = self._axis(tuple(x.shape), -1 if axis is None else axis)
+        inputs = (*args[:-1], *first(call.split(x, along)))
+        if form == "value":
+            return call.call(target, parse(approx), inputs, options)
+        out = out[0] if type(out) is tuple and len(out) == 1 else out
+        if out is None:
+            out = call.like(x)
+        elif tuple(out.shape) != tuple(x.shape):
+            raise ValueError(f"{self.__name__}(): out has shape {out.shape}, but x, and so the gradient, has {x.shape}")
+        call.call(target, parse(approx), inputs, {**options, "out": tuple(first(call.split(out, along)))})
+        return out
 
     def _run(self, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         a = args[self._inputs - 2]
@@ -106,17 +138,22 @@ class _Form:
         self._run(ufunc, (*inputs, *halves), {**options, "out": self._halves(out, axis)})
         return out
 
+    def _axis(self, shape: tuple[int, ...], axis: int) -> int:
+        """The axis along which an array is split, counted from the front."""
+        place, axes = index(axis), len(shape)
+        if not -axes <= place < axes:
+            raise np.exceptions.AxisError(place, axes)
+        place %= axes
+        if shape[place] % 2:
+            raise ValueError(
+                f"{self.__name__}(): axis {axis} of shape {shape} has odd length {shape[place]}: no two halves"
+            )
+        return place
+
     def _halves(self, x: Any, axis: int) -> tuple[Any, Any]:
         """The gate and the other half, as views."""
-        place = index(axis)
-        if not -x.ndim <= place < x.ndim:
-            raise np.exceptions.AxisError(place, x.ndim)
-        place %= x.ndim
+        place = self._axis(x.shape, axis)
         length = x.shape[place]
-        if length % 2:
-            raise ValueError(
-                f"{self.__name__}(): axis {axis} of shape {x.shape} has odd length {length}: no two halves"
-            )
         before = (slice(None),) * place
         first, second = x[(*before, slice(None, length // 2))], x[(*before, slice(length // 2, None))]
         return (second, first) if self._declaration.gate_last else (first, second)

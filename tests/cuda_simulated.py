@@ -11,7 +11,7 @@ from numba import cuda
 
 import fastact
 from fastact.cuda import package
-from fastact.kernels import REGISTRY
+from fastact.kernels import GATES, REGISTRY
 from fastact.link.forms import forms
 
 DTYPES: dict[str, Any] = {
@@ -255,3 +255,42 @@ def test_dlpack() -> None:
         assert same(fastact.mish(Packed(x[:, ::2])), fastact.mish(x[:, ::2]))
     with pytest.raises(TypeError, match="x is of a dtype"):
         fastact.mish(Packed(np.zeros(3, np.int64)))
+
+
+# -- gates ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", GATES)
+def test_gates(name: str) -> None:
+    gate, d = getattr(fastact, name), cuda.to_device
+    for dtype, tier in PAIRS[list(GATES).index(name) :: 5]:
+        a, b, g, x = (made((3, 9), DTYPES[dtype], k) for k in range(4))
+        assert same(gate(d(a), d(b), approx=tier), gate(a, b, approx=tier))
+        results = gate.backward(d(g), d(a), d(b), approx=tier)
+        for result, expected in zip(results, gate.backward(g, a, b, approx=tier), strict=True):
+            assert same(result, expected)
+        x = made((4, 32), DTYPES[dtype])
+        half, full = made((2, 32), DTYPES[dtype], 1), made((4, 16), DTYPES[dtype], 2)
+        assert same(gate(d(x), approx=tier), gate(x, approx=tier))
+        assert same(gate.backward(d(full), d(x), approx=tier), gate.backward(full, x, approx=tier))
+        assert same(gate.backward(d(half), d(x), axis=0, approx=tier), gate.backward(half, x, axis=0, approx=tier))
+        on_device = d(x)
+        assert gate.backward(d(full), on_device, out=on_device, approx=tier) is on_device
+        assert same(on_device, gate.backward(full, x, approx=tier))
+
+
+def test_errors_of_gates() -> None:
+    d, x = cuda.to_device, made((4, 7))
+    with pytest.raises(ValueError, match="odd length 7"):
+        fastact.swiglu(d(x))
+    with pytest.raises(np.exceptions.AxisError):
+        fastact.swiglu(d(x), axis=2)
+    with pytest.raises(TypeError, match="b is a ndarray on the host"):
+        fastact.swiglu(d(x), x)
+    with pytest.raises(TypeError, match="axis is for one array"):
+        fastact.swiglu(d(x), d(x), axis=0)
+    with pytest.raises(TypeError, match="out is 2 arrays, not 1"):
+        fastact.swiglu.backward(d(x), d(x), d(x), out=(d(x),))
+    one = d(x)
+    with pytest.raises(ValueError, match="out and another out overlap"):
+        fastact.swiglu.backward(d(x), d(x), d(x), out=(one, one))
+    with pytest.raises(ValueError, match=r"out has shape \(4, 7\)"):
+        fastact.swiglu.backward(d(made((4, 4))), d(made((4, 8))), out=one)

@@ -20,7 +20,7 @@ from fastact.cuda.arrays import View, compact
 from fastact.cuda.kernels import Kernel, Layout
 from fastact.cuda.package import LANES
 from fastact.cuda.plan import Operand, broadcast, plan
-from fastact.kernels import REGISTRY
+from fastact.kernels import GATES, REGISTRY
 from fastact.link.forms import forms
 from fastact.link.linker import STORAGE
 
@@ -64,16 +64,16 @@ def arguments(name: str, form: str, dtype: str) -> list[Any]:
     return [*before, x, *(np.array(number, DTYPES[dtype]) for number in numbers)]
 
 
-def executed(kernel: Kernel, capability: tuple[int, int], values: list[Any]) -> tuple[Any, str]:
-    """The result of the PTX for arrays, and numbers, of one piece."""
+def executed(kernel: Kernel, capability: tuple[int, int], values: list[Any]) -> tuple[list[Any], str]:
+    """The results of the PTX for arrays, and numbers, of one piece."""
     text = kernel.ptx(capability)
     machine = ptx_machine.Machine()
     given = [machine.place(v) if v.ndim else int(v.reshape(1).view(f"i{v.itemsize}")[0]) for v in values]
     x = next(v for v in values if v.ndim)
-    out = machine.place(np.zeros_like(x))
-    machine.launch(ptx_machine.parse(text), 3, 32 if len(x) < 5000 else 1024, [*given, out, len(x)])
+    outs = [machine.place(np.zeros_like(x)) for _ in range(kernel.layout.outputs)]
+    machine.launch(ptx_machine.parse(text), 3, 32 if len(x) < 5000 else 1024, [*given, *outs, len(x)])
     assert {"ld 16", "st 16"} <= machine.loaded
-    return machine.read(out, len(x), x.dtype), text
+    return [machine.read(out, len(x), x.dtype) for out in outs], text
 
 
 def instructions(text: str) -> set[str]:
@@ -102,7 +102,7 @@ def test_the_bits_are_those_of_the_cpu(name: str) -> None:
         kernel = Kernel(name, form, dtype, tier, Layout("".join("v" if v.ndim else "c" for v in values)))
         with np.errstate(all="ignore"):
             expected = inner_ufunc(name, form, tier)(*values)
-        result, text = executed(kernel, capability, values)
+        (result,), text = executed(kernel, capability, values)
         equal = same(result, expected)
         assert equal.all(), (form, dtype, tier, capability, result[~equal][:3], expected[~equal][:3])
         check(text, kernel)
@@ -115,9 +115,27 @@ def test_one_function_in_all_dtypes_tiers_and_capabilities(dtype: str, tier: str
         expected = inner_ufunc("mish", "value", tier)(*values)
     for capability in CAPABILITIES:
         kernel = Kernel("mish", "value", dtype, tier, Layout("v"))
-        result, text = executed(kernel, capability, values)
+        (result,), text = executed(kernel, capability, values)
         assert same(result, expected).all(), capability
         check(text, kernel)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_bits_of_gates(name: str) -> None:
+    for turn, (dtype, tier) in enumerate(PAIRS):
+        if (turn + list(GATES).index(name)) % 3:
+            continue
+        x, rng = inputs(dtype)[::7], np.random.default_rng(1)
+        more = [(3 * rng.standard_normal(len(x))).astype(DTYPES[dtype]) for _ in range(2)]
+        for form, values in (("value", [x, more[0]]), ("backward", [more[1], x, more[0]])):
+            with np.errstate(all="ignore"):
+                expected = inner_ufunc(name, form, tier)(*values)
+            expected = expected if isinstance(expected, tuple) else (expected,)
+            kernel = Kernel(name, form, dtype, tier, Layout("v" * len(values), outputs=len(expected)))
+            results, text = executed(kernel, CAPABILITIES[turn % 4], values)
+            for result, one in zip(results, expected, strict=True):
+                assert same(result, one).all(), (form, dtype, tier)
+            check(text, kernel)
 
 
 def test_float64_stays_out_of_fast_and_rough_float32() -> None:
@@ -155,7 +173,7 @@ def strided(name: str, form: str, tier: str, arrays: list[Any], out: Any) -> tup
         else:
             operands.append(broadcast(view, out.shape))
     labels = []
-    for layout, indices, values in plan(STORAGE[dtype], out.shape, operands, broadcast(result, out.shape)):
+    for layout, indices, values in plan(STORAGE[dtype], out.shape, operands, [broadcast(result, out.shape)]):
         labels.append(layout.label)
         kernel = Kernel(name, form, dtype, tier, layout)
         assert kernel.arguments == len(values)
@@ -223,7 +241,7 @@ def test_many_elements_are_taken_apart() -> None:
     view = View(0, shape, (2**40, 12), "float32")
     covered = 0
     starts = set()
-    for layout, indices, values in plan("f32", shape, [broadcast(view, shape)], broadcast(view, shape)):
+    for layout, indices, values in plan("f32", shape, [broadcast(view, shape)], [broadcast(view, shape)]):
         assert layout.label == "v2e" and indices < 2**31
         covered += indices
         starts.add(values[0])
@@ -233,7 +251,7 @@ def test_many_elements_are_taken_apart() -> None:
 def test_reciprocals_divide() -> None:
     """(index * magic) >> shift is the quotient, up to the largest index there is."""
     for length in (2, 3, 7, 10, 641, 65537, 2**30 - 1):
-        ((_, _, values),) = plan("f32", (2, length), [Operand(0, (8, 4))], Operand(0, (2**40, 12)))
+        ((_, _, values),) = plan("f32", (2, length), [Operand(0, (8, 4))], [Operand(0, (2**40, 12))])
         _, magic, shift = values[-3:]
         for index in {0, 1, length - 1, length, length + 1, 2**31 - 2, 2**31 - 1, (2**31 - 1) // length * length}:
             assert index * magic < 2**63 and (index * magic) >> shift == index // length, (length, index)

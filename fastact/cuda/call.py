@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastact.cuda import arrays, launch
 from fastact.cuda.arrays import View, compact
 from fastact.cuda.kernels import Kernel
 from fastact.cuda.plan import Operand, broadcast, plan
-from fastact.kernels import Declaration
+from fastact.kernels import REGISTRY, Rejection
 from fastact.link.forms import Form, forms, summed_parameter
 from fastact.link.linker import STORAGE
 
@@ -23,11 +23,13 @@ _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 @dataclass(frozen=True)
 class Target:
-    """What is called: a form of a function, under the name that users know it by."""
+    """What is called: a form of a function or of a gate, under the name that users know it by."""
 
     title: str
-    declaration: Declaration
+    name: str
     form: Form
+    rejections: tuple[Rejection, ...] = ()
+    outputs: int = 1
 
     @property
     def required(self) -> int:
@@ -48,57 +50,65 @@ def call(
     options: dict[str, Any],
     configuration: tuple[Any, ...] | None = None,
 ) -> Any:
-    """The result, on the device and of the kind of the first device array among the arguments.
+    """The result, on the device and of the kind of the first device array among the arguments; a tuple of several.
 
     ``configuration`` is a grid, and perhaps a stream, to be taken as given."""
-    inputs, out, left_out = _bound(target, args, options)
+    inputs, outs, left_out = _bound(target, args, options)
     form = target.form
     if left_out and form.usual:
-        form = forms(target.declaration)[form.usual]
+        form = forms(REGISTRY[target.name])[form.usual]
         inputs = inputs[: target.required]
-    views = _views(target, inputs, out)
-    given = [view for view in views[:-1] if view is not None]
-    first = next(place for place, view in enumerate(views[:-1]) if view is not None)
-    dtype, device = given[0].dtype, given[0].device
+    views, results = _views(target, inputs, outs)
+    given = [view for view in views if view is not None]
+    first = next(place for place, view in enumerate(views) if view is not None)
+    dtype, device, stream = given[0].dtype, given[0].device, given[0].stream
+    shape = _shape(target, views, results)
+    with launch.on(device):
+        launch.wait([*given, *(view for view in results if view is not None)], stream, device)
+        for place in range(target.outputs):
+            if outs[place] is None:
+                outs[place] = arrays.empty_like(inputs[first], given[0], shape, _strides(given, shape))
+                results[place] = arrays.view(outs[place])
+            else:
+                _check_overlap(target, views, results, place)
+        written = [view for view in results if view is not None]
+        if written[0].size:
+            operands = [
+                broadcast(view, shape) if view is not None else Operand(number=_bits(value, dtype))
+                for view, value in zip(views, inputs, strict=True)
+            ]
+            sinks = [broadcast(view, shape) for view in written]
+            for layout, indices, arguments in plan(STORAGE[dtype], shape, operands, sinks):
+                kernel = Kernel(target.name, form.name, dtype, tier, layout)
+                launch.launch(kernel, indices, arguments, stream, device, configuration)
+    return outs[0] if target.outputs == 1 else tuple(outs)
+
+
+def _shape(target: Target, views: list[View | None], results: list[View | None]) -> tuple[int, ...]:
+    """The shape to which all inputs are broadcast, which every output has to have."""
+    arguments = target.form.arguments
     try:
-        shape = np.broadcast_shapes(*(view.shape for view in given))
+        shape = np.broadcast_shapes(*(view.shape for view in views if view is not None))
     except ValueError:
-        shapes = ", ".join(f"{n} {v.shape}" for n, v in zip(form.arguments, views, strict=False) if v is not None)
+        shapes = ", ".join(f"{n} {v.shape}" for n, v in zip(arguments, views, strict=False) if v is not None)
         raise ValueError(f"{target.title}(): shapes do not broadcast: {shapes}") from None
-    summed = summed_parameter(form)
+    summed = summed_parameter(target.form)
     if summed:
-        wanted = views[form.arguments.index(summed)]
+        wanted = views[arguments.index(summed)]
         if wanted is None or wanted.shape != shape:
             raise NotImplementedError(
                 f"{target.title}() sums over the axes along which {summed} is broadcast, which is not done on a device "
                 f"yet; use .grad_{summed}, which is not summed, and the sum of the array's own library"
             )
-    if out is not None and views[-1].shape != shape:  # type: ignore[union-attr]
-        raise ValueError(f"{target.title}(): out has shape {views[-1].shape}, but the result has {shape}")  # type: ignore[union-attr]
-    stream = given[0].stream
-    with launch.on(device):
-        launch.wait([view for view in views if view is not None], stream, device)
-        if out is None:
-            strides = _strides(given, shape)
-            out = arrays.empty_like(inputs[first], given[0], shape, strides)
-            result = arrays.view(out)
-        else:
-            result = views[-1]  # type: ignore[assignment]
-            _check_overlap(target, views[:-1], result)
-        if result.size:
-            kernel = functools.partial(Kernel, target.declaration.name, form.name, dtype, tier)
-            operands = [
-                broadcast(view, shape) if view is not None else Operand(number=_bits(value, dtype))
-                for view, value in zip(views[:-1], inputs, strict=True)
-            ]
-            for layout, indices, arguments in plan(STORAGE[dtype], shape, operands, broadcast(result, shape)):
-                launch.launch(kernel(layout), indices, arguments, stream, device, configuration)
-    return out
+    for view in results:
+        if view is not None and view.shape != shape:
+            raise ValueError(f"{target.title}(): out has shape {view.shape}, but the result has {shape}")
+    return shape
 
 
 # -- arguments --------------------------------------------------------------------------------------------------------
-def _bound(target: Target, args: Sequence[Any], options: dict[str, Any]) -> tuple[list[Any], Any, bool]:
-    """The inputs in order, ``out``, and whether all parameters were left out."""
+def _bound(target: Target, args: Sequence[Any], options: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
+    """The inputs in order, the outputs as far as they are given, and whether all parameters were left out."""
     title, form, required = target.title, target.form, target.required
     names = [p.name for p in form.parameters]
     unknown = [option for option in options if option not in names and option != "out"]
@@ -108,18 +118,18 @@ def _bound(target: Target, args: Sequence[Any], options: dict[str, Any]) -> tupl
     if len(args) < required:
         missing = ", ".join(form.arguments[len(args) : required])
         raise TypeError(f"{title}() is missing its argument{'s' if required - len(args) > 1 else ''} {missing}")
-    if len(args) > len(form.arguments) + 1:
-        most = len(form.arguments) + 1
+    most = len(form.arguments) + target.outputs
+    if len(args) > most:
         raise TypeError(f"{title}() takes at most {most} positional arguments ({', '.join(form.arguments)}, out)")
     out = options.get("out")
-    if len(args) > len(form.arguments):
-        if out is not None:
-            raise TypeError(f"{title}() got out both by position and by name")
-        out = args[-1]
-    if isinstance(out, tuple):
-        if len(out) != 1:
-            raise TypeError(f"{title}(): out is one array, not {len(out)}")
-        out = out[0]
+    further = list(args[len(form.arguments) :])
+    if further and out is not None:
+        raise TypeError(f"{title}() got out both by position and by name")
+    outs = further or (list(out) if isinstance(out, tuple) else [out])
+    if len(outs) > target.outputs or (isinstance(out, tuple) and len(outs) < target.outputs):
+        number = "one array" if target.outputs == 1 else f"{target.outputs} arrays"
+        raise TypeError(f"{title}(): out is {number}, not {len(outs)}")
+    outs += [None] * (target.outputs - len(outs))
     inputs = list(args[: len(form.arguments)])
     left_out = len(inputs) == required and not any(name in options for name in names)
     for parameter in form.parameters[len(inputs) - required :]:
@@ -131,7 +141,7 @@ def _bound(target: Target, args: Sequence[Any], options: dict[str, Any]) -> tupl
         if parameter.name in options:
             raise TypeError(f"{title}() got {parameter.name} both by position and by name")
     _check_ranges(target, inputs[required:])
-    return inputs, out, left_out
+    return inputs, outs, left_out
 
 
 def _check_ranges(target: Target, values: list[Any]) -> None:
@@ -145,19 +155,19 @@ def _check_ranges(target: Target, values: list[Any]) -> None:
             raise ValueError(f"{target.title}(): {parameter.name} is {value}, outside the open interval {limits}")
     if all(map(is_number, values)):
         numbers = [np.asarray(value) for value in values]
-        for rejection in target.declaration.rejections:
+        for rejection in target.rejections:
             if (not rejection.forms or target.form.name in rejection.forms) and np.any(
                 np.asarray(rejection.violated(*numbers))
             ):
                 raise ValueError(f"{target.title}(): {rejection.reason}")
 
 
-def _views(target: Target, inputs: list[Any], out: Any) -> list[View | None]:
-    """Where the inputs and, last, the output lie; None for numbers and for an output that is yet to be made."""
+def _views(target: Target, inputs: list[Any], outs: list[Any]) -> tuple[list[View | None], list[View | None]]:
+    """Where inputs and outputs lie; None for numbers and for outputs that are yet to be made."""
     title = target.title
-    labels = [*target.form.arguments[: len(inputs)], "out"]
+    labels = [*target.form.arguments[: len(inputs)], *["out"] * len(outs)]
     views: list[View | None] = []
-    for label, value in zip(labels, [*inputs, out], strict=True):
+    for label, value in zip(labels, [*inputs, *outs], strict=True):
         if value is None or (label != "out" and is_number(value)):
             views.append(None)
         elif not arrays.on_device(value):
@@ -181,22 +191,62 @@ def _views(target: Target, inputs: list[Any], out: Any) -> list[View | None]:
             )
         if None not in (view.device, first.device) and view.device != first.device:
             raise ValueError(f"{title}(): {first_label} is on CUDA device {first.device}, but {label} on {view.device}")
-    if views[-1] is not None and not views[-1].writeable:
+    results = views[len(inputs) :]
+    if any(view is not None and not view.writeable for view in results):
         raise ValueError(f"{title}(): out is read-only")
-    return views
+    return views[: len(inputs)], results
 
 
-def _check_overlap(target: Target, inputs: list[View | None], out: View) -> None:
-    """The output may be an input, or lie apart from it."""
+def _check_overlap(target: Target, inputs: list[View | None], results: list[View | None], place: int) -> None:
+    """An output may be an input, or lie apart from it, and lies apart from other outputs."""
+    out = results[place]
+    assert out is not None
     low, high = out.extent
     if any(step == 0 and length > 1 for length, step in zip(out.shape, out.strides, strict=True)):
         raise ValueError(f"{target.title}(): elements of out share memory")
-    for label, view in zip(target.form.arguments, inputs, strict=False):
-        if view is None or (view.address, view.shape, view.strides) == (out.address, out.shape, out.strides):
+    others = [*zip(target.form.arguments, inputs, strict=False), *(("another out", view) for view in results[:place])]
+    for label, view in others:
+        if view is None:
+            continue
+        equal = (view.address, view.shape, view.strides) == (out.address, out.shape, out.strides)
+        if equal and label != "another out":
             continue
         start, end = view.extent
-        if start < high and low < end:
+        if start < high and low < end and not _interleaved(view, out):
             raise ValueError(f"{target.title}(): out and {label} overlap in memory without being the same array")
+
+
+def _interleaved(one: View, other: View) -> bool:
+    """Whether two views of equal strides, such as the halves of an array, are known to have no element in common."""
+    if one.strides != other.strides or one.shape != other.shape:
+        return False
+    axes = sorted(((s, n) for n, s in zip(one.shape, one.strides, strict=True) if n > 1), reverse=True)
+    if any(step < beneath * length for (step, _), (beneath, length) in pairwise(axes)) or axes[-1][0] <= 0:
+        return False
+    return not _meet(one.address - other.address, axes, arrays.ITEMSIZE[one.dtype])
+
+
+def _meet(distance: int, axes: list[tuple[int, int]], itemsize: int) -> bool:
+    """Whether a distance lies between two elements of an array with these (strides, lengths), from large to small."""
+    if not axes:
+        return abs(distance) < itemsize
+    (step, length), *rest = axes
+    nearest = (distance // step, distance // step + 1)
+    return any(abs(count) < length and _meet(distance - count * step, rest, itemsize) for count in nearest)
+
+
+def like(value: Any) -> Any:
+    """A new array of the shape of a device array, and of its library, dtype and device."""
+    view = arrays.view(value)
+    with launch.on(view.device):
+        return arrays.empty_like(value, view, view.shape, _strides([view], view.shape))
+
+
+def split(value: Any, axis: int) -> tuple[Any, Any]:
+    """The two halves of a device array along an axis, which counts from the front and has an even length."""
+    before = (slice(None),) * axis
+    half = value.shape[axis] // 2
+    return value[(*before, slice(None, half))], value[(*before, slice(half, None))]
 
 
 def _strides(views: list[View], shape: tuple[int, ...]) -> tuple[int, ...]:

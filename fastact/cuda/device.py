@@ -8,8 +8,8 @@ from typing import Any
 from fastact.cuda import call, package
 from fastact.cuda.kernels import graph
 from fastact.cuda.rare import usual
-from fastact.kernels import REGISTRY, Declaration
-from fastact.link.forms import Form, forms
+from fastact.kernels import REGISTRY
+from fastact.link.forms import forms
 from fastact.precision import Tier
 
 
@@ -38,22 +38,19 @@ class Launchable:
 
     All arguments come by position: device arrays, or numbers for parameters, and the output last."""
 
-    def __init__(
-        self, title: str, declaration: Declaration, form: Form, tier: Tier, configuration: tuple[Any, ...] | None = None
-    ) -> None:
+    def __init__(self, target: call.Target, tier: Tier, configuration: tuple[Any, ...] | None = None) -> None:
         package.cuda()
-        self._target, self._tier, self._configuration = call.Target(title, declaration, form), tier, configuration
+        self._target, self._tier, self._configuration = target, tier, configuration
 
     def __getitem__(self, configuration: Any) -> Launchable:
         given = configuration if isinstance(configuration, tuple) else (configuration,)
         if not 2 <= len(given) <= 3 or not all(isinstance(count, int) and count > 0 for count in given[:2]):
             raise ValueError(f"a launch is configured by [blocks, threads] or [blocks, threads, stream], not {given}")
-        target = self._target
-        return Launchable(target.title, target.declaration, target.form, self._tier, given)
+        return Launchable(self._target, self._tier, given)
 
     def __call__(self, *args: Any) -> None:
         target = self._target
-        if len(args) < 2 or not target.required < len(args) <= len(target.form.arguments) + 1:
+        if not target.required < len(args) <= len(target.form.arguments) + 1:
             raise TypeError(f"the kernel of {target.title} takes ({', '.join(target.form.arguments)}, out)")
         call.call(target, self._tier, args[:-1], {"out": args[-1]}, self._configuration)
 

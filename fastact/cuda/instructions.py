@@ -97,10 +97,14 @@ def fetch_whole(storage: str) -> Any:
 
 
 @functools.cache
-def put_whole(storage: str) -> Any:
-    """(address, words): write a pack there."""
-    arguments = [types.int64, WORDS[storage]]
-    return _made("put_whole", types.void, arguments, lambda b, args: _write_pack(b, storage, *args))
+def put_whole(storage: str, place: int, outputs: int) -> Any:
+    """(address, words): write the pack of one of several outputs there."""
+    kind, count = WORDS[storage], len(WORDS[storage])
+
+    def code(b: ir.IRBuilder, args: list[Any]) -> None:
+        _write_pack(b, storage, args[0], args[1][place * count : (place + 1) * count])
+
+    return _made("put_whole", types.void, [types.int64, types.UniTuple(kind.dtype, count * outputs)], code)
 
 
 @functools.cache
@@ -111,14 +115,14 @@ def fetch_one(storage: str) -> Any:
 
 
 @functools.cache
-def put_one(storage: str) -> Any:
-    """(address, element): write it there."""
+def put_one(storage: str, place: int, outputs: int) -> Any:
+    """(address, elements): write the element of one of several outputs there."""
     kind, size = SCALARS[storage], SIZES[storage]
 
     def code(b: ir.IRBuilder, args: list[Any]) -> None:
-        b.store(args[1], _at(b, args[0], kind), align=size)
+        b.store(args[1][place], _at(b, args[0], kind), align=size)
 
-    return _made("put_one", types.void, [types.int64, ELEMENTS[storage]], code)
+    return _made("put_one", types.void, [types.int64, types.UniTuple(ELEMENTS[storage], outputs)], code)
 
 
 @functools.cache
@@ -145,26 +149,30 @@ def opaque() -> Any:
 
 
 def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str) -> Any:
-    """The graph on packs; operands of kind "v" are packs, others single elements that go with every one of them."""
+    """The graph on packs; operands of kind "v" are packs, others single elements that go with every one of them.
+
+    The packs of all outputs come as one tuple."""
     lanes = LANES[storage]
     arguments = [WORDS[storage] if kind == "v" else ELEMENTS[storage] for kind in kinds]
+    outputs = len(graph.outputs)
 
     def code(b: ir.IRBuilder, args: list[Any]) -> list[Any]:
         operands = [_split(b, storage, a) if kind == "v" else [a] * lanes for a, kind in zip(args, kinds, strict=True)]
         found = emit(b, graph, usual, [list(inputs) for inputs in zip(*operands, strict=True)])
-        return _joined(b, storage, [outputs[0] for outputs in found])
+        return [word for elements in zip(*found, strict=True) for word in _joined(b, storage, list(elements))]
 
-    return _made("compute", WORDS[storage], arguments, code)
+    words = WORDS[storage]
+    return _made("compute", types.UniTuple(words.dtype, len(words) * outputs), arguments, code)
 
 
 def compute_one(graph: Graph, usual: Graph | None, storage: str) -> Any:
-    """The graph on single elements."""
+    """The graph on single elements; its outputs as a tuple."""
     element = ELEMENTS[storage]
 
-    def code(b: ir.IRBuilder, args: list[Any]) -> Any:
-        return emit(b, graph, usual, [args])[0][0]
+    def code(b: ir.IRBuilder, args: list[Any]) -> list[Any]:
+        return emit(b, graph, usual, [args])[0]
 
-    return _made("compute", element, [element] * len(graph.inputs), code)
+    return _made("compute", types.UniTuple(element, len(graph.outputs)), [element] * len(graph.inputs), code)
 
 
 def number(kernels: dict[str, tuple[Graph, Graph | None]], inputs: int, required: int) -> Any:

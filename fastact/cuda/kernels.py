@@ -13,8 +13,9 @@ from typing import Any
 from fastact.cuda import package
 from fastact.cuda.package import LANES, PACK, SIZES
 from fastact.cuda.rare import usual
-from fastact.kernels import REGISTRY
+from fastact.kernels import GATES, REGISTRY
 from fastact.link.forms import forms
+from fastact.link.gates import ARGUMENTS
 from fastact.link.graph import Graph
 from fastact.link.linker import STORAGE, link
 
@@ -25,6 +26,10 @@ MOST_AXES = 8
 @functools.cache
 def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
     """The graph of a kernel's value alone: a device has no floating-point flags."""
+    if name in GATES:
+        gate = GATES[name]
+        body = gate.value if form == "value" else gate.backward
+        return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
     settled = chosen.settled or REGISTRY[name].silent
     return link(chosen.body, len(chosen.arguments), dtype, tier, settled=settled, fixed=chosen.fixed)
@@ -43,10 +48,12 @@ class Layout:
     kinds: str
     axes: int = 0
     packed: bool = True
+    outputs: int = 1
 
     @property
     def label(self) -> str:
-        return f"{self.kinds}{self.axes}{'p' if self.packed else 'e'}" if self.axes else self.kinds
+        several = f"to{self.outputs}" if self.outputs > 1 else ""
+        return self.kinds + (f"{self.axes}{'p' if self.packed else 'e'}" if self.axes else "") + several
 
 
 def source(name: str, layout: Layout) -> str:
@@ -56,10 +63,10 @@ def source(name: str, layout: Layout) -> str:
 
 def _flat(name: str, layout: Layout) -> str:
     """Whole packs, and then the few elements that are left, one to a thread."""
-    places = range(len(layout.kinds))
+    places, outputs = range(len(layout.kinds)), range(layout.outputs)
     packs = [k for k in places if layout.kinds[k] == "v"]
     operands = ", ".join(f"x{k}" for k in places)
-    lines = [f"def {name}({', '.join(f'a{k}' for k in places)}, out, n):"]
+    lines = [f"def {name}({', '.join([*(f'a{k}' for k in places), *(f'out{m}' for m in outputs)])}, n):"]
     for k in places:
         if layout.kinds[k] != "v":
             lines.append(f"    x{k} = {'value' if layout.kinds[k] == 'c' else 'fetch_one'}(a{k})")
@@ -70,21 +77,24 @@ def _flat(name: str, layout: Layout) -> str:
     lines += [f"            y{k} = x{k}" for k in packs]
     lines += ["            if j < whole:"]
     lines += [f"                y{k} = fetch_whole(a{k} + j * PACK)" for k in packs]
-    lines += [f"            put_whole(out + i * PACK, compute({operands}))"]
+    lines += [f"            found = compute({operands})"]
+    lines += [f"            put_whole{m}(out{m} + i * PACK, found)" for m in outputs]
     lines += [f"            x{k} = y{k}" for k in packs]
     lines += ["            i = j", "    if last < n:"]
     few = ", ".join(f"fetch_one(a{k} + last * SIZE)" if k in packs else f"x{k}" for k in places)
-    lines += [f"        put_one(out + last * SIZE, compute_one({few}))"]
+    lines += [f"        one = compute_one({few})"]
+    lines += [f"        put_one{m}(out{m} + last * SIZE, one)" for m in outputs]
     return "\n".join(lines) + "\n"
 
 
 def _strided(name: str, layout: Layout) -> str:
     """Indices are taken apart by multiplication with (magic) reciprocals; the first axis needs none."""
     axes, places = range(layout.axes), range(len(layout.kinds))
-    moving = [k for k in places if layout.kinds[k] != "c"]
-    strides = [f"s{k}_{axis}" for k in (*moving, "out") for axis in axes]
+    inputs = {f"a{k}": k for k in places if layout.kinds[k] != "c"}
+    outputs = [f"out{m}" for m in range(layout.outputs)]
+    strides = [f"{label}_{axis}" for label in (*inputs, *outputs) for axis in axes]
     division = [f"{what}{axis}" for axis in axes[1:] for what in ("size", "magic", "shift")]
-    header = [*(f"a{k}" for k in places), "out", "n", *strides, *division]
+    header = [*(f"a{k}" for k in places), *outputs, "n", *strides, *division]
     lines = [f"def {name}({', '.join(header)}):"]
     lines += [f"    x{k} = value(a{k})" for k in places if layout.kinds[k] == "c"]
     lines += ["    step = cuda.gridsize(1)", "    i = cuda.grid(1)", "    while i < n:", "        rest = i"]
@@ -93,12 +103,13 @@ def _strided(name: str, layout: Layout) -> str:
         lines.append(f"        i{axis} = rest - quotient * size{axis}")
         lines.append("        rest = quotient")
     lines.append("        i0 = rest")
-    where = {k: " + ".join(f"i{axis} * s{k}_{axis}" for axis in axes) for k in (*moving, "out")}
-    for k in moving:
+    where = {label: " + ".join(f"i{axis} * {label}_{axis}" for axis in axes) for label in (*inputs, *outputs)}
+    for label, k in inputs.items():
         read = "fetch_whole" if layout.packed and layout.kinds[k] == "v" else "fetch_one"
-        lines.append(f"        x{k} = {read}(a{k} + {where[k]})")
+        lines.append(f"        x{k} = {read}({label} + {where[label]})")
+    lines.append(f"        found = compute({', '.join(f'x{k}' for k in places)})")
     write = "put_whole" if layout.packed else "put_one"
-    lines.append(f"        {write}(out + {where['out']}, compute({', '.join(f'x{k}' for k in places)}))")
+    lines += [f"        {write}{m}({label} + {where[label]}, found)" for m, label in enumerate(outputs)]
     lines.append("        i = opaque(i + step)")
     return "\n".join(lines) + "\n"
 
@@ -135,17 +146,20 @@ class Kernel:
     @property
     def arguments(self) -> int:
         """How many there are, all of them int64."""
-        moving = sum(kind != "c" for kind in self.layout.kinds) + 1
-        axes = self.layout.axes
-        return len(self.layout.kinds) + 2 + axes * moving + 3 * max(axes - 1, 0)
+        kinds, axes, outputs = self.layout.kinds, self.layout.axes, self.layout.outputs
+        moving = sum(kind != "c" for kind in kinds) + outputs
+        return len(kinds) + outputs + 1 + axes * moving + 3 * max(axes - 1, 0)
 
     def python(self) -> Any:
         """The kernel as a Python function that is yet to be compiled."""
         p, storage, whole = package.primitives(), self.storage, self.graph
         common = usual(whole)
-        makers = (p.fetch_one, p.put_one, p.fetch_whole, p.put_whole, p.value)
-        namespace: dict[str, Any] = {maker.__name__: maker(storage) for maker in makers}
+        namespace: dict[str, Any] = {maker.__name__: maker(storage) for maker in (p.fetch_one, p.fetch_whole, p.value)}
         namespace["opaque"] = p.opaque()
+        outputs = self.layout.outputs
+        for place in range(outputs):
+            namespace[f"put_one{place}"] = p.put_one(storage, place, outputs)
+            namespace[f"put_whole{place}"] = p.put_whole(storage, place, outputs)
         if self.layout.packed:
             namespace["compute"] = p.compute(whole, common, storage, self.layout.kinds)
             namespace["compute_one"] = p.compute_one(whole, None, storage)

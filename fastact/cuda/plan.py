@@ -32,30 +32,32 @@ def broadcast(view: View, shape: tuple[int, ...]) -> Operand:
 
 
 def plan(
-    storage: str, shape: tuple[int, ...], inputs: list[Operand], out: Operand
+    storage: str, shape: tuple[int, ...], inputs: list[Operand], outs: list[Operand]
 ) -> Iterator[tuple[Layout, int, list[int]]]:
     """Launches that do the whole: the layout, the number of indices, the arguments."""
-    moving = [o for o in (*inputs, out) if o.number is None]
-    lengths, steps = _joined(shape, [o.strides for o in moving], [o.address for o in moving])
+    moving = [o for o in (*inputs, *outs) if o.number is None]
+    lengths, steps = _joined(shape, [o.strides for o in moving])
     strides = iter(steps)
-    placed = [o if o.number is not None else Operand(o.address, next(strides)) for o in (*inputs, out)]
+    placed = [o if o.number is not None else Operand(o.address, next(strides)) for o in (*inputs, *outs)]
+    count, outputs = len(inputs), len(outs)
     size, lanes = SIZES[storage], LANES[storage]
     if not lengths:  # a single element, which needs no alignment, since it makes no pack
-        yield Layout("".join("c" if o.number is not None else "v" for o in inputs)), 1, [*map(_first, placed), 1]
+        kinds = "".join("c" if o.number is not None else "v" for o in inputs)
+        yield Layout(kinds, outputs=outputs), 1, [*map(_first, placed), 1]
         return
-    if len(lengths) == 1 and _packed(placed, size):
-        kinds = "".join(_kind(o) for o in placed[:-1])
+    if len(lengths) == 1 and _packed(placed, size, outputs):
+        kinds = "".join(_kind(o) for o in placed[:count])
         if "v" in kinds:
-            yield Layout(kinds), -(-lengths[0] // lanes), [*map(_first, placed), lengths[0]]
+            yield Layout(kinds, outputs=outputs), -(-lengths[0] // lanes), [*map(_first, placed), lengths[0]]
             return
-    if lengths[-1] % lanes == 0 and _packed(placed, size):
-        kinds = "".join(_kind(o) for o in placed[:-1])
-        layout = Layout(kinds, len(lengths), True)
+    if lengths[-1] % lanes == 0 and _packed(placed, size, outputs):
+        kinds = "".join(_kind(o) for o in placed[:count])
+        layout = Layout(kinds, len(lengths), True, outputs)
         lengths = (*lengths[:-1], lengths[-1] // lanes)
         inner = [_widened(o, lanes) for o in placed]
     else:
-        kinds = "".join("c" if o.number is not None else "v" for o in placed[:-1])
-        layout, inner = Layout(kinds, len(lengths), False), placed
+        kinds = "".join("c" if o.number is not None else "v" for o in placed[:count])
+        layout, inner = Layout(kinds, len(lengths), False, outputs), placed
     if len(lengths) > MOST_AXES:
         raise ValueError(f"arrays whose memory has more than {MOST_AXES} axes that cannot be joined")
     for part, operands in _parts(lengths, inner):
@@ -72,10 +74,10 @@ def _kind(operand: Operand) -> str:
     return "v" if operand.strides and operand.strides[-1] else "p"
 
 
-def _packed(operands: list[Operand], size: int) -> bool:
+def _packed(operands: list[Operand], size: int, outputs: int) -> bool:
     """Whether packs can be taken along the last axis: all that moves along it lies in one piece and is aligned."""
     for place, operand in enumerate(operands):
-        if operand.number is not None or (place < len(operands) - 1 and _kind(operand) == "p"):
+        if operand.number is not None or (place < len(operands) - outputs and _kind(operand) == "p"):
             continue
         if operand.strides and operand.strides[-1] != size:
             return False
@@ -90,9 +92,7 @@ def _widened(operand: Operand, lanes: int) -> Operand:
     return Operand(operand.address, (*operand.strides[:-1], operand.strides[-1] * lanes))
 
 
-def _joined(
-    shape: tuple[int, ...], strides: list[tuple[int, ...]], addresses: list[int]
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def _joined(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Axes in the order of the output's memory, neighbours joined where all operands allow it."""
     axes = [axis for axis, length in enumerate(shape) if length != 1]
     axes.sort(key=lambda axis: -abs(strides[-1][axis]))

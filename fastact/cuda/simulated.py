@@ -29,10 +29,12 @@ def fetch_whole(storage: str) -> Callable[..., Any]:
 
 
 @functools.cache
-def put_whole(storage: str) -> Callable[..., None]:
+def put_whole(storage: str, place: int, outputs: int) -> Callable[..., None]:
+    lanes = LANES[storage]
+
     def put_whole(address: int, words: tuple[Any, ...]) -> None:
-        assert address % PACK == 0
-        _memory(address, LANES[storage], storage)[:] = words
+        assert address % PACK == 0 and len(words) == lanes * outputs
+        _memory(address, lanes, storage)[:] = words[place * lanes : (place + 1) * lanes]
 
     return put_whole
 
@@ -43,9 +45,10 @@ def fetch_one(storage: str) -> Callable[..., Any]:
 
 
 @functools.cache
-def put_one(storage: str) -> Callable[..., None]:
-    def put_one(address: int, value: Any) -> None:
-        _memory(address, 1, storage)[0] = value
+def put_one(storage: str, place: int, outputs: int) -> Callable[..., None]:
+    def put_one(address: int, values: tuple[Any, ...]) -> None:
+        assert len(values) == outputs
+        _memory(address, 1, storage)[0] = values[place]
 
     return put_one
 
@@ -63,12 +66,12 @@ def compute_one(graph: Graph, usual: Graph | None, storage: str) -> Callable[...
     whole = evaluate(graph)
     common = None if usual is None else evaluate(usual)
 
-    def compute_one(*inputs: Any) -> Any:
+    def compute_one(*inputs: Any) -> tuple[Any, ...]:
         if common is not None:
             *found, rare = common(*inputs)
             if not rare:
-                return found[0]
-        return whole(*inputs)[0]
+                return tuple(found)
+        return tuple(whole(*inputs))
 
     return compute_one
 
@@ -78,7 +81,8 @@ def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str) -> Call
 
     def compute(*operands: Any) -> tuple[Any, ...]:
         apart = [a if kind == "v" else (a,) * lanes for a, kind in zip(operands, kinds, strict=True)]
-        return tuple(one(*inputs) for inputs in zip(*apart, strict=True))
+        found = [one(*inputs) for inputs in zip(*apart, strict=True)]
+        return tuple(element for elements in zip(*found, strict=True) for element in elements)
 
     return compute
 
@@ -89,6 +93,6 @@ def number(kernels: dict[str, tuple[Graph, Graph | None]], inputs: int, required
     def number(*given: Any) -> Any:
         single = all(isinstance(value, np.float32) for value in given[:required])
         dtype = np.dtype(np.float32 if single else np.float64)
-        return compiled[dtype](*(dtype.type(value) for value in given))
+        return compiled[dtype](*(dtype.type(value) for value in given))[0]
 
     return number
