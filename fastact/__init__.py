@@ -15,6 +15,7 @@ from fastact.drawn import FUNCTIONS
 from fastact.function import Function
 from fastact.gates import Gate, gate
 from fastact.kernels import ALIASES, GATES, REGISTRY
+from fastact.layers import ffn, ffn_glu
 from fastact.precision import precision
 
 __version__ = "0.1.0"
@@ -26,6 +27,8 @@ __all__ = [
     "Function",
     "Gate",
     "__version__",
+    "ffn",
+    "ffn_glu",
     "get_num_threads",
     "num_threads",
     "optim",

@@ -11,6 +11,8 @@ from fastact.cpu.threads import get_num_threads as get_num_threads
 from fastact.cpu.threads import num_threads as num_threads
 from fastact.cpu.threads import set_num_threads as set_num_threads
 from fastact.gates import Gate as Gate
+from fastact.layers import ffn as ffn
+from fastact.layers import ffn_glu as ffn_glu
 from fastact.precision import precision as precision
 from fastact.rows import log_softmax as log_softmax
 from fastact.rows import logsumexp as logsumexp

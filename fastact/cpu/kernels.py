@@ -10,7 +10,7 @@ import numpy as np
 from fastact.cpu import compile
 from fastact.cpu.ufunc import Maker, add_bfloat16, make_ufunc
 from fastact.kernels import GATES, REGISTRY
-from fastact.link.forms import forms, kernel
+from fastact.link.forms import BIASED, forms, kernel
 from fastact.link.gates import ARGUMENTS, OUTPUTS, gate_kernel
 
 UFUNCS: dict[str, np.ufunc] = {}
@@ -56,7 +56,10 @@ def inner_ufunc(name: str, form: str, tier: str) -> np.ufunc:
     known = UFUNCS.get(label)
     if known is not None:
         return known
-    arguments = ARGUMENTS[form] if name in GATES else forms(REGISTRY[name])[form].arguments
+    if form == BIASED:
+        arguments: tuple[str, ...] = ("x", "b")
+    else:
+        arguments = ARGUMENTS[form] if name in GATES else forms(REGISTRY[name])[form].arguments
     outputs = OUTPUTS[form] if name in GATES else 1
     doc = f"{form} of {name}, tier {tier}, of ({', '.join(arguments)}); see fastact.{name}"
     maker = functools.partial(loop_address, name, form, tier)
@@ -78,6 +81,6 @@ def parse_ufunc_name(label: str) -> tuple[str, str, str] | None:
     for candidate in sorted((*REGISTRY, *GATES), key=len, reverse=True):
         if name == candidate or name.startswith(candidate + "_"):
             form = name[len(candidate) + 1 :] or "value"
-            if form in (ARGUMENTS if candidate in GATES else forms(REGISTRY[candidate])):
+            if form in (ARGUMENTS if candidate in GATES else (*forms(REGISTRY[candidate]), BIASED)):
                 return candidate, form, tier
     return None

@@ -25,17 +25,26 @@ def _either(conditions: list[Condition]) -> Condition:
 
 
 def evidence(
-    inputs: int, outputs: int, dtype: str, poles: Sequence[float] = (), roots: Sequence[float] = (), place: int = 0
+    inputs: int,
+    outputs: int,
+    dtype: str,
+    poles: Sequence[float] = (),
+    roots: Sequence[float] = (),
+    place: int = 0,
+    summed: bool = False,
 ) -> Graph:
     """The graph of (inputs, outputs) whose results are the conditions invalid, divide, overflow, underflow.
 
-    ``place`` is the position of x, to which the poles, and the roots besides 0, refer."""
+    ``place`` is the position of x, to which the poles, and the roots besides 0, refer. ``summed``: the first two inputs
+    are summands of what they refer to."""
     linking = Linking(DOUBLE_FAST if dtype == "float64" else SINGLE_FAST)
     values: list[Any] = [linking.receive(dtype) for _ in range(inputs + outputs)]
     given, results = values[:inputs], values[inputs:]
     infinite = float("inf")
     number = ~_either([x.is_nan() for x in given])
     finite = number & ~_either([abs(x).equals(infinite) for x in given])
+    if summed:
+        given = [given[0] + given[1], *given[2:]]
     never = Condition(linking, linking.graph.constant("i1", 0))
     at_pole = _either([never, *(given[place].equals(pole) for pole in poles)])
     nonzero = ~_either([*(x.equals(0.0) for x in given), *(given[place].equals(root) for root in roots)])

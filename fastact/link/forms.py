@@ -130,20 +130,27 @@ class Kernel:
     evidence: Graph | None
 
 
+BIASED = "biased"
+"""The value of x + b, a sum rounded to the dtype, with all parameters left out; not a form that users reach."""
+
+
 def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel:
     """The kernel of a function's form in a dtype and a tier."""
     from fastact.link.evidence import alarm, evidence
     from fastact.link.linker import link
 
+    summed = form == BIASED
+    form = usual_form(declaration, "value") if summed else form
     chosen = forms(declaration)[form]
     count = len(chosen.arguments)
     from_input = "from_output" not in (form, chosen.base)
     poles = declaration.poles if from_input else ()
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
-        return Kernel(link(chosen.body, count, dtype, tier, settled=True, fixed=chosen.fixed), None)
+        graph = link(chosen.body, count, dtype, tier, settled=True, fixed=chosen.fixed, summed=summed)
+        return Kernel(graph, None)
     flags = alarm(domain, poles, chosen.place)
-    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed)
+    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, summed=summed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots = declaration.roots if "value" in (form, chosen.base) else ()
-    return Kernel(graph, evidence(count, outputs, dtype, poles, roots, chosen.place))
+    return Kernel(graph, evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed))

@@ -30,6 +30,8 @@ class Linking(Context):
     def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
         super().__init__(arithmetic, pair_blocks if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
         self.graph = self.graph if graph is None else graph
+        self.stored: list[Node] = []
+        """The arguments of the body, as they are stored."""
 
     def number(self, value: Number) -> Plain:
         return Pair.exactly(self, value) if self.arithmetic.pair else self.real(value)
@@ -76,7 +78,19 @@ class Linking(Context):
     # -- the way in and the way out -----------------------------------------------------------------------------
     def receive(self, dtype: str) -> Scaled | Plain:
         """An input of the given dtype as a number of the arithmetic."""
-        x = self.widen(self.graph.input(STORAGE[dtype]), dtype)
+        return self._argument(self.graph.input(STORAGE[dtype]), dtype)
+
+    def receive_sum(self, dtype: str) -> Scaled | Plain:
+        """The sum of two inputs, rounded to the dtype."""
+        stored = [self.graph.input(STORAGE[dtype]) for _ in range(2)]
+        if dtype not in sixteen.DTYPES:
+            return self._argument(self.graph.node("fadd", STORAGE[dtype], *stored), dtype)
+        a, b = (Real(self, self.graph.node(sixteen.WIDENED[dtype], "f32", node)) for node in stored)
+        return self._argument(sixteen.narrowed(self, a + b, dtype), dtype)
+
+    def _argument(self, stored: Node, dtype: str) -> Scaled | Plain:
+        self.stored.append(stored)
+        x = self.widen(stored, dtype)
         return self._input_pair(x) if self.arithmetic.pair else x
 
     def widen(self, stored: Node, dtype: str) -> Real:
@@ -190,16 +204,18 @@ def link(
     settled: bool = False,
     fixed: tuple[float, ...] = (),
     products: bool = False,
+    summed: bool = False,
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
     ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
-    does, since not enough is known of errors in float32."""
+    does, since not enough is known of errors in float32.
+    ``summed``: the first argument is the sum of two inputs, rounded to the dtype."""
     constants = [round_to_dtype(value, dtype) for value in fixed]
     if tier == "exact" and dtype in SINGLE_WORDS:
-        linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants)
+        linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants, summed)
         words = [linking.word_of(value) for value in results]
         if all(rounded_once(linking, word.node) for word in words):
             linking.graph.outputs += [word.node for word in words]
@@ -208,7 +224,8 @@ def link(
             return linking.graph
     double = products and tier == "exact" and dtype in sixteen.DTYPES
     arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
-    linking, arguments, results = _run(body, replace(arithmetic, products=products), inputs, dtype, constants)
+    arithmetic = replace(arithmetic, products=products)
+    linking, arguments, results = _run(body, arithmetic, inputs, dtype, constants, summed)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
     if double:
         for place, value in enumerate(results):
@@ -237,11 +254,17 @@ def link(
 
 
 def _run(
-    body: Callable[..., Any], arithmetic: Arithmetic, inputs: int, dtype: str, constants: list[Fraction]
+    body: Callable[..., Any],
+    arithmetic: Arithmetic,
+    inputs: int,
+    dtype: str,
+    constants: list[Fraction],
+    summed: bool,
 ) -> tuple[Linking, list[Any], tuple[Any, ...]]:
     """A body's results in an arithmetic, with what they were made of."""
     linking = Linking(arithmetic)
-    arguments: list[Any] = [linking.receive(dtype) for _ in range(inputs)]
+    receive = linking.receive_sum if summed else linking.receive
+    arguments: list[Any] = [receive(dtype), *(linking.receive(dtype) for _ in range(inputs - 1))]
     return linking, arguments, _as_tuple(body(*arguments, *map(linking.number, constants)))
 
 
@@ -254,7 +277,7 @@ def _again(
 ) -> tuple[Any, ...]:
     """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
     other = Linking(replace(arithmetic, products=linking.arithmetic.products), linking.graph)
-    words = [other.widen(node, dtype) for node in linking.graph.inputs]
+    words = [other.widen(node, dtype) for node in linking.stored]
     arguments = map(Pair, words) if arithmetic.pair else words
     results = _as_tuple(body(*arguments, *map(other.number, constants)))
     return tuple(other.number(value) if isinstance(value, (int, float)) else value for value in results)
