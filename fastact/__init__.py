@@ -15,20 +15,20 @@ from fastact.drawn import FUNCTIONS
 from fastact.function import Function
 from fastact.gates import Gate, gate
 from fastact.kernels import ALIASES, GATES, REGISTRY
-from fastact.layers import ffn, ffn_glu
 from fastact.precision import precision
 
 __version__ = "0.1.0"
 
-_ELSEWHERE = {name: "rows" for name in ("log_softmax", "logsumexp", "softmax", "softmin", "sparsemax")}
+_ELSEWHERE = {
+    **{name: "rows" for name in ("log_softmax", "logsumexp", "softmax", "softmin", "sparsemax")},
+    **{name: "layers" for name in ("ffn", "ffn_glu")},
+}
 """Public names of modules that are loaded when they are asked for."""
 
 __all__ = [
     "Function",
     "Gate",
     "__version__",
-    "ffn",
-    "ffn_glu",
     "get_num_threads",
     "num_threads",
     "optim",
