@@ -30,7 +30,7 @@ class Linking(Context):
     def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
         super().__init__(arithmetic, pair_blocks if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
         self.graph = self.graph if graph is None else graph
-        self.stored: list[Node] = []
+        self.argument_nodes: list[Node] = []
         """The arguments of the body, as they are stored."""
 
     def number(self, value: Number) -> Plain:
@@ -89,7 +89,7 @@ class Linking(Context):
         return self._argument(sixteen.narrowed(self, a + b, dtype), dtype)
 
     def _argument(self, stored: Node, dtype: str) -> Scaled | Plain:
-        self.stored.append(stored)
+        self.argument_nodes.append(stored)
         x = self.widen(stored, dtype)
         return self._input_pair(x) if self.arithmetic.pair else x
 
@@ -277,7 +277,7 @@ def _again(
 ) -> tuple[Any, ...]:
     """The results of a body on the same inputs in another arithmetic; if in pairs of words, these are never far."""
     other = Linking(replace(arithmetic, products=linking.arithmetic.products), linking.graph)
-    words = [other.widen(node, dtype) for node in linking.stored]
+    words = [other.widen(node, dtype) for node in linking.argument_nodes]
     arguments = map(Pair, words) if arithmetic.pair else words
     results = _as_tuple(body(*arguments, *map(other.number, constants)))
     return tuple(other.number(value) if isinstance(value, (int, float)) else value for value in results)
