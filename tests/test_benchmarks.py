@@ -97,12 +97,14 @@ PAIRS = [
 def test_a_peer_computes_the_declared_function(name: str, form: str, library: str) -> None:
     """A wrong expression in a declaration would make a comparison worthless; how accurate a peer is does not matter."""
     declaration = REGISTRY[name]
-    x, _ = typical(declaration, "float64", 200)
-    task = peers.Task(declaration, form, x, settings(declaration, "float64"))
+    # onnxruntime has float64 for few operators, and float32 leaves no more than these digits
+    dtype, rtol, atol = ("float32", 1e-3, 1e-5) if library == "onnxruntime" else ("float64", 1e-6, 1e-9)
+    x, _ = typical(declaration, dtype, 200)
+    task = peers.Task(declaration, form, x, settings(declaration, dtype))
     with peers.one_thread(), np.errstate(all="ignore"):
         found = peers.peer(task, library).result()
         exact = peers.ours(task, "exact").result()
-    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found, exact, rtol=rtol, atol=atol)
 
 
 def test_one_thread_leaves_the_environment_as_it_was() -> None:
@@ -116,7 +118,7 @@ def test_a_peer_without_the_parameter_is_left_out() -> None:
     """A peer's version with another parameter than ours would be another function."""
     for declaration in REGISTRY.values():
         for library in peers.candidates(declaration, "value"):
-            expression = declaration.peers.get(library, declaration.numpy)
+            expression = peers.expressions(declaration)[library]
             for place, parameter in enumerate(declaration.parameters):
                 if parameter.name in expression or parameter.default is None:
                     continue

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fastact.accuracy.measure import settings
+from fastact.accuracy.onnx_peer import EXPRESSIONS, session
 from fastact.accuracy.ulp import Floats, format_of
 from fastact.function import FUNCTIONS
 from fastact.kernels import Declaration
@@ -28,7 +29,10 @@ from fastact.link.forms import usual_form
 
 LABELS = {
     "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "jax": "JAX", "numexpr": "numexpr", "numba": "Numba",
+    "onnxruntime": "onnxruntime", "mkl_umath": "mkl_umath",
 }  # fmt: skip
+MKL = ("exp", "exp2", "expm1", "log", "log2", "log1p", "reciprocal", "sqrt", "tanh")
+"""The functions that mkl_umath has."""
 GRADIENTS = ("torch", "jax")
 """The peers that differentiate."""
 FORMS = {"value": "value", "gradient": "backward"}
@@ -160,11 +164,21 @@ def ours(task: Task, tier: str) -> Contestant:
     return Contestant(f"fastact {tier}", "fastact", lambda: door(*inputs, approx=tier, **options), np.asarray)
 
 
+def expressions(declaration: Declaration) -> dict[str, str]:
+    """Library -> the function as it is written there."""
+    found = {**declaration.peers}
+    if declaration.numpy:
+        found |= {"numpy": declaration.numpy, "numba": declaration.numpy}
+    if declaration.name in EXPRESSIONS:
+        found["onnxruntime"] = EXPRESSIONS[declaration.name]
+    if declaration.name in MKL:
+        found["mkl_umath"] = f"mkl_umath.{declaration.name}(x)"
+    return found
+
+
 def candidates(declaration: Declaration, form: str) -> list[str]:
     """The libraries that are installed and have the function."""
-    declared = {**declaration.peers}
-    if declaration.numpy:
-        declared |= {"numpy": declaration.numpy, "numba": declaration.numpy}
+    declared = expressions(declaration)
     return [name for name in installed() if name in declared and (form == "value" or name in GRADIENTS)]
 
 
@@ -175,7 +189,7 @@ def peer(task: Task, library: str) -> Contestant:
         Unavailable: the library cannot do it for this dtype or with these parameters.
     """
     declaration = task.declaration
-    expression = declaration.numpy if library in ("numpy", "numba") else declaration.peers[library]
+    expression = expressions(declaration)[library]
     used = {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
     usual = settings(declaration, task.x.dtype)
     for name, value, default in zip(task.names, task.parameters, usual, strict=True):
@@ -301,7 +315,19 @@ def _with_jax(task: Task, expression: str) -> Contestant:
     return Contestant(_label("jax"), "jax", lambda: backward(g, x).block_until_ready(), np.asarray)
 
 
+def _with_onnxruntime(task: Task, expression: str) -> Contestant:
+    parameters = dict(zip(task.names, task.parameters, strict=True))
+    f, x = session(expression, task.x.dtype, parameters), task.x
+    return Contestant(_label("onnxruntime"), "onnxruntime", lambda: f(x), np.asarray)
+
+
+def _with_mkl_umath(task: Task, expression: str) -> Contestant:
+    ufuncs = importlib.import_module("mkl_umath._ufuncs")
+    f, x = _function(task, expression, mkl_umath=ufuncs), task.x
+    return Contestant(_label("mkl_umath"), "mkl_umath", lambda: f(x), np.asarray)
+
+
 _BUILDERS: dict[str, Callable[[Task, str], Contestant]] = {
     "numpy": _with_numpy, "scipy": _with_scipy, "torch": _with_torch, "jax": _with_jax, "numexpr": _with_numexpr,
-    "numba": _with_numba,
+    "numba": _with_numba, "onnxruntime": _with_onnxruntime, "mkl_umath": _with_mkl_umath,
 }  # fmt: skip

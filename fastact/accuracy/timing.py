@@ -42,13 +42,23 @@ def interleaved(
     seconds: float,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Timing]:
-    """The best and the median time of each call, over rounds in which all of them take turns in random order.
+    """The best and the median time of each call, over rounds in which all of them take turns in random order."""
+    taken = readings(calls, seconds, progress)
+    return {name: Timing(min(times), statistics.median(times), len(times)) for name, times in taken.items()}
+
+
+def readings(
+    calls: Mapping[str, Callable[[], object]],
+    seconds: float,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds per call, one reading for each round, in which all calls take turns in random order.
 
     Each reading follows an untimed call of the same kind, which fetches its data into the caches. About ``seconds``
     are spent in all; ``progress`` is told the share that is done.
     """
     counts = {name: repetitions(call) for name, call in calls.items()}
-    readings: dict[str, list[float]] = {name: [] for name in calls}
+    found: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
     shuffle = random.Random(0).shuffle
     collecting = gc.isenabled()
@@ -69,8 +79,8 @@ def interleaved(
                 before = clock()
                 for _ in count:
                     call()
-                readings[name].append((clock() - before) / counts[name])
+                found[name].append((clock() - before) / counts[name])
     finally:
         if collecting:
             gc.enable()
-    return {name: Timing(min(times), statistics.median(times), len(times)) for name, times in readings.items()}
+    return found
