@@ -11,7 +11,8 @@ loop is the largest of these sums, each of which no order of the instructions ca
 - what runs on the pipes of multiplications (of additions) only, each at its own rate;
 - divisions and roots; loads; stores; each single kind of instruction.
 
-Latencies are not in it: with enough independent elements they can be hidden.
+Latencies are not in it: with enough independent elements they can be hidden. Costs are in clock cycles, told by a chain
+of additions without carry, of which each takes one; so they hold whatever the clock does (`Clock` tells that).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -35,6 +36,8 @@ PASSES = 1500
 READINGS = 25
 CONFLICT = 1.75
 """Two streams of equal time that together take more than so many times as long share all their pipes."""
+CHAIN = ["xorq %rcx, %rax"] * STREAM
+"""Each waits for the one before, and takes a cycle."""
 MULTIPLY, ADD = "vmulps", "vaddps"
 """Whose pipes others are compared with."""
 
@@ -44,6 +47,8 @@ BOUNDS = (
 """What can bound a loop besides memory."""
 
 _REGISTER = re.compile(r"%(zmm|ymm|xmm)(\d+)")
+_alive: list[object] = []
+"""Compiled streams; they live as long as what holds them."""
 _LABEL = re.compile(r"^([.\w$]+):")
 
 
@@ -150,9 +155,9 @@ def hot_loop(assembly: str, function: str = "body") -> list[Instruction]:
 # -- what instructions cost -------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Cost:
-    """Seconds per instruction in a stream of its kind, and whether it needs the pipes of others."""
+    """Cycles per instruction in a stream of its kind, and whether it needs the pipes of others."""
 
-    seconds: float
+    cycles: float
     multiplies: bool = False
     adds: bool = False
 
@@ -163,14 +168,14 @@ class Rates:
 
     costs: dict[str, Cost]
     front: float
-    """Seconds per instruction of any kind that the front end needs at least."""
+    """Cycles per instruction of any kind that the front end needs at least."""
     renaming: float
-    """Seconds per vector instruction, register moves among them, until it waits for a pipe."""
+    """Cycles per vector instruction, register moves among them, until it waits for a pipe."""
     pipe: float
-    """Seconds per vector instruction of the best mixture."""
+    """Cycles per vector instruction of the best mixture."""
 
     def floors(self, loop: Iterable[Instruction]) -> dict[str, float]:
-        """Seconds that one pass through the loop takes at least, by what bounds it."""
+        """Cycles that one pass through the loop takes at least, by what bounds it."""
         loop = list(loop)
         counts = Counter(instruction.kind for instruction in loop)
         example = {instruction.kind: instruction for instruction in loop}
@@ -188,18 +193,18 @@ class Rates:
             if one.moves or cost is None:
                 continue
             found["vector pipes"] += count * self.pipe
-            found["one kind"] = max(found["one kind"], count * cost.seconds)
+            found["one kind"] = max(found["one kind"], count * cost.cycles)
             if one.divides:
-                found["divider"] += count * cost.seconds
+                found["divider"] += count * cost.cycles
             if cost.multiplies:
-                found["multiply pipes"] += count * cost.seconds
+                found["multiply pipes"] += count * cost.cycles
             if cost.adds:
-                found["add pipes"] += count * cost.seconds
+                found["add pipes"] += count * cost.cycles
         return found
 
     def _of(self, what: str) -> float:
         cost = self.costs.get(what)
-        return cost.seconds if cost else 0.0
+        return cost.cycles if cost else 0.0
 
 
 def _renamed(instruction: Instruction, turn: int) -> str:
@@ -262,26 +267,29 @@ def _filled(wide: bool) -> list[str]:
     return [*lines, "kxnorw %k1, %k1, %k1"] if wide else lines
 
 
-def timed(streams: dict[str, Sequence[str]]) -> dict[str, float]:
-    """Seconds per instruction of each stream, the best of readings taken in turns."""
-    wide = any("zmm" in line for stream in streams.values() for line in stream)
+def _compiled(streams: dict[str, Sequence[str]], wide: bool) -> dict[str, Callable[[int, int], None]]:
+    """The streams as functions of the buffer's address and the number of passes."""
     from fastact.cpu.compile import target_machine
     from fastact.cpu.target import host
 
     names = {f"stream{place}": label for place, label in enumerate(streams)}
-    text = "".join(_function(name, streams[label], wide) for name, label in names.items())
-    text += _function("fill", _filled(wide), wide)
-    machine = target_machine(host())
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly("".join(_function(name, streams[label], wide) for name, label in names.items()))
     module.triple = host().triple
-    engine = llvm.create_mcjit_compiler(module, machine)
+    engine = llvm.create_mcjit_compiler(module, target_machine(host()))
     engine.finalize_object()
+    _alive.append(engine)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-    calls = {label: kind(engine.get_function_address(name)) for name, label in names.items()}
-    fill = kind(engine.get_function_address("fill"))
+    return {label: kind(engine.get_function_address(name)) for name, label in names.items()}
+
+
+def timed(streams: dict[str, Sequence[str]]) -> dict[str, float]:
+    """Cycles per instruction of each stream, the best of readings taken in turns."""
+    wide = any("zmm" in line for stream in streams.values() for line in stream)
+    calls = _compiled({**streams, "fill": _filled(wide), "clock": CHAIN}, wide)
+    fill = calls.pop("fill")
     room = np.full(1024, 1.7, np.float32)
     start = -room.ctypes.data % 64 + room.ctypes.data
-    best = dict.fromkeys(streams, float("inf"))
+    best = dict.fromkeys(calls, float("inf"))
     for _ in range(READINGS):
         for label, call in calls.items():
             fill(start, 1)
@@ -289,7 +297,20 @@ def timed(streams: dict[str, Sequence[str]]) -> dict[str, float]:
             before = perf_counter()
             call(start, PASSES)
             best[label] = min(best[label], perf_counter() - before)
-    return {label: seconds / (PASSES * len(streams[label])) for label, seconds in best.items()}
+    cycle = best.pop("clock") / len(CHAIN)
+    return {label: seconds / (cycle * len(streams[label])) for label, seconds in best.items()}
+
+
+class Clock:
+    """A call that takes ``cycles`` cycles, to be timed beside others."""
+
+    cycles = 400_000
+
+    def __init__(self) -> None:
+        self._call = _compiled({"clock": CHAIN}, False)["clock"]
+
+    def __call__(self) -> None:
+        self._call(0, self.cycles // len(CHAIN))
 
 
 def measure(loops: Iterable[Iterable[Instruction]]) -> Rates:

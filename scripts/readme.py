@@ -1,4 +1,4 @@
-"""Fills the tables of README.md from the certificates and from benchmarks/results/figures.json.
+"""Fills the tables of README.md from the certificates and from the latest report (scripts/report.py).
 
     python scripts/readme.py [--check]
 
@@ -15,9 +15,12 @@ from pathlib import Path
 from fastact.accuracy.certificates import installed
 from fastact.precision import TIERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import page  # noqa: E402
+import summary  # noqa: E402
+
 README = ROOT / "README.md"
-FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
 SHOWN = (
     "exp", "expm1", "log", "log1p", "tanh", "erf", "sigmoid", "softplus", "relu", "elu", "selu", "silu", "mish", "gelu",
     "gelu_tanh",
@@ -44,18 +47,9 @@ def accuracy() -> str:
 
 
 def speed() -> str:
-    """Nanoseconds per element per tier, beside NumPy and PyTorch."""
-    if not FIGURES.exists():
-        return "(not measured yet)"
-    columns = (*TIERS, "numpy", "torch")
-    lines = ["| function | exact | fast | rough | NumPy | PyTorch |", "|---|---|---|---|---|---|"]
-    rows = {(row["function"], row["form"], row["dtype"]): row["ns"] for row in json.loads(FIGURES.read_text())["rows"]}
-    for name in SHOWN:
-        taken = rows.get((name, "value", "float32"))
-        if taken is not None:
-            cells = [f"{taken[c]:.2f}" if c in taken else "" for c in columns]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Nanoseconds per element and errors per tier and peer, and how many times as fast the tiers are."""
+    path = summary.shown()
+    return page.readme(json.loads(path.read_text())) if path else "(not measured yet)"
 
 
 def filled(text: str) -> str:

@@ -141,8 +141,8 @@ def one_thread() -> Iterator[None]:
                 os.environ[name] = old
 
 
-def ours(task: Task, tier: str) -> Contestant:
-    """Our own function in a tier, its kernel compiled."""
+def ours(task: Task, tier: str, out: Floats | None = None) -> Contestant:
+    """Our own function in a tier, its kernel compiled; with ``out``, the results go there instead of to a new array."""
     from fastact.cpu.kernels import inner_ufunc, loop_address
 
     name, form = task.declaration.name, FORMS[task.form]
@@ -157,9 +157,9 @@ def ours(task: Task, tier: str) -> Contestant:
     door: Any = function if task.form == "value" else function.backward
     x, parameters = task.x, () if left_out else tuple(task.x.dtype.type(p) for p in task.parameters)
     inputs = (x,) if task.form == "value" else (np.ones_like(x), x)
-    if x.size > SMALL:
-        ufunc = inner_ufunc(name, form, tier)
-        return Contestant(f"fastact {tier}", "fastact", lambda: ufunc(*inputs, *parameters), np.asarray)
+    if x.size > SMALL or out is not None:
+        ufunc, places = inner_ufunc(name, form, tier), () if out is None else (out,)
+        return Contestant(f"fastact {tier}", "fastact", lambda: ufunc(*inputs, *parameters, *places), np.asarray)
     options = dict(zip(task.names, parameters, strict=not left_out))
     return Contestant(f"fastact {tier}", "fastact", lambda: door(*inputs, approx=tier, **options), np.asarray)
 

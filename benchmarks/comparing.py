@@ -1,0 +1,141 @@
+"""Every function beside every peer on 65,536 elements: times in interleaved rounds, errors on a sample, floors.
+
+The results are plain rows for the report (`scripts/report.py`): nanoseconds per element and the largest error in ULP
+by contestant, and for our kernels the time without a new array and the least time that this processor allows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from limits import Clock, Instruction, Rates, hot_loop
+
+from fastact.accuracy import peers
+from fastact.accuracy.measure import Truth, settings
+from fastact.accuracy.timing import interleaved
+from fastact.cpu.compile import assembly
+from fastact.cpu.target import host
+from fastact.kernels import REGISTRY, Declaration
+from fastact.link.forms import Kernel, kernel, usual_form
+from fastact.precision import TIERS
+
+SIZE = 65_536
+SAMPLE = 2_000
+"""Elements on which errors are taken."""
+FORMS = ("value", "gradient")
+DTYPES = ("float32", "float64")
+COPY, CLOCK = "copy", "clock"
+"""np.copyto of as many bytes as the function reads and writes; a number of cycles."""
+
+Row = dict[str, Any]
+Progress = Callable[[str], None]
+
+
+def functions() -> list[str]:
+    """The functions of one array."""
+    return [name for name, declaration in REGISTRY.items() if type(declaration) is Declaration]
+
+
+def data(declaration: Declaration, dtype: str) -> Any:
+    """Uniform numbers in [-10, 10], or in what of that the function is defined for."""
+    low, high = declaration.domain
+    return np.random.default_rng(0).uniform(max(low, -10), min(high, 10), SIZE).astype(dtype)
+
+
+def places() -> Any:
+    """Which elements errors are taken on."""
+    return np.sort(np.random.default_rng(1).choice(SIZE, SAMPLE, replace=False))
+
+
+def linked(task: peers.Task, tier: str) -> Kernel:
+    """The kernel that computes a task: the one of constant parameters, where there is one."""
+    form = peers.FORMS[task.form]
+    usual = usual_form(task.declaration, form)
+    if task.parameters == settings(task.declaration, task.x.dtype):
+        form = usual
+    return kernel(task.declaration, form, task.x.dtype.name, tier)
+
+
+def compare(names: Iterable[str], seconds: float, progress: Progress, dtypes: Iterable[str] = DTYPES) -> list[Row]:
+    """A row for each function, form and dtype; call it within `peers.one_thread`."""
+    rows = []
+    for dtype in dtypes:
+        for form in FORMS:
+            for name in names:
+                progress(f"{name} {form} {dtype}")
+                rows.append(one(name, form, dtype, seconds))
+    return rows
+
+
+def one(name: str, form: str, dtype: str, seconds: float) -> Row:
+    declaration = REGISTRY[name]
+    task = peers.Task(declaration, form, data(declaration, dtype), settings(declaration, dtype))
+    contestants, skipped = {}, {}
+    for tier in TIERS:
+        contestants[tier] = peers.ours(task, tier)
+    for library in peers.candidates(declaration, form):
+        try:
+            contestants[library] = peers.peer(task, library)
+        except peers.Unavailable as reason:
+            skipped[library] = str(reason)
+    chosen = places()
+    truth = Truth(declaration, task.x[chosen], task.parameters, None if form == "value" else "x")
+    errors = {label: truth.summary(c.result()[chosen]) for label, c in contestants.items()}
+    room = np.empty_like(task.x)
+    calls: dict[str, Callable[[], object]] = {label: c.call for label, c in contestants.items()}
+    calls |= {f"kernel {tier}": peers.ours(task, tier, room).call for tier in TIERS}
+    source = np.resize(task.x, SIZE * task.arrays // 2)
+    sink = np.empty_like(source)
+    calls |= {COPY: lambda: np.copyto(sink, source), CLOCK: clock()}
+    best = {label: t.best * 1e9 for label, t in interleaved(calls, seconds).items()}
+    nanoseconds = {label: taken / SIZE for label, taken in best.items()}
+    return {
+        "function": name,
+        "form": form,
+        "dtype": dtype,
+        "ns": {label: round(nanoseconds[label], 4) for label in (*contestants, COPY)},
+        "ulp": {label: e.largest for label, e in errors.items() if e is not None},
+        "kernel": {tier: round(nanoseconds[f"kernel {tier}"], 4) for tier in TIERS},
+        "cycle": best[CLOCK] / Clock.cycles,
+        "digest": {tier: linked(task, tier).graph.digest() for tier in TIERS},
+        "skipped": skipped,
+    }
+
+
+@functools.cache
+def clock() -> Clock:
+    return Clock()
+
+
+# -- floors -----------------------------------------------------------------------------------------------------------
+def loops(row: Row) -> dict[str, list[Instruction]]:
+    """The hot loops of a row's kernels by tier."""
+    declaration = REGISTRY[row["function"]]
+    task = peers.Task(declaration, row["form"], np.empty(0, row["dtype"]), settings(declaration, row["dtype"]))
+    found = {}
+    for tier in TIERS:
+        made = linked(task, tier)
+        found[tier] = hot_loop(assembly(made.graph, made.evidence))
+    return found
+
+
+def elements(row: Row) -> int:
+    """Elements of one pass through a row's loops."""
+    declaration = REGISTRY[row["function"]]
+    task = peers.Task(declaration, row["form"], np.empty(0, row["dtype"]), settings(declaration, row["dtype"]))
+    return host().target().width(linked(task, TIERS[0]).graph)
+
+
+def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates) -> None:
+    """Add to a row the least nanoseconds per element of its kernels, and what bounds them."""
+    memory = row["ns"][COPY]
+    count = elements(row)
+    row["floor"] = {}
+    for tier, loop in found.items():
+        bounds = {what: cycles / count * row["cycle"] for what, cycles in rates.floors(loop).items()}
+        bounds["memory"] = memory
+        what = max(bounds, key=lambda key: bounds[key])
+        row["floor"][tier] = {"ns": round(bounds[what], 4), "by": what, "instructions": len(loop)}
