@@ -111,6 +111,9 @@ def clock() -> Clock:
 
 
 # -- floors -----------------------------------------------------------------------------------------------------------
+_loops: dict[tuple[str, str], list[Instruction]] = {}
+
+
 def loops(row: Row) -> dict[str, list[Instruction]]:
     """The hot loops of a row's kernels by tier."""
     declaration = REGISTRY[row["function"]]
@@ -118,7 +121,10 @@ def loops(row: Row) -> dict[str, list[Instruction]]:
     found = {}
     for tier in TIERS:
         made = linked(task, tier)
-        found[tier] = hot_loop(assembly(made.graph, made.evidence))
+        key = made.graph.digest(), made.evidence.digest() if made.evidence else ""
+        if key not in _loops:
+            _loops[key] = hot_loop(assembly(made.graph, made.evidence))
+        found[tier] = _loops[key]
     return found
 
 

@@ -6,7 +6,7 @@
     python scripts/report.py --changed       lists the kernels that are not the ones measured any more
     python scripts/report.py --quick         a few functions and short measurements, to a file in the folder for such
 
-It writes benchmarks/results/<cpu>.json, docs/performance.md, its pictures in docs/pictures/, and the tables of the
+It writes benchmarks/results/<cpu>.json, docs/performance.md, its pictures, and the tables of the
 README and of the families' pages. Every library is held to one thread, except where threads are the subject; the
 contestants of one function take turns. Peers that are not installed are left out; Numba with SVML is measured in the
 environment that scripts/svml_peer.py makes.
@@ -118,7 +118,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         content["svml"] = part("Numba with SVML", lambda: svml(options.environment, names, seconds / 2))
         content["rowwise"] = part("rows and gates", lambda: rowwise.compare(seconds, progress))
         content["small"] = part("small arrays", lambda: costs.small(seconds / 3))
-    content["start"] = part("new processes", lambda: costs.start(2 if options.quick else 5))
+    content["start"] = part("new processes", lambda: costs.start(1 if options.quick else 3))
     content["growth"] = part("work that grows", lambda: costs.growth(22 if options.quick else 28))
     content["memory"] = part("memory", costs.memory)
     content["resident"] = part("resident memory", costs.resident)

@@ -65,6 +65,7 @@ def test_the_command_runs_benchmarks_in_groups(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     benchmarks: list[dict[str, Any]] = json.loads(report.read_text())["benchmarks"]
     assert len(benchmarks) == 2
+    assert benchmarks[0]["stats"]["rounds"] == benchmarks[1]["stats"]["rounds"], "contestants of a group take turns"
     for one in benchmarks:
         assert one["group"] == "exp value float32 1000"
         extra = one["extra_info"]

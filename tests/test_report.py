@@ -1,0 +1,295 @@
+"""The report's own logic: instructions read from assembly, floors, ratios, the page; that it is fresh."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastact.accuracy import peers
+from fastact.accuracy.measure import Truth, settings
+from fastact.cpu.compile import assembly
+from fastact.cpu.target import host
+from fastact.kernels import REGISTRY
+from fastact.link.forms import kernel
+
+ROOT = Path(__file__).resolve().parents[1]
+X86 = pytest.mark.skipif(host().machine not in ("x86_64", "amd64"), reason="instructions of x86")
+
+LOOP = """
+body:
+	pushq	%rbx
+	vbroadcastss	(%rcx), %zmm9
+.LBB0_1:
+	vmovups	64(%rdi,%rax), %zmm1
+	vmovaps	%zmm9, %zmm2
+	vfmadd213ps	.LCPI0_3(%rip){1to16}, %zmm1, %zmm2   # a comment
+	vcmpltps	%zmm1, %zmm9, %k1
+	kortestw	%k1, %k1
+	jne	.LBB0_3
+.LBB0_2:
+	vaddps	%zmm2, %zmm1, %zmm2 {%k1}
+	vmovups	%zmm2, 64(%rsi,%rax)
+	addq	$256, %rax
+	decq	%rdx
+	jne	.LBB0_1
+	jmp	.LBB0_4
+.LBB0_3:
+	vdivps	%zmm1, %zmm2, %zmm2
+	jmp	.LBB0_2
+.LBB0_4:
+	retq
+.Lfunc_end0:
+"""
+
+
+@pytest.fixture(scope="module")
+def modules() -> Any:
+    """The modules of the report, which live beside the benchmarks and the scripts."""
+    folders = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
+    sys.path[:0] = folders
+    import comparing
+    import limits
+    import page
+    import report
+    import rowwise
+    import summary
+    import svml_peer
+
+    yield {m.__name__: m for m in (comparing, limits, page, report, rowwise, summary, svml_peer)}
+    for folder in folders:
+        sys.path.remove(folder)
+
+
+@pytest.fixture
+def limits(modules: dict[str, ModuleType]) -> Any:
+    return modules["limits"]
+
+
+@pytest.fixture
+def summary(modules: dict[str, ModuleType]) -> Any:
+    return modules["summary"]
+
+
+# -- from assembly to instructions ------------------------------------------------------------------------------------
+def test_the_hot_loop_is_what_runs_in_each_pass(limits: Any) -> None:
+    found = [one.mnemonic for one in limits.hot_loop(LOOP)]
+    assert found == [
+        "vmovups", "vmovaps", "vfmadd213ps", "vcmpltps", "kortestw", "jne", "vaddps", "vmovups", "addq", "decq", "jne",
+    ]  # fmt: skip
+
+
+def test_a_loop_behind_a_jump_is_followed(limits: Any) -> None:
+    turned = LOOP.replace("\tpushq\t%rbx\n", "\tjmp\t.LBB0_2\n")
+    assert [one.mnemonic for one in limits.hot_loop(turned)].count("vaddps") == 1
+
+
+def test_without_a_loop_there_is_an_error(limits: Any) -> None:
+    with pytest.raises(ValueError, match="no loop in body"):
+        limits.hot_loop("body:\n\tretq\n.Lfunc_end0:\n")
+    with pytest.raises(ValueError, match="no function judge"):
+        limits.hot_loop(LOOP, "judge")
+
+
+def test_kinds_of_instructions(limits: Any) -> None:
+    load, move, fma, compare, test, _, add, store, *_ = limits.hot_loop(LOOP)
+    assert load.kind == "vmovups mem zmm" and load.loads and load.moves and not load.stores
+    assert move.kind == "vmovaps zmm zmm" and move.moves and not move.loads
+    assert fma.kind == "vfmadd213ps mem{1toN} zmm zmm" and fma.loads and fma.vector and not fma.moves
+    assert compare.kind == "vcmpltps zmm zmm k" and test.kind == "kortestw k k" and test.vector
+    assert add.kind == "vaddps zmm zmm zmm{k}"
+    assert store.kind == "vmovups zmm mem" and store.stores and not store.loads
+    assert limits.parse("\tvpslld\t$23, %zmm1, %zmm2").kind == "vpslld imm zmm zmm"
+    assert limits.parse("\tvdivpd\t%ymm1, %ymm2, %ymm3").divides
+    assert not limits.parse("\taddq\t$256, %rax").vector
+    assert [limits.parse(line) for line in ("\t.p2align\t4", ".LBB0_1:", "# words")] == [None, None, None]
+
+
+def test_floors_add_up_what_shares_pipes(limits: Any) -> None:
+    loop = limits.hot_loop(LOOP)
+    costs = {"load": limits.Cost(0.5), "store": limits.Cost(1.0)}
+    costs |= {
+        "vfmadd213ps mem{1toN} zmm zmm": limits.Cost(0.5, multiplies=True),
+        "vaddps zmm zmm zmm{k}": limits.Cost(0.5, adds=True),
+        "vcmpltps zmm zmm k": limits.Cost(0.75, adds=True),
+        "kortestw k k": limits.Cost(0.5),
+        "vmovups mem zmm": limits.Cost(0.5), "vmovaps zmm zmm": limits.Cost(0.1), "vmovups zmm mem": limits.Cost(1.0),
+    }  # fmt: skip
+    floors = limits.Rates(costs, front=0.125, renaming=0.2, pipe=0.25).floors(loop)
+    assert floors == pytest.approx(
+        {
+            "front end": 11 * 0.125, "renaming": 7 * 0.2, "vector pipes": 4 * 0.25, "multiply pipes": 0.5,
+            "add pipes": 1.25, "divider": 0.0, "loads": 1.0, "stores": 1.0, "one kind": 0.75,
+        }
+    )  # fmt: skip
+
+
+@X86
+@pytest.mark.parametrize(("name", "tier"), [("exp", "fast"), ("relu", "rough"), ("log", "exact")])
+def test_the_loop_of_a_kernel_is_found(limits: Any, name: str, tier: str) -> None:
+    made = kernel(REGISTRY[name], "value", "float32", tier)
+    loop = limits.hot_loop(assembly(made.graph, made.evidence))
+    width = host().target().width(made.graph)
+    wide = {"zmm": 64, "ymm": 32, "xmm": 16}
+    written = sum(
+        wide[one.kind.split()[1]] for one in loop if one.stores and one.moves and "rsp" not in one.operands[-1]
+    )
+    assert written == 4 * width, "a pass writes as many elements as the loop is wide"
+    assert any("fmadd" in one.mnemonic for one in loop) == (name != "relu")
+
+
+@X86
+def test_costs_are_measured_for_all_kinds_of_a_loop(limits: Any) -> None:
+    """No figure is judged, but that a stream of each kind assembles and runs, and that a division costs more."""
+    made = kernel(REGISTRY["softsign"], "value", "float32", "fast")
+    loop = limits.hot_loop(assembly(made.graph, made.evidence))
+    rates = limits.measure([loop])
+    assert {one.kind for one in loop if one.vector} <= set(rates.costs)
+    assert all(cost.cycles > 0 for cost in rates.costs.values())
+    (division,) = (cost.cycles for kind, cost in rates.costs.items() if kind.startswith("vdiv"))
+    assert division > 2 * rates.pipe
+    floors = rates.floors(loop)
+    assert floors["divider"] > 0 and set(floors) == set(limits.BOUNDS)
+
+
+# -- ratios -----------------------------------------------------------------------------------------------------------
+def row(function: str = "mish", form: str = "value", dtype: str = "float32", **ns: float) -> dict[str, Any]:
+    given = {"exact": 0.5, "fast": 0.2, "rough": 0.1, "copy": 0.05, **ns}
+    errors = {"exact": 0.5, "fast": 2.0, "rough": 2000.0, **dict.fromkeys(ns, 1.0)}
+    own = {tier: given[tier] for tier in ("exact", "fast", "rough")}
+    floor = {tier: {"ns": taken * 0.8, "by": "vector pipes", "instructions": 10} for tier, taken in own.items()}
+    facts = {"function": function, "form": form, "dtype": dtype, "cycle": 0.25, "digest": {}, "skipped": {}}
+    return {**facts, "ns": given, "ulp": errors, "floor": floor, "kernel": own}
+
+
+def test_a_wrong_peer_is_not_comparable(summary: Any) -> None:
+    one = row(torch=0.4, jax=0.1)
+    one["ulp"]["jax"] = 5.0
+    assert summary.peers(one) == ["torch", "jax"]
+    good = [label for label in summary.peers(one) if summary.comparable(one, label)]
+    assert summary.fastest(one, good) == "torch" and summary.fastest(one, summary.peers(one)) == "jax"
+    assert summary.ratio(one, "fast", "torch") == pytest.approx(2.0)
+    assert summary.share(one, "fast") == pytest.approx(0.8)
+    one["ulp"].pop("torch")
+    assert not summary.comparable(one, "torch"), "a peer without a known error is not comparable"
+
+
+def test_figures_name_what_misses(summary: Any) -> None:
+    rows = [row("mish", torch=0.5), row("gelu", torch=0.3), row("exp", torch=0.3), row("elu", numpy=0.4, svml=0.25)]
+    rows += [row("silu", dtype="float64", torch=0.4, numpy=0.6), row("relu", torch=0.21)]
+    rows[-1]["floor"]["fast"]["by"] = "memory"
+    found = {f["figure"]: f for f in summary.figures(rows)}
+    (six,) = (f for name, f in found.items() if name.startswith("float32 fast") and "tanh" in name)
+    assert six["kernels"] == 1 and six["holds"]
+    (others,) = (f for name, f in found.items() if "other functions that compute" in name)
+    assert [m["function"] for m in others["misses"]] == ["elu", "gelu"] and others["misses"][0]["peer"] == "svml"
+    assert others["reached"] == 1 and not others["holds"]
+    (memory,) = (f for name, f in found.items() if "bound by memory" in name)
+    assert memory["kernels"] == 1 and memory["holds"]
+    (exact,) = (f for name, f in found.items() if name.startswith("float32 exact"))
+    assert "svml" not in {m["peer"] for m in exact["misses"]}
+    (double,) = (f for name, f in found.items() if name.endswith("composites"))
+    assert double["misses"][0]["ratio"] == pytest.approx(2.0)
+
+
+def test_svml_is_scaled_by_the_yardstick(summary: Any) -> None:
+    rows = [row("exp", numpy=0.3), row("mish"), row("mish", form="gradient")]
+    svml = {
+        "rows": [
+            {
+                "function": "mish", "dtype": "float32", "ns": {"svml": 1.0, "numpy exp": 0.6}, "max_ulp": {"svml": 1.5},
+            },
+        ]
+    }  # fmt: skip
+    summary.with_svml(rows, svml)
+    assert rows[1]["ns"]["svml"] == pytest.approx(0.5) and rows[1]["ulp"]["svml"] == 1.5
+    assert "svml" not in rows[2]["ns"] and "numpy exp" not in rows[1]["ns"]
+    summary.with_svml(rows, None)
+
+
+def test_bandwidth_is_that_of_all_threads(summary: Any) -> None:
+    growth = [
+        {"threads": 1, "power": 26, "ns": {"exp fast": 0.2, "np.copyto": 0.1}},
+        {"threads": 2, "power": 26, "ns": {"exp fast": 0.125, "mish exact": 1.0, "np.copyto": 0.1}},
+    ]
+    assert summary.bandwidth(growth) == [{"what": "exp fast", "threads": 2, "share": pytest.approx(0.8)}]
+    assert summary.bandwidth(growth[:0]) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_formulas_for_svml_are_our_functions(modules: dict[str, ModuleType], dtype: str) -> None:
+    svml_peer = modules["svml_peer"]
+    for name in svml_peer.EXPRESSIONS:
+        declaration = REGISTRY[name]
+        low, high = declaration.domain
+        x = np.linspace(max(low + 0.1, -4), min(high - 0.1, 4), 8).astype(dtype)
+        formula = svml_peer.scalar(name, dtype)
+        found = np.array([formula(number) for number in x])
+        truth = Truth(declaration, x, settings(declaration, dtype), None)
+        if truth.known:
+            np.testing.assert_allclose(found, truth.high, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+# -- rows and gates ---------------------------------------------------------------------------------------------------
+def test_errors_of_rows_are_in_ulp(modules: dict[str, ModuleType]) -> None:
+    true = np.array([[1.0, 2.0], [3.0, 1e-45]], np.longdouble)
+    result = np.array([[1.0, 2.0], [np.nextafter(np.float32(3), np.float32(4)), 7e-45]], np.float32)
+    assert modules["rowwise"].error(result, true) == pytest.approx(1.0)
+    assert modules["rowwise"].error(result, None) is None
+
+
+def test_gates_and_rows_run_where_they_exist(modules: dict[str, ModuleType]) -> None:
+    pytest.importorskip("flint")
+    rowwise = modules["rowwise"]
+    for name in rowwise.names():
+        with np.errstate(all="ignore"):
+            result = rowwise.first(rowwise.ours(name, "float32", "value", "exact")())
+            error = rowwise.error(result, rowwise.truth(name, "float32", "value"))
+        assert error is None or error < 1.0, name
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+def test_numbers_are_written_with_the_digits_that_matter(modules: dict[str, ModuleType]) -> None:
+    page = modules["page"]
+    assert [page.ulps(e) for e in (None, 0.5, 1.53, 12.3, 123456.0)] == ["", "0.50", "1.5", "12", "1e5"]
+    assert [page.nanoseconds(v) for v in (0.0512, 1.234, 56.78)] == ["0.051", "1.23", "56.8"]
+    assert [page.size(n) for n in (12, 2300, 4_200_000)] == ["12 bytes", "2.3 kB", "4.2 MB"]
+
+
+def test_the_page_shows_what_was_measured(modules: dict[str, ModuleType], summary: Any) -> None:
+    path = summary.shown()
+    assert path is not None
+    content = json.loads(path.read_text())
+    text = modules["page"].text(content)
+    first = content["rows"][0]
+    content["rows"] = [{**first, "ns": {**first["ns"], "fast": 123.456}}, *content["rows"][1:]]
+    assert modules["page"].text(content) != text and "123.5 (" in modules["page"].text(content)
+
+
+def test_the_page_is_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "report.py"), "--check"],
+        capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_changed_kernels_are_listed(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    report, comparing = modules["report"], modules["comparing"]
+    monkeypatch.setattr(comparing, "functions", lambda: ["exp"])
+    rows = []
+    for form in comparing.FORMS:
+        for dtype in comparing.DTYPES:
+            task = peers.Task(REGISTRY["exp"], form, np.empty(0, dtype), ())
+            digest = {tier: comparing.linked(task, tier).graph.digest() for tier in ("exact", "fast", "rough")}
+            rows.append({"function": "exp", "form": form, "dtype": dtype, "digest": digest})
+    assert report.changed({"rows": rows}) == []
+    rows[0]["digest"]["fast"] = "another"
+    assert report.changed({"rows": rows}) == ["exp value float32 fast"]
+    assert report.changed({"rows": rows[:3]})[-1] == "exp gradient float64 rough (not measured)"
