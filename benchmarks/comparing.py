@@ -86,7 +86,7 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
     errors = {label: truth.summary(c.result()[chosen]) for label, c in contestants.items()}
     room = np.empty_like(task.x)
     calls: dict[str, Callable[[], object]] = {label: c.call for label, c in contestants.items()}
-    calls |= {f"kernel {tier}": peers.ours(task, tier, room).call for tier in TIERS}
+    calls |= {f"kernel {tier}": peers.into(task, tier, room).call for tier in TIERS}
     source = np.resize(task.x, SIZE * task.arrays // 2)
     sink = np.empty_like(source)
     calls |= {COPY: lambda: np.copyto(sink, source), CLOCK: clock()}

@@ -120,9 +120,7 @@ def _limits(rows: list[Row], place: Path) -> None:
         axis.axvline(1.0, color="#888888", linewidth=0.9, zorder=1)
         axis.grid(True, axis="y", color="#f0f0f0", zorder=0)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
-    marks = [
-        Line2D([], [], marker="o", linestyle="", color=BOUNDS[by], label=by) for by in BOUNDS if by in seen
-    ]
+    marks = [Line2D([], [], marker="o", linestyle="", color=BOUNDS[by], label=by) for by in BOUNDS if by in seen]
     marks += [
         Line2D([], [], marker="o", linestyle="", color="#444444", label="fast"),
         Line2D([], [], marker="o", linestyle="", color="#444444", markerfacecolor="none", label="rough"),

@@ -165,7 +165,7 @@ def test_compare_takes_an_alias(capsys: pytest.CaptureFixture[str]) -> None:
 
 BARE = """
 import sys
-HIDDEN = {"flint", "rich", "scipy", "torch", "jax", "numexpr", "matplotlib", "ml_dtypes"}
+HIDDEN = {"flint", "rich", "scipy", "torch", "jax", "numexpr", "onnxruntime", "mkl_umath", "matplotlib", "ml_dtypes"}
 class Finder:
     def __init__(self, finder):
         self.finder = finder

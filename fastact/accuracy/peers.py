@@ -141,8 +141,17 @@ def one_thread() -> Iterator[None]:
                 os.environ[name] = old
 
 
-def ours(task: Task, tier: str, out: Floats | None = None) -> Contestant:
-    """Our own function in a tier, its kernel compiled; with ``out``, the results go there instead of to a new array."""
+def ours(task: Task, tier: str) -> Contestant:
+    """Our own function in a tier, its kernel compiled."""
+    return _ours(task, tier, None)
+
+
+def into(task: Task, tier: str, out: Floats) -> Contestant:
+    """The same, with results that go to ``out`` instead of to a new array."""
+    return _ours(task, tier, out)
+
+
+def _ours(task: Task, tier: str, out: Floats | None) -> Contestant:
     from fastact.cpu.kernels import inner_ufunc, loop_address
 
     name, form = task.declaration.name, FORMS[task.form]
