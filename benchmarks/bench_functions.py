@@ -9,17 +9,16 @@ the largest error in ULP on the first elements of the data.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from turns import REPLAY, in_turns
 
 from fastact.accuracy.measure import Truth, settings, typical
 from fastact.accuracy.peers import FORMS, Contestant, Task, Unavailable, candidates, ours, peer
-from fastact.accuracy.timing import readings
 from fastact.kernels import REGISTRY
 from fastact.link.arithmetic import DTYPES
 from fastact.precision import TIERS
@@ -66,39 +65,15 @@ def truth(name: str, form: str, dtype: str, size: int) -> Truth:
     return Truth(given.declaration, given.x[:JUDGED], given.parameters, None if form == "value" else "x")
 
 
-class Replay:
-    """A clock that shows readings taken before, so that the benchmark's statistics are those of interleaved rounds."""
-
-    def __init__(self) -> None:
-        self.now, self.readings = 0.0, iter(())
-
-    def time(self) -> float:
-        return self.now
-
-    def __call__(self) -> None:
-        self.now += next(self.readings, 0.0)
-
-
-REPLAY = Replay()
-_taken: dict[tuple[Any, ...], dict[str, list[float]]] = {}
-
-
-def measured(request: Any, case: tuple[Any, ...]) -> dict[str, list[float]]:
-    """The readings of all contestants of a case that this session runs, taken in turns."""
-    if case not in _taken:
-        given, calls = task(*case), {}
-        for item in request.session.items:
-            found = getattr(getattr(item, "callspec", None), "params", {})
-            if tuple(found.get(key) for key in ("name", "form", "dtype", "size")) == case:
-                with contextlib.suppress(Unavailable):
-                    calls[found["contestant"]] = entrant(given, found["contestant"]).call
-        seconds = float(request.config.getoption("benchmark_max_time"))
-        _taken[case] = readings(calls, seconds * len(calls))
-    return _taken[case]
-
-
 def entrant(given: Task, contestant: str) -> Contestant:
     return ours(given, contestant) if contestant in TIERS else peer(given, contestant)
+
+
+def call(given: Task, contestant: str) -> Callable[[], Any] | None:
+    try:
+        return entrant(given, contestant).call
+    except Unavailable:
+        return None
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -114,12 +89,8 @@ def test_speed(benchmark: Any, request: Any, name: str, form: str, dtype: str, s
                 raise
             pytest.skip(str(reason))
         benchmark.group = " ".join(map(str, case))
-        if benchmark.disabled:
-            benchmark(one.call)
-        else:
-            taken = measured(request, case)[contestant]
-            REPLAY.readings = iter(taken)
-            benchmark.pedantic(REPLAY, rounds=len(taken))
+        keys = ("name", "form", "dtype", "size")
+        in_turns(benchmark, request, keys, "contestant", functools.partial(call, given))
         errors = truth(*case).summary(one.result()[:JUDGED])
     if benchmark.stats is not None:
         best = benchmark.stats.stats.min

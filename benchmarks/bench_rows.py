@@ -5,11 +5,14 @@ python -m pytest benchmarks/bench_rows.py --benchmark-only
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import rowwise
+from turns import REPLAY, in_turns
 
 from fastact.accuracy import peers
 from fastact.precision import TIERS
@@ -24,15 +27,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "form", "dtype", "label"), CASES)
-def test_rows(benchmark: Any, name: str, form: str, dtype: str, label: str) -> None:
-    benchmark.group = f"{name} {form} {dtype} {'x'.join(map(str, rowwise.SHAPE))}"
+def call(name: str, form: str, dtype: str, label: str) -> Callable[[], Any]:
     if label in TIERS:
-        call = rowwise.ours(name, dtype, form, label)
-    elif form == "gradient":
-        call = rowwise.gradient(name, dtype)
-    else:
-        call = rowwise.value(name, dtype, label)
+        return rowwise.ours(name, dtype, form, label)
+    return rowwise.gradient(name, dtype) if form == "gradient" else rowwise.value(name, dtype, label)
+
+
+@pytest.mark.benchmark(timer=REPLAY.time)
+@pytest.mark.parametrize(("name", "form", "dtype", "label"), CASES)
+def test_rows(benchmark: Any, request: Any, name: str, form: str, dtype: str, label: str) -> None:
+    benchmark.group = f"{name} {form} {dtype} {'x'.join(map(str, rowwise.SHAPE))}"
     with np.errstate(all="ignore"):
-        result = rowwise.first(benchmark(call))
+        in_turns(benchmark, request, ("name", "form", "dtype"), "label", functools.partial(call, name, form, dtype))
+        result = rowwise.first(call(name, form, dtype, label)())
         benchmark.extra_info["max_ulp"] = rowwise.error(result, rowwise.truth(name, dtype, form))

@@ -19,7 +19,7 @@ from fastact.accuracy import peers
 from fastact.accuracy.measure import Truth
 from fastact.accuracy.timing import interleaved
 from fastact.accuracy.ulp import format_of, ulp
-from fastact.kernels import REGISTRY
+from fastact.kernels import GATES, REGISTRY
 from fastact.precision import TIERS
 
 SHAPE = 64, 1024
@@ -30,8 +30,6 @@ _SUM = "sum(-1, keepdims=True)"
 _SHIFTED = "x - x.max(-1, keepdims=True)"
 _ROW = "f(x, axis=-1, approx=t)"
 _FROM_OUTPUT = "f.backward_from_output(g, y, axis=-1, approx=t)"
-_S = "1/(1 + np.exp(-{0}))"
-_PHI = "0.5*a*(1 + np.tanh(np.sqrt(np.asarray(2/np.pi, a.dtype))*(a + 0.044715*a**3)))"
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,16 @@ CASES = {
         "torch.nn.functional.layer_norm(x, x.shape[-1:], w, c, 1e-5)", "",
         "", "f(x, w, c, eps=1e-5, approx=t)", "f.backward(g, x, w, c, eps=1e-5, approx=t)", ("x", "w", "c"),
     ),
-    "glu": Case(f"{_S.format('a')}*b", "torch.sigmoid(a)*b", "jax.nn.sigmoid(a)*b", activation="sigmoid"),
-    "bilinear": Case("a*b", "a*b", "a*b"),
-    "reglu": Case("np.maximum(a, 0)*b", "torch.relu(a)*b", "jax.nn.relu(a)*b", activation="relu"),
-    "swiglu": Case(f"a*({_S.format('a')})*b", "torch.nn.functional.silu(a)*b", "jax.nn.silu(a)*b", activation="silu"),
-    "geglu": Case("", "torch.nn.functional.gelu(a)*b", "jax.nn.gelu(a, approximate=False)*b", activation="gelu"),
-    "geglu_tanh": Case(
-        f"{_PHI}*b", "torch.nn.functional.gelu(a, approximate='tanh')*b", "jax.nn.gelu(a)*b", activation="gelu_tanh"
-    ),
-    "mishglu": Case(
-        "a*np.tanh(np.log1p(np.exp(a)))*b", "torch.nn.functional.mish(a)*b", "jax.nn.mish(a)*b", activation="mish"
-    ),
 }  # fmt: skip
+
+
+ACTIVATIONS = {
+    "glu": "sigmoid", "reglu": "relu", "swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh", "mishglu": "mish",
+}  # fmt: skip
+"""Of which function of a a gate is b times."""
+for _gate in GATES.values():
+    _peers = [_gate.peers.get(library, "") for library in ("torch", "jax")]
+    CASES[_gate.name] = Case(_gate.numpy, *_peers, activation=ACTIVATIONS.get(_gate.name, ""))
 
 
 def names() -> list[str]:

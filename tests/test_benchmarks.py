@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def suite() -> ModuleType:
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("bench_functions", ROOT / "benchmarks" / "bench_functions.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -52,8 +52,7 @@ body:
 @pytest.fixture(scope="module")
 def modules() -> Any:
     """The modules of the report, which live beside the benchmarks and the scripts."""
-    folders = [str(ROOT / "benchmarks"), str(ROOT / "scripts")]
-    sys.path[:0] = folders
+    sys.path.extend([str(ROOT / "benchmarks"), str(ROOT / "scripts")])
     import comparing
     import limits
     import page
@@ -63,8 +62,6 @@ def modules() -> Any:
     import svml_peer
 
     yield {m.__name__: m for m in (comparing, limits, page, report, rowwise, summary, svml_peer)}
-    for folder in folders:
-        sys.path.remove(folder)
 
 
 @pytest.fixture
