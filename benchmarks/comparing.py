@@ -7,7 +7,11 @@ by contestant, and for our kernels the time without a new array and the least ti
 from __future__ import annotations
 
 import functools
+import math
+import multiprocessing
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -128,6 +132,14 @@ def loops(row: Row) -> dict[str, list[Instruction]]:
     return found
 
 
+def all_loops(rows: list[Row]) -> list[dict[str, list[Instruction]]]:
+    """The hot loops of all rows; nothing is timed here, so all cores may compile."""
+    wanted = [{key: row[key] for key in ("function", "form", "dtype")} for row in rows]
+    context = multiprocessing.get_context("spawn")  # a fork would inherit threads in the middle of things
+    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
+        return list(pool.map(loops, wanted, chunksize=4))
+
+
 def elements(row: Row) -> int:
     """Elements of one pass through a row's loops."""
     declaration = REGISTRY[row["function"]]
@@ -135,9 +147,17 @@ def elements(row: Row) -> int:
     return host().target().width(linked(task, TIERS[0]).graph)
 
 
-def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates) -> None:
-    """Add to a row the least nanoseconds per element of its kernels, and what bounds them."""
-    memory = row["ns"][COPY]
+def copies(rows: list[Row]) -> dict[tuple[str, str], float]:
+    """The least nanoseconds per element that a copy of as many bytes took, by dtype and form."""
+    found: dict[tuple[str, str], float] = {}
+    for row in rows:
+        key = row["dtype"], row["form"]
+        found[key] = min(row["ns"][COPY], found.get(key, math.inf))
+    return found
+
+
+def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates, memory: float) -> None:
+    """Add to a row the least nanoseconds per element of its kernels, and what bounds them: a copy takes ``memory``."""
     count = elements(row)
     row["floor"] = {}
     for tier, loop in found.items():

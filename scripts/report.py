@@ -106,11 +106,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows = part("comparison", lambda: comparing.compare(names, seconds, progress))
         content["rows"] = rows
         progress("assembly")
-        loops = part("assembly", lambda: [comparing.loops(row) for row in rows])
+        loops = part("assembly", lambda: comparing.all_loops(rows))
         every = [loop for found in loops for loop in found.values()]
         rates = part("rates of instructions", lambda: limits.measure(every))
+        copies = comparing.copies(rows)
         for row, found in zip(rows, loops, strict=True):
-            comparing.floors(row, found, rates)
+            comparing.floors(row, found, rates, copies[row["dtype"], row["form"]])
         content["rates"] = {
             "front": rates.front, "renaming": rates.renaming, "pipe": rates.pipe,
             "kinds": {kind: [round(c.cycles, 3), c.multiplies, c.adds] for kind, c in sorted(rates.costs.items())},
