@@ -224,6 +224,8 @@ def legend() -> list[str]:
 
 def index() -> str:
     lines = [HEAD, "", "# The functions", "", "In pictures, the function is blue and its gradient orange.", ""]
+    if (DOCS / "performance.md").exists():
+        lines += ["How quick they are, beside whom, and how near to the machine's limit: [speed](performance.md).", ""]
     for family, functions in families().items():
         lines += [f"## [{title(family)}]({family}.md)", ""]
         rows = []

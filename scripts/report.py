@@ -9,7 +9,7 @@
 It writes benchmarks/results/<cpu>.json, docs/performance.md, its pictures, and the tables of the
 README and of the families' pages. Every library is held to one thread, except where threads are the subject; the
 contestants of one function take turns. Peers that are not installed are left out; Numba with SVML is measured in the
-environment that scripts/svml_peer.py makes.
+environment that scripts/svml_peer.py makes. ``pip install -e ".[accuracy,plot]"`` has what the report itself needs.
 """
 
 from __future__ import annotations
