@@ -10,6 +10,7 @@ import functools
 import math
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -70,7 +71,10 @@ def compare(names: Iterable[str], seconds: float, progress: Progress, dtypes: It
         for form in FORMS:
             for name in names:
                 progress(f"{name} {form} {dtype}")
-                rows.append(one(name, form, dtype, seconds))
+                try:
+                    rows.append(one(name, form, dtype, seconds))
+                except Exception as reason:  # the others are worth having; what lacks is seen
+                    print(f"\n{name} {form} {dtype} left out: {type(reason).__name__}: {reason}", file=sys.stderr)
     return rows
 
 
@@ -127,7 +131,10 @@ def loops(row: Row) -> dict[str, list[Instruction]]:
         made = linked(task, tier)
         key = made.graph.digest(), made.evidence.digest() if made.evidence else ""
         if key not in _loops:
-            _loops[key] = hot_loop(assembly(made.graph, made.evidence))
+            try:
+                _loops[key] = hot_loop(assembly(made.graph, made.evidence))
+            except ValueError:  # then only memory bounds it
+                _loops[key] = []
         found[tier] = _loops[key]
     return found
 

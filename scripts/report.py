@@ -173,7 +173,8 @@ def render(content: dict[str, Any]) -> None:
     pictures_of_speed.draw(content, page.PICTURES)
     page.PAGE.write_text(page.text(content))
     for script in ("readme", "families"):
-        subprocess.run([sys.executable, str(ROOT / "scripts" / f"{script}.py")], check=True, cwd=ROOT)
+        command = [sys.executable, str(ROOT / "scripts" / f"{script}.py")]
+        subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def main() -> int:
