@@ -290,3 +290,23 @@ def test_changed_kernels_are_listed(modules: dict[str, ModuleType], monkeypatch:
     rows[0]["digest"]["fast"] = "another"
     assert report.changed({"rows": rows}) == ["exp value float32 fast"]
     assert report.changed({"rows": rows[:3]})[-1] == "exp gradient float64 rough (not measured)"
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+def test_no_temporary_grows_with_the_array(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    import costs
+
+    import fastact
+
+    def calls(arrays: tuple[Any, Any]) -> Any:
+        x, out = arrays
+        yield "mish", "fast", lambda: fastact.mish(x, approx="fast", out=out)
+        yield "mish.backward", "fast", lambda: fastact.mish.backward(x, x, approx="fast", out=out)
+
+    monkeypatch.setattr(costs, "ELEMENTS", 1 << 20)
+    monkeypatch.setattr(costs, "_calls", calls)
+    for found in costs.memory():
+        assert found["bytes"] < 1 << 16, found
+    # and a temporary would be seen
+    monkeypatch.setattr(costs, "_calls", lambda arrays: [("NumPy", "", lambda: np.copyto(arrays[1], arrays[0] * 2))])
+    assert all(found["bytes"] >= found["array"] // 2 for found in costs.memory())
