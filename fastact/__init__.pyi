@@ -13,6 +13,9 @@ from fastact.cpu.threads import set_num_threads as set_num_threads
 from fastact.gates import Gate as Gate
 from fastact.layers import ffn as ffn
 from fastact.layers import ffn_glu as ffn_glu
+from fastact.norms import batch_norm as batch_norm
+from fastact.norms import layer_norm as layer_norm
+from fastact.norms import rms_norm as rms_norm
 from fastact.precision import precision as precision
 from fastact.rows import log_softmax as log_softmax
 from fastact.rows import logsumexp as logsumexp

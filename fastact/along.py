@@ -72,8 +72,15 @@ def mask(name: str, where: Any, shape: tuple[int, ...]) -> Array | None:
 
 
 # -- results ----------------------------------------------------------------------------------------------------------
-def check_out(name: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: list[Array]) -> Array | None:
-    """``out`` if it may take the result, which has a shape and a dtype."""
+def check_out(
+    name: str,
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: list[Array],
+    others: list[Array] | None = None,
+) -> Array | None:
+    """``out`` if it may take the result, which has a shape and a dtype; it may be an input, but none of the others."""
     if isinstance(out, tuple) and len(out) == 1:
         (out,) = out
     if out is None:
@@ -91,6 +98,8 @@ def check_out(name: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any],
     for a in inputs:
         if np.may_share_memory(a, out) and not same(a, out) and np.shares_memory(a, out):
             raise ValueError(f"{name}(): out shares memory with an input that is not in the same place")
+    if any(np.may_share_memory(a, out) and np.shares_memory(a, out) for a in others or ()):
+        raise ValueError(f"{name}(): out shares memory with another input than x or g")
     return out
 
 

@@ -28,10 +28,11 @@ from fastact.precision import Approx, parse
 INFINITY = math.inf
 
 
-def _apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
-    from fastact.cpu.rows import apply
+def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
+    """Run a program of arrays whose rows are their last axis."""
+    from fastact.cpu import rows
 
-    apply(program, tier, dtype.name, arrays, numbers)
+    rows.apply(program, tier, dtype.name, arrays, numbers)
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
     read = [along.copied_rows(a, axes) if v is None else v for a, v in zip(inputs, views, strict=True)]
     written = along.rows(sink, axes)
     target = np.empty(read[0].shape, dtype) if written is None else written
-    _apply(program, tier, dtype, [*read, *(per_row or ()), target])
+    apply(program, tier, dtype, [*read, *(per_row or ()), target])
     if written is None:
         along.back(target, sink, axes)
 
@@ -234,7 +235,7 @@ class LogSumExp:
         view = along.rows(given, axes)
         read = along.copied_rows(given, axes) if view is None else view
         totals = sink.array.squeeze(axes) if keepdims else sink.array
-        _apply(name, tier, given.dtype, [read, totals])
+        apply(name, tier, given.dtype, [read, totals])
         return sink.result()
 
     def backward(

@@ -47,8 +47,8 @@ class Program:
     rows: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     widened: frozenset[str] = field(default_factory=frozenset)
-    outputs: int = 1
-    """Results of every element, or of the row where there is no ``result``."""
+    prepare: Body | None = None
+    """Of rows and numbers: the scalars to begin with in their place."""
     wide_totals: bool = False
     """The results of the row are float64 whatever the elements are."""
     careful: bool = False

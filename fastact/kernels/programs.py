@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastact.kernels import rows
+from fastact.kernels import norms, rows
 from fastact.kernels.declare_rows import PROGRAMS
 
-__all__ = ["PROGRAMS", "rows"]
+__all__ = ["PROGRAMS", "norms", "rows"]

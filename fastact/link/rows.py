@@ -242,6 +242,8 @@ class _Linker:
         linking = RowLinking(self.settling, self.arithmetic)
         given = [linking.stored(dtype) for dtype in self.stored(*self.program.rows)]
         given += [linking.stored("float64") for _ in self.program.numbers]
+        if self.program.prepare is not None:
+            given = list(_several(self.program.prepare(*given)))
         self._hand_on(linking, tuple(given))
         self.scalars = len(given)
         return linking.graph

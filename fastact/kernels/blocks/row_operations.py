@@ -66,6 +66,13 @@ def minus(x: Value, t: Value) -> Value:
     return x - t
 
 
+def wide_minus(x: Value, t: Value) -> Value:
+    """The same, widened before anything is rounded."""
+    if hasattr(t, "hi") and not x.context.arithmetic.pair:
+        return (widened(x) - t.hi.convert("f64")) - t.low.convert("f64")
+    return widened(x - t)
+
+
 def with_infinite(total: Value, a: Value, b: Value) -> Value:
     """The total a + b, or a - (-b); where an infinity or no number is among them, which pairs of words do not bear, as
     single words have it."""
@@ -73,3 +80,21 @@ def with_infinite(total: Value, a: Value, b: Value) -> Value:
         return total
     whole = op.word(a) + op.word(b)
     return op.where(op.absolute(whole) < op.INFINITY, total, whole)
+
+
+def power_over(a: Value) -> Value:
+    """A power of two near 1/a for a >= 0, such that neither it nor squares of products with it leave the range."""
+    word = op.word(a)
+    arithmetic = word.context.arithmetic
+    bias, bits = arithmetic.bias, arithmetic.mantissa_bits
+    reach = word.context.elements.bias * 21 // 22
+    exponent = word.bits().shift_right_logical(bits)
+    exponent = exponent.choose(exponent.compare("sgt", bias - reach), bias - reach)
+    exponent = exponent.choose(exponent.compare("slt", bias + reach), bias + reach)
+    return ((2 * bias - exponent) << bits).as_real()
+
+
+def tolerated(x: Value) -> float:
+    """How often the square of the mean may exceed the variance, so that the sums' errors show in no result."""
+    a = x.context.elements
+    return 2.0**16 if a.pair or a.wide or a.word == "f32" else 0.0

@@ -1,0 +1,92 @@
+"""Norms beside PyTorch's, float32, one thread.
+
+    python -m pytest benchmarks/bench_norms.py --benchmark-only
+
+``extra_info`` holds nanoseconds per element. Those who compete are measured in one run: compare within a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastact
+
+SHAPES = ((512, 1024), (8192, 64), (65_536, 8))
+CONTESTANTS = ("exact", "fast", "torch")
+
+
+def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
+    """x, g, and for each channel mean, variance, weight and bias."""
+    rng = np.random.default_rng(0)
+    found = [rng.normal(0.3, 3, shape) for _ in range(2)] + [rng.uniform(0.5, 2, channels) for _ in range(4)]
+    return [a.astype(np.float32) for a in found]
+
+
+def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int) -> None:
+    benchmark.group = group
+    benchmark(call)
+    if benchmark.stats is not None:
+        benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("function", ("layer_norm", "rms_norm"))
+def test_norm(benchmark: Any, function: str, shape: tuple[int, int], name: str) -> None:
+    x, _, _, _, weight, bias = arrays(shape, shape[-1])
+    parameters = (weight, bias) if function == "layer_norm" else (weight,)
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        tensors = [torch.from_numpy(a) for a in (x, *parameters)]
+
+        def call() -> Any:
+            return getattr(torch.nn.functional, function)(tensors[0], shape[-1:], *tensors[1:])
+    else:
+        out = np.empty_like(x)
+
+        def call() -> Any:
+            return getattr(fastact, function)(x, *parameters, out=out, approx=name)
+
+    measured(benchmark, f"{function} of {shape}", call, x.size)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("shape", ((512, 1024), (32, 64, 28, 28)), ids=str)
+def test_batch_norm(benchmark: Any, shape: tuple[int, ...], name: str) -> None:
+    x, _, *moments = arrays(shape, shape[1])
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        tensors = [torch.from_numpy(a) for a in (x, *moments)]
+
+        def call() -> Any:
+            return torch.nn.functional.batch_norm(*tensors)
+    else:
+        out = np.empty_like(x)
+
+        def call() -> Any:
+            return fastact.batch_norm(x, *moments, out=out, approx=name)
+
+    measured(benchmark, f"batch_norm of {shape}", call, x.size)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_gradients(benchmark: Any, name: str) -> None:
+    """Of x, weight and bias."""
+    x, g, _, _, weight, bias = arrays((512, 1024), 1024)
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        tensors = [torch.from_numpy(a).requires_grad_() for a in (x, weight, bias)]
+        y, incoming = torch.nn.functional.layer_norm(tensors[0], (1024,), *tensors[1:]), torch.from_numpy(g)
+
+        def call() -> Any:
+            return torch.autograd.grad(y, tensors, incoming, retain_graph=True)
+    else:
+
+        def call() -> Any:
+            return fastact.layer_norm.backward(g, x, weight, approx=name)
+
+    measured(benchmark, "gradients of layer_norm of (512, 1024)", call, x.size)

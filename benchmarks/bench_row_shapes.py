@@ -1,0 +1,76 @@
+"""softmax and its relatives beside PyTorch and SciPy, for long and short rows and along the first axis; float32.
+
+    python -m pytest benchmarks/bench_row_shapes.py --benchmark-only
+
+``extra_info`` holds nanoseconds per element. Those who compete are measured in one run: compare within a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastact
+
+SHAPES = ((512, 1024), (8192, 64), (65_536, 8), (1_000_000, 3), (1, 1 << 20))
+CONTESTANTS = ("exact", "fast", "rough", "torch", "scipy")
+
+
+def contestant(function: str, name: str, x: Any, axis: int) -> Callable[[], Any]:
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        tensor = torch.from_numpy(x)
+        return lambda: getattr(torch, function)(tensor, axis)
+    if name == "scipy":
+        special = pytest.importorskip("scipy.special")
+        return lambda: getattr(special, function)(x, axis)
+    if function == "logsumexp":
+        return lambda: fastact.logsumexp(x, axis, approx=name)
+    out = np.empty_like(x)
+    return lambda: getattr(fastact, function)(x, axis, out=out, approx=name)
+
+
+def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int) -> None:
+    benchmark.group = group
+    benchmark(call)
+    if benchmark.stats is not None:
+        benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("function", ("softmax", "log_softmax", "logsumexp"))
+def test_rows(benchmark: Any, function: str, shape: tuple[int, int], name: str) -> None:
+    x = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
+    measured(benchmark, f"{function} of {shape}", contestant(function, name, x, -1), x.size)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_along_the_first_axis(benchmark: Any, name: str) -> None:
+    x = np.random.default_rng(0).normal(0, 3, (512, 1024)).astype(np.float32)
+    measured(benchmark, "softmax of (512, 1024) along axis 0", contestant("softmax", name, x, 0), x.size)
+
+
+@pytest.mark.parametrize("name", CONTESTANTS[:-1])
+@pytest.mark.parametrize("function", ("softmax", "log_softmax"))
+def test_gradient(benchmark: Any, function: str, name: str) -> None:
+    rng = np.random.default_rng(0)
+    g, x = (rng.normal(0, 3, (512, 1024)).astype(np.float32) for _ in range(2))
+    y = getattr(fastact, function)(x)
+    if name == "torch":
+        torch = pytest.importorskip("torch")
+        tensor = torch.from_numpy(x).requires_grad_()
+        result, incoming = getattr(torch, function)(tensor, -1), torch.from_numpy(g)
+
+        def call() -> Any:
+            return torch.autograd.grad(result, tensor, incoming, retain_graph=True)
+    else:
+        out = np.empty_like(x)
+
+        def call() -> Any:
+            return getattr(fastact, function).backward_from_output(g, y, out=out, approx=name)
+
+    measured(benchmark, f"gradient of {function} of (512, 1024)", call, x.size)

@@ -1,0 +1,329 @@
+"""rms_norm, layer_norm and batch_norm (with given moments), with the gradients of x, weight and bias.
+
+>>> import numpy as np, fastact
+>>> y = fastact.layer_norm(np.array([[1.0, 2.0, 4.0]]), weight=np.ones(3), bias=np.zeros(3))
+
+Arrays may have any layout and are float16, bfloat16, float32 or float64, or all become the dtype that they have in
+common; booleans and integers become floats as in ``np.exp``. Moments are found in float64, those of float64 in pairs of
+words or of numbers brought near 1 by a power of two: no row overflows or loses digits on the way, however large, small
+or far from 0 its elements are. Sums are added in an order that depends on their number only: layout and threads do not
+change a bit. No warning is raised.
+
+What is ``out`` may be x (in ``backward``, x or g), or an array that shares no memory with any input. All is checked
+before anything is written.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from fastact import along
+from fastact.along import Array, Axis
+from fastact.precision import Approx, parse
+from fastact.rows import apply
+
+TINY = 1e-60
+
+
+def _number(name: str, eps: Any) -> float:
+    if not isinstance(eps, Real) or isinstance(eps, bool):
+        raise TypeError(f"{name}(): eps is a number, not {type(eps).__name__}")
+    if not 0.0 <= float(eps) < float("inf"):
+        raise ValueError(f"{name}(): eps must be finite and at least 0, not {eps!r}")
+    return float(eps)
+
+
+def _suffix(dtype: np.dtype[Any], eps: float, **given: Any) -> str:
+    """Which variant of a program it is. Only where eps is tiny can a float32 row have a scale that is no float32."""
+    parts = [f"_{label}" for label, value in given.items() if value is not None]
+    return "".join(parts) + ("_scaled" if dtype == np.float64 or eps < TINY else "")
+
+
+class _Call:
+    """The arguments of a norm over some axes: arrays of one dtype, their rows, where a result of their shape goes."""
+
+    def __init__(self, name: str, axis: Axis, elements: dict[str, Any], columns: dict[str, Any]) -> None:
+        self.name = name
+        given = {label: along.array(name, label, value) for label, value in elements.items()}
+        extra = {label: along.array(name, label, v) for label, v in columns.items() if v is not None}
+        along.same_shape(name, **given)
+        self.shape = next(iter(given.values())).shape
+        self.axes = along.axes(name, axis, len(self.shape))
+        self.normalised = tuple(self.shape[d] for d in self.axes)
+        for label, value in extra.items():
+            if value.shape != self.normalised:
+                raise ValueError(
+                    f"{name}(): {label} has shape {value.shape}, but the axes of x, {self.shape}, that are normalised "
+                    f"have {self.normalised}"
+                )
+        arrays = along.common(*given.values(), *extra.values())
+        self.elements = arrays[: len(given)]
+        self.columns = [np.ascontiguousarray(a.reshape(-1)) for a in arrays[len(given) :]]
+        self.dtype = self.elements[0].dtype
+
+    def sink(self, out: Any) -> along.Sink:
+        checked = along.check_out(self.name, out, self.shape, self.dtype, self.elements, self.columns)
+        return along.Sink(checked, self.elements[-1], self.shape, self.dtype)
+
+    def rows(self) -> list[Array]:
+        views = [along.rows(a, self.axes) for a in self.elements]
+        return [along.copied_rows(a, self.axes) if v is None else v for a, v in zip(self.elements, views, strict=True)]
+
+    def run(self, program: str, approx: Approx, sink: Array, eps: float) -> None:
+        """Run a program whose result has the shape of its elements."""
+        if not sink.size:
+            return
+        written = along.rows(sink, self.axes)
+        read = self.rows()
+        target = np.empty(read[0].shape, self.dtype) if written is None else written
+        apply(program, parse(approx), self.dtype, [*read, *self.columns, target], (eps,))
+        if written is None:
+            along.back(target, sink, self.axes)
+
+    def parameters(self, approx: Approx, mean: Array, r: Array) -> tuple[Array, Array]:
+        """The gradients of weight and bias: sums over the rows, for rows with a mean and an inverse deviation each."""
+        length = prod(self.normalised)
+        gradients = np.zeros((2, length), self.dtype)
+        g, x = (np.ascontiguousarray(a).reshape(-1, length).T if length else a for a in self.rows())
+        if length and g.shape[1]:
+            columns = [np.ascontiguousarray(a.reshape(-1)) for a in (mean, r)]
+            apply("norm_parameters", parse(approx), self.dtype, [g, x, *columns, *gradients])
+        first, second = gradients.reshape(2, *self.normalised)
+        return first, second
+
+
+class _Norm:
+    """A norm, with the gradients of its arguments."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = self.__qualname__ = name
+
+    def __repr__(self) -> str:
+        return f"<fastact function '{self.__name__}'>"
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+
+class RmsNorm(_Norm):
+    """rms_norm(x, weight=None, *, axis=-1, eps=None): x/sqrt(mean(x^2) + eps) times the weight.
+
+    x : array_like
+    weight : array_like of the shape that x has along ``axis``
+    axis : int, tuple of ints or None (all): the axes over which the mean is taken
+    eps : at least 0; None is the distance from 1 to the next number of x's dtype, as in PyTorch
+    out : array of the shape of x
+    approx : 'exact', 'fast' or 'rough', as everywhere
+
+    Accuracy: without a weight `exact` is within 0.51 ULP of the true value, `fast` and `rough` within 4; with one,
+    where x/sqrt(mean(x^2) + eps) is not subnormal.
+
+    Raises numpy.exceptions.AxisError for an axis that x has not; ValueError for a weight or an ``out`` of the wrong
+    shape, an ``out`` that is read-only or shares memory with an input elsewhere, a bad eps, an unknown tier; TypeError
+    for other dtypes. B. Zhang and R. Sennrich, Root mean square layer normalization, arXiv:1910.07467."""
+
+    def __call__(
+        self, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float | None = None, out: Any = None,
+        approx: Approx = None,
+    ) -> Any:  # fmt: skip
+        parse(approx)
+        call = _Call(self.__name__, axis, {"x": x}, {"weight": weight})
+        number = self._eps(call, eps)
+        sink = call.sink(out)
+        call.run(f"rms_norm{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        return sink.result()
+
+    def backward(
+        self, g: Any, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float | None = None, out: Any = None,
+        approx: Approx = None,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """The gradients with respect to x and weight, from that with respect to the output, g.
+
+        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
+        parse(approx)
+        call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
+        number = self._eps(call, eps)
+        sink = call.sink(out)
+        count = prod(call.shape) // max(prod(call.normalised), 1)
+        r = np.empty(count)
+        if call.elements[1].size:
+            read = call.rows()[1]
+            shaped = r.reshape(read.shape[:-1])
+            apply(f"rms_norm_moment{_suffix(call.dtype, number)}", parse(approx), call.dtype, [read, shaped], (number,))
+        slope, _ = call.parameters(approx, np.zeros(count), r)  # before x is overwritten
+        call.run(f"rms_norm_backward{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        return sink.result(), slope[()]
+
+    def _eps(self, call: _Call, eps: float | None) -> float:
+        if eps is not None:
+            return _number(call.name, eps)
+        return 2.0**-7 if call.dtype.name == "bfloat16" else float(np.finfo(call.dtype).eps)
+
+
+class LayerNorm(_Norm):
+    """layer_norm(x, weight=None, bias=None, *, axis=-1, eps=1e-5): (x - mean)/sqrt(variance + eps) weight + bias.
+
+    x : array_like
+    weight, bias : array_like of the shape that x has along ``axis``
+    axis : int, tuple of ints or None (all): the axes over which mean and variance are taken. PyTorch's normalized_shape
+        (a, b) is axis=(-2, -1)
+    eps : at least 0
+    out : array of the shape of x
+    approx : 'exact', 'fast' or 'rough', as everywhere
+
+    The variance is that of the numbers given, a mean of squares of differences from the mean, taken in a second run.
+
+    Accuracy: with t = (x - mean)/sqrt(variance + eps) weight, the error is at most half a unit in the last place of the
+    result and 0.01 of t in `exact`, and 4 units of |t| + |bias| in `fast` and `rough`, however large the mean is beside
+    the deviation. In float64 `fast` and `rough` they are 4 units of max(|t|, |weight|) + |bias|. Rows of nothing but
+    subnormal numbers are known to the smallest of these only.
+
+    Errors as for `rms_norm`. J. L. Ba, J. R. Kiros and G. E. Hinton, Layer normalization, arXiv:1607.06450."""
+
+    def __call__(
+        self, x: Any, weight: Any = None, bias: Any = None, *, axis: Axis = -1, eps: float = 1e-5, out: Any = None,
+        approx: Approx = None,
+    ) -> Any:  # fmt: skip
+        parse(approx)
+        call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
+        number = _number(call.name, eps)
+        sink = call.sink(out)
+        call.run(f"layer_norm{_suffix(call.dtype, number, weight=weight, bias=bias)}", approx, sink.array, number)
+        return sink.result()
+
+    def backward(
+        self, g: Any, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float = 1e-5, out: Any = None,
+        approx: Approx = None,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
+        """The gradients with respect to x, weight and bias, from that with respect to the output, g.
+
+        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
+        parse(approx)
+        call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
+        number = _number(call.name, eps)
+        sink = call.sink(out)
+        count = prod(call.shape) // max(prod(call.normalised), 1)
+        mean, r = np.empty((2, count))
+        if call.elements[1].size:
+            read = call.rows()[1]
+            found = [a.reshape(read.shape[:-1]) for a in (mean, r)]
+            apply(
+                f"layer_norm_moments{_suffix(call.dtype, number)}", parse(approx), call.dtype, [read, *found], (number,)
+            )
+        slope, shift = call.parameters(approx, mean, r)  # before x is overwritten
+        call.run(f"layer_norm_backward{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        return sink.result(), slope[()], shift[()]
+
+
+class BatchNorm(_Norm):
+    """batch_norm(x, mean, variance, weight=None, bias=None, *, axis=1, eps=1e-5), with moments that are given, as in
+    inference: (x - mean)/sqrt(variance + eps) weight + bias.
+
+    x : array_like
+    mean, variance, weight, bias : array_like of as many numbers as x has channels
+    axis : the axis of the channels
+    eps : at least 0
+    out : array of the shape of x
+    approx : 'exact', 'fast' or 'rough', as everywhere
+
+    Accuracy: with t = (x - mean)/sqrt(variance + eps) weight, the error is at most half a unit in the last place of the
+    result and 0.01 of t in `exact`, and 4 units of |t| + |bias| in `fast` and `rough`.
+
+    Errors as for `rms_norm`. S. Ioffe and C. Szegedy, Batch normalization, arXiv:1502.03167."""
+
+    def __call__(
+        self, x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, axis: int = 1,
+        eps: float = 1e-5, out: Any = None, approx: Approx = None,
+    ) -> Any:  # fmt: skip
+        parse(approx)
+        call = _Channels(
+            self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
+        )
+        number = _number(call.name, eps)
+        sink = call.sink(out)
+        call.spread("batch_norm", approx, call.elements[0], call.moments, sink.array, number)
+        return sink.result()
+
+    def backward(
+        self, g: Any, x: Any, mean: Any, variance: Any, weight: Any = None, *, axis: int = 1, eps: float = 1e-5,
+        out: Any = None, approx: Approx = None,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
+        """The gradients with respect to x, weight and bias, from that with respect to the output, g; mean and variance
+        are held.
+
+        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
+        parse(approx)
+        name = f"{self.__name__}.backward"
+        call = _Channels(name, axis, {"g": g, "x": x}, [("mean", mean), ("variance", variance), ("weight", weight)])
+        number = _number(name, eps)
+        sink = call.sink(out)
+        slope, shift = np.zeros((2, call.channels), call.dtype)
+        if call.elements[0].size:
+            others = tuple(d for d in range(len(call.shape)) if d != call.axis)
+            views = [along.rows(a, others) for a in call.elements]
+            read = [along.copied_rows(a, others) if v is None else v for a, v in zip(call.elements, views, strict=True)]
+            arrays = [*read, *call.moments[:2], slope, shift]
+            apply("batch_norm_parameters", parse(approx), call.dtype, arrays, (number,))
+        call.spread("batch_norm_backward", approx, call.elements[0], call.moments[1:], sink.array, number)
+        return sink.result(), slope, shift
+
+
+class _Channels:
+    """The arguments of a norm of channels."""
+
+    def __init__(self, name: str, axis: int, elements: dict[str, Any], moments: list[tuple[str, Any]]) -> None:
+        self.name = name
+        given = {label: along.array(name, label, value) for label, value in elements.items()}
+        along.same_shape(name, **given)
+        self.shape = next(iter(given.values())).shape
+        if not hasattr(axis, "__index__"):
+            raise TypeError(f"{name}(): axis is a whole number, not {type(axis).__name__}")
+        (self.axis,) = along.axes(name, axis, max(len(self.shape), 1))
+        self.channels = self.shape[self.axis] if self.shape else 1
+        extra = []
+        for label, value in moments:
+            if value is None:
+                value = np.full(self.channels, label == "weight", next(iter(given.values())).dtype)
+            array = along.array(name, label, value)
+            if array.shape != (self.channels,):
+                raise ValueError(
+                    f"{name}(): {label} has shape {array.shape}, but x, of shape {self.shape}, has {self.channels} "
+                    f"channels along axis {self.axis}"
+                )
+            extra.append(array)
+        arrays = along.common(*given.values(), *extra)
+        self.elements, self.moments = arrays[: len(given)], arrays[len(given) :]
+        self.dtype = self.elements[0].dtype
+
+    def sink(self, out: Any) -> along.Sink:
+        checked = along.check_out(self.name, out, self.shape, self.dtype, self.elements, self.moments)
+        return along.Sink(checked, self.elements[-1], self.shape, self.dtype)
+
+    def spread(self, program: str, approx: Approx, x: Array, moments: list[Array], sink: Array, eps: float) -> None:
+        """Run a program of every element and the numbers of its channel."""
+        if not sink.size:
+            return
+        if x.ndim == 0:
+            x, sink = x.reshape(1), sink.reshape(1)
+        # Rows are what follows the channel, or else what comes before it.
+        axes = tuple(range(self.axis + 1, x.ndim)) or tuple(range(self.axis))
+        shaped = [a.reshape((-1, *(1,) * (x.ndim - 1 - self.axis))) for a in moments]
+        views = [along.rows(a, axes) for a in (x, sink)]
+        read = along.copied_rows(x, axes) if views[0] is None else views[0]
+        target = np.empty(read.shape, self.dtype) if views[1] is None else views[1]
+        kept = [d for d in range(x.ndim) if d not in axes]
+        first: Any = (..., *(0,) * len(axes))
+        spread = [np.broadcast_to(a, x.shape).transpose(*kept, *axes)[first] for a in shaped]
+        apply(program, parse(approx), self.dtype, [read, *spread, target], (eps,))
+        if views[1] is None:
+            along.back(target, sink, axes)
+
+
+rms_norm = RmsNorm("rms_norm")
+layer_norm = LayerNorm("layer_norm")
+batch_norm = BatchNorm("batch_norm")
+__all__ = ["BatchNorm", "LayerNorm", "RmsNorm", "batch_norm", "layer_norm", "rms_norm"]
