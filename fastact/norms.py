@@ -175,7 +175,7 @@ class LayerNorm(_Norm):
     out : array of the shape of x
     approx : 'exact', 'fast' or 'rough', as everywhere
 
-    The variance is that of the numbers given, a mean of squares of differences from the mean, taken in a second run.
+    The variance is that of the numbers given, as in PyTorch: the mean of squares of differences from the mean.
 
     Accuracy: with t = (x - mean)/sqrt(variance + eps) weight, the error is at most half a unit in the last place of the
     result and 0.01 of t in `exact`, and 4 units of |t| + |bias| in `fast` and `rough`, however large the mean is beside
@@ -196,13 +196,16 @@ class LayerNorm(_Norm):
         return sink.result()
 
     def backward(
-        self, g: Any, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float = 1e-5, out: Any = None,
-        approx: Approx = None,
+        self, g: Any, x: Any, weight: Any = None, bias: Any = None, *, axis: Axis = -1, eps: float = 1e-5,
+        out: Any = None, approx: Approx = None,
     ) -> tuple[Any, Any, Any]:  # fmt: skip
         """The gradients with respect to x, weight and bias, from that with respect to the output, g.
 
-        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
+        Without a weight, the second is what its gradient would be at 1. The bias may be given as to the function, but
+        no gradient depends on it. ``out`` takes the first."""
         parse(approx)
+        if bias is not None:
+            _Call(f"{self.__name__}.backward", axis, {"x": x}, {"bias": bias})  # which refuses a wrong shape
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
         number = _number(call.name, eps)
         sink = call.sink(out)

@@ -365,6 +365,8 @@ def test_bad_input_is_refused_before_anything_is_written() -> None:
             function.backward(np.ones((4, 3)), x)
     with pytest.raises(ValueError, match=r"bias has shape \(3,\)"):
         fastact.layer_norm(x, bias=np.ones(3, np.float32))
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\)"):
+        fastact.layer_norm.backward(x, x, bias=np.ones(3, np.float32))
     channels = np.ones(4, np.float32)
     with pytest.raises(ValueError, match=r"variance has shape \(3,\), but x, of shape \(3, 4\), has 4 channels"):
         fastact.batch_norm(x, channels, np.ones(3, np.float32))
