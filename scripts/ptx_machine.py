@@ -131,12 +131,15 @@ class Machine:
         start = address - BASE
         return self.memory[start : start + count * np.dtype(dtype).itemsize].view(dtype).copy()
 
-    def launch(self, program: Program, blocks: int, threads: int, arguments: list[int]) -> None:
-        """Run all threads at once; those that are behind go first, so that they meet again after a branch."""
+    def launch(self, program: Program, blocks: int, threads: int, arguments: list[int]) -> Array:
+        """Run all threads at once; those that are behind go first, so that they meet again after a branch.
+
+        Returns how many warps each instruction was issued for, if a block is made of whole warps."""
         assert len(arguments) == len(program.parameters), (len(arguments), program.parameters)
         run = _Run(self, program, blocks, threads, arguments)
         with np.errstate(all="ignore"):
             run.go()
+        return run.issued
 
 
 class _Run:
@@ -155,6 +158,7 @@ class _Run:
         self.counter = np.zeros(count, np.int64)
         self.mask: Array = np.ones(count, bool)
         self.everyone = True
+        self.issued = np.zeros(len(program.instructions), np.int64)
 
     def go(self) -> None:
         end = len(self.program.instructions)
@@ -165,8 +169,10 @@ class _Run:
                 return
             self.mask = self.counter == place
             self.everyone = bool(self.mask.all())
+            warps = int(self.mask.reshape(-1, min(32, self.count)).any(axis=1).sum())
             while place < end:
                 instruction = self.program.instructions[place]
+                self.issued[place] += warps
                 place += 1
                 if instruction.op in ("bra", "ret"):
                     target = end if instruction.op == "ret" else self.program.labels[instruction.operands[0]]
@@ -437,6 +443,9 @@ class _Run:
     def do_cvt(self, i: Instruction) -> None:
         target, kind = i.parts[-2:]
         value = self.get(i.operands[1], kind)
+        if target == "bf16":
+            self.set(i.operands[0], _upper(value))
+            return
         if "rni" in i.parts and target == kind:
             self.set(i.operands[0], np.rint(value))
         elif target[0] == "f" and (kind[0] != "f" or np.dtype(TYPES[target]).itemsize < value.itemsize):
@@ -446,6 +455,13 @@ class _Run:
             raise NotImplementedError(str(i))
         else:
             self.set(i.operands[0], value.astype(TYPES[target]))
+
+
+def _upper(value: Array) -> Array:
+    """float32 rounded to bfloat16; all NaN become one."""
+    bits = value.view(np.uint32).astype(np.uint64)
+    rounded = (bits + np.uint64(0x7FFF) + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)
+    return np.where(np.isnan(value), np.uint64(0x7FFF), rounded).astype(np.uint16)
 
 
 def _compared(relation: str, a: Array, b: Array) -> Array:

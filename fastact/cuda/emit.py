@@ -22,6 +22,7 @@ _TEXT = {
     "fabs": "abs.T $0, $1;", "fneg": "neg.T $0, $1;", "rint": "cvt.rni.T.T $0, $1;",
     "fpext": "cvt.f64.f32 $0, $1;", "fptrunc": "cvt.rn.f32.f64 $0, $1;",
     "half_to_single": "cvt.f32.f16 $0, $1;", "single_to_half": "cvt.rn.f16.f32 $0, $1;",
+    "single_to_bfloat": "cvt.rn.bf16.f32 $0, $1;",
 }  # fmt: skip
 _REGISTERS = {"f32": "f", "f64": "d", "i16": "h"}
 I32, I64 = ir.IntType(32), ir.IntType(64)
@@ -32,11 +33,12 @@ GLOBAL = 1
 class Emitter(cpu.Emitter):
     """Writes graphs into the block where ``builder`` stands."""
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
+    def __init__(self, builder: ir.IRBuilder, bfloat_instructions: bool) -> None:
         super().__init__(builder, 0)
+        self.rounds_to_bfloat = bfloat_instructions
 
     def node(self, node: Node, args: list[ir.Value]) -> ir.Value:
-        if node.op in _TEXT:
+        if node.op in _TEXT and (node.op != "single_to_bfloat" or self.rounds_to_bfloat):
             return self.text(node, args)
         if node.op == "copysign":
             return self.copysign(node.type, *args)
@@ -72,11 +74,14 @@ class Emitter(cpu.Emitter):
         return b.load(b.gep(table, [I64(0), wide], inbounds=True))
 
 
-def emit(builder: ir.IRBuilder, graph: Graph, usual: Graph | None, lanes: list[list[Any]]) -> list[list[ir.Value]]:
+def emit(
+    builder: ir.IRBuilder, graph: Graph, usual: Graph | None, lanes: list[list[Any]], bfloat_instructions: bool
+) -> list[list[ir.Value]]:
     """The outputs of a graph for each of some elements, given its inputs.
 
-    All are computed as they usually are. Then those for which that was not enough follow one by one."""
-    emitter = Emitter(builder)
+    All are computed as they usually are. Then those for which that was not enough follow one by one.
+    ``bfloat_instructions``: the device rounds to bfloat16, as those of capability 8.0 and more do."""
+    emitter = Emitter(builder, bfloat_instructions)
     if usual is None:
         return [emitter.graph(graph, inputs) for inputs in lanes]
     found = [emitter.graph(usual, inputs) for inputs in lanes]

@@ -148,7 +148,7 @@ def opaque() -> Any:
     return _made("opaque", types.int64, [types.int64], code)
 
 
-def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str) -> Any:
+def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str, bfloat: bool) -> Any:
     """The graph on packs; operands of kind "v" are packs, others single elements that go with every one of them.
 
     The packs of all outputs come as one tuple."""
@@ -158,19 +158,19 @@ def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str) -> Any:
 
     def code(b: ir.IRBuilder, args: list[Any]) -> list[Any]:
         operands = [_split(b, storage, a) if kind == "v" else [a] * lanes for a, kind in zip(args, kinds, strict=True)]
-        found = emit(b, graph, usual, [list(inputs) for inputs in zip(*operands, strict=True)])
+        found = emit(b, graph, usual, [list(inputs) for inputs in zip(*operands, strict=True)], bfloat)
         return [word for elements in zip(*found, strict=True) for word in _joined(b, storage, list(elements))]
 
     words = WORDS[storage]
     return _made("compute", types.UniTuple(words.dtype, len(words) * outputs), arguments, code)
 
 
-def compute_one(graph: Graph, usual: Graph | None, storage: str) -> Any:
+def compute_one(graph: Graph, usual: Graph | None, storage: str, bfloat: bool) -> Any:
     """The graph on single elements; its outputs as a tuple."""
     element = ELEMENTS[storage]
 
     def code(b: ir.IRBuilder, args: list[Any]) -> list[Any]:
-        return emit(b, graph, usual, [args])[0]
+        return emit(b, graph, usual, [args], bfloat)[0]
 
     return _made("compute", types.UniTuple(element, len(graph.outputs)), [element] * len(graph.inputs), code)
 
@@ -186,7 +186,7 @@ def number(kernels: dict[str, tuple[Graph, Graph | None]], inputs: int, required
         whole, common = kernels[dtype]
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: list[Any]) -> Any:
-            return emit(builder, whole, common, [args])[0][0]
+            return emit(builder, whole, common, [args], False)[0][0]
 
         return element(*[element] * inputs), generate
 

@@ -19,6 +19,8 @@ from fastact.link.gates import ARGUMENTS
 from fastact.link.graph import Graph
 from fastact.link.linker import STORAGE, link
 
+ROUNDS_TO_BFLOAT = (8, 0)
+"""The first compute capability with an instruction that rounds to bfloat16."""
 MOST_AXES = 8
 """Axes that a strided array may have after those that lie one behind the other have been joined."""
 
@@ -150,8 +152,9 @@ class Kernel:
         moving = sum(kind != "c" for kind in kinds) + outputs
         return len(kinds) + outputs + 1 + axes * moving + 3 * max(axes - 1, 0)
 
-    def python(self) -> Any:
-        """The kernel as a Python function that is yet to be compiled."""
+    def python(self, capability: tuple[int, int]) -> Any:
+        """The kernel as a Python function that is yet to be compiled for a device of some compute capability."""
+        bfloat = capability >= ROUNDS_TO_BFLOAT
         p, storage, whole = package.primitives(), self.storage, self.graph
         common = usual(whole)
         namespace: dict[str, Any] = {maker.__name__: maker(storage) for maker in (p.fetch_one, p.fetch_whole, p.value)}
@@ -161,10 +164,10 @@ class Kernel:
             namespace[f"put_one{place}"] = p.put_one(storage, place, outputs)
             namespace[f"put_whole{place}"] = p.put_whole(storage, place, outputs)
         if self.layout.packed:
-            namespace["compute"] = p.compute(whole, common, storage, self.layout.kinds)
-            namespace["compute_one"] = p.compute_one(whole, None, storage)
+            namespace["compute"] = p.compute(whole, common, storage, self.layout.kinds, bfloat)
+            namespace["compute_one"] = p.compute_one(whole, None, storage, bfloat)
         else:
-            namespace["compute"] = p.compute_one(whole, common, storage)
+            namespace["compute"] = p.compute_one(whole, common, storage, bfloat)
         sizes = {"LANES": LANES[storage], "SIZE": SIZES[storage], "PACK": PACK}
         namespace.update(cuda=package.cuda(), __name__=__name__, **sizes)
         text = source(self.label, self.layout)
@@ -175,7 +178,7 @@ class Kernel:
         """The PTX for a compute capability; that needs no device."""
         from numba.core import types
 
-        text, _ = package.cuda().compile_ptx(self.python(), (types.int64,) * self.arguments, cc=capability)
+        text, _ = package.cuda().compile_ptx(self.python(capability), (types.int64,) * self.arguments, cc=capability)
         return str(text)
 
 

@@ -25,12 +25,21 @@ _LEGACY, _PER_THREAD = 1, 2
 
 
 @functools.cache
-def compiled(kernel: Kernel) -> Any:
+def compiled(kernel: Kernel, capability: tuple[int, int]) -> Any:
     """What Numba makes of a kernel; it is compiled for a device at the first launch there."""
     module = package.need_driver()
     # Through PTX: that is what is checked.
     options = {"lto": False} if "lto" in inspect.signature(module.jit).parameters else {}
-    return module.jit(**options)(kernel.python())
+    return module.jit(**options)(kernel.python(capability))
+
+
+@functools.cache
+def _capability(device: int | None) -> tuple[int, int]:
+    """That of the current device, by the number that it is known under."""
+    if package.simulated():
+        return 0, 0
+    major, minor = package.cuda().get_current_device().compute_capability
+    return int(major), int(minor)
 
 
 @functools.cache
@@ -40,7 +49,7 @@ def _room(device: int | None, kernel: Kernel) -> int:
     count = int(module.get_current_device().MULTIPROCESSOR_COUNT)
     per_thread = 32
     with contextlib.suppress(Exception):  # how registers are asked for has changed before; it only tunes the grid
-        found = compiled(kernel).get_regs_per_thread()
+        found = compiled(kernel, _capability(device)).get_regs_per_thread()
         per_thread = max(found.values()) if isinstance(found, dict) else found
     rounded = -(-max(int(per_thread), 16) // 8) * 8
     return count * max(1, min(_MOST_THREADS // THREADS, _REGISTERS // (rounded * THREADS)))
@@ -54,7 +63,8 @@ def grid(kernel: Kernel, indices: int, device: int | None) -> tuple[int, int]:
     if needed <= _FEWEST:
         return _FEWEST, THREADS
     # The first launch compiles; until then the registers are not known.
-    return min(needed, _room(device, kernel) if compiled(kernel).overloads else 1024), THREADS
+    ready = compiled(kernel, _capability(device)).overloads
+    return min(needed, _room(device, kernel) if ready else 1024), THREADS
 
 
 @functools.cache
@@ -102,4 +112,5 @@ def launch(
 ) -> None:
     """Run a kernel on a stream of the driver; ``configuration`` is (blocks, threads) or (blocks, threads, stream)."""
     blocks, threads, *own = configuration or grid(kernel, indices, device)
-    compiled(kernel)[blocks, threads, own[0] if own else stream(handle, device)](*arguments)
+    found = compiled(kernel, _capability(device))
+    found[blocks, threads, own[0] if own else stream(handle, device)](*arguments)

@@ -62,7 +62,7 @@ def opaque() -> Callable[[int], int]:
     return lambda n: n
 
 
-def compute_one(graph: Graph, usual: Graph | None, storage: str) -> Callable[..., Any]:
+def compute_one(graph: Graph, usual: Graph | None, storage: str, bfloat: bool = False) -> Callable[..., Any]:
     whole = evaluate(graph)
     common = None if usual is None else evaluate(usual)
 
@@ -76,7 +76,7 @@ def compute_one(graph: Graph, usual: Graph | None, storage: str) -> Callable[...
     return compute_one
 
 
-def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str) -> Callable[..., Any]:
+def compute(graph: Graph, usual: Graph | None, storage: str, kinds: str, bfloat: bool) -> Callable[..., Any]:
     one, lanes = compute_one(graph, usual, storage), LANES[storage]
 
     def compute(*operands: Any) -> tuple[Any, ...]:
