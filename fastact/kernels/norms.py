@@ -79,8 +79,8 @@ class _Form:
 def _rms(form: _Form) -> None:
     def square(*arguments: Value) -> tuple[Value]:
         (x,), _, scalars = form.parts(arguments, 1)
-        wide = row.widened(form.number(x, scalars))
-        return (wide * wide,)
+        z = row.widened(form.number(x, scalars))
+        return (z * z,)
 
     def inverse(total: Value, *scalars: Value) -> tuple[Value]:
         return (1.0 / (total / scalars[-1] + form.least(scalars)).sqrt(),)
@@ -104,8 +104,8 @@ def _rms_backward(form: _Form) -> None:
 
     def sums(*arguments: Value) -> tuple[Value, Value]:
         (g, x), columns, scalars = form.parts(arguments, 2)
-        wide = row.widened(form.number(x, scalars))
-        return wide * wide, wide * _weighted(g, columns)
+        z = row.widened(form.number(x, scalars))
+        return z * z, z * _weighted(g, columns)
 
     def settle(squares: Value, products: Value, *scalars: Value) -> tuple[Value, Value]:
         count = scalars[-1]
