@@ -310,3 +310,13 @@ def test_no_temporary_grows_with_the_array(modules: dict[str, ModuleType], monke
     # and a temporary would be seen
     monkeypatch.setattr(costs, "_calls", lambda arrays: [("NumPy", "", lambda: np.copyto(arrays[1], arrays[0] * 2))])
     assert all(found["bytes"] >= found["array"] // 2 for found in costs.memory())
+
+
+def test_the_growth_of_a_process_is_seen(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from a process that is large itself."""
+    import costs
+
+    ballast = np.ones(1 << 26)
+    monkeypatch.setattr(costs, "TIERS", ("fast",))
+    ours, theirs = costs.resident()
+    assert ours["bytes"] < 1 << 24 and theirs["bytes"] > 1 << 26 and ballast.all()
