@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import as_strided
 
-from fastact.arguments import OFFERED, float_dtype
+from fastact.arguments import OFFERED, elsewhere, float_dtype
 
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
@@ -20,6 +20,8 @@ def array(name: str, label: str, value: Any) -> Array:
     """A plain array of a dtype that functions here have; booleans and integers become floats as in ``np.exp``."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}(): {label} is a masked array; give its data, and where= for what counts")
+    if elsewhere((value,), {}):
+        raise NotImplementedError(f"{name}() is not there for arrays on a CUDA device yet, but {label} is one")
     found = np.asarray(value)
     dtype = float_dtype(found.dtype) if found.dtype.kind != "O" else None
     if dtype is None:

@@ -48,6 +48,12 @@ def test_without_the_compiler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
         package.cuda.cache_clear()
 
 
+def test_rows_are_not_copied_to_the_host_in_silence() -> None:
+    for call in (lambda: fastact.softmax(Device()), lambda: fastact.rms_norm(Device())):
+        with pytest.raises(NotImplementedError, match="not there for arrays on a CUDA device yet, but x is one"):
+            call()
+
+
 def test_without_a_driver_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba.cuda")
     monkeypatch.setattr(package, "_usable", lambda: False)
