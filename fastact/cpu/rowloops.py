@@ -22,11 +22,13 @@ from fastact.cpu.emit import SCALARS, constant, typed
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.loops import Target
-from fastact.cpu.rowpieces import RowPieces, Words
+from fastact.cpu.rowpieces import RowPieces, Words, word_of
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedProgram, LinkedRun
 
 LANES = {"float64": 32}
+LINE = 64
+"""Bytes that come from memory together."""
 STRETCH = 2048
 """Elements after which sums of long rows are carried over; a multiple of all lanes."""
 
@@ -184,6 +186,7 @@ class RowBuilder(RowPieces):
                 sums = []
                 for total, words in zip(run.totals, found, strict=True):
                     # As the totals of longer rows do, these begin with the neutral number.
+                    words = self.widened(b, total, words)
                     first = [self.neutral(total, t, every) for t in total.words]
                     words = [b.select(mask, w, n) for w, n in zip(words, first, strict=True)]
                     sums.append(self.tree(b, total, e.graph(total.both, [*first, *words]), row.count))
@@ -234,6 +237,16 @@ class RowBuilder(RowPieces):
             for k, o in ((k, self.operands[k]) for k in self.inputs)
         ]
 
+    def _fetch_next(self, b: ir.IRBuilder, row: Row, i: ir.Value, width: int) -> None:
+        """Ask for elements of the next row while there is much to compute in this one."""
+        prefetch = self.declared("llvm.prefetch.p0", ir.VoidType(), [PTR, I32, I32, I32])
+        for k in self.inputs:
+            o = self.operands[k]
+            if o.kind == "element":
+                for line in range(0, width * o.size, LINE):
+                    place = at(b, row.following[k], b.add(b.mul(i, I64(o.size)), I64(line)))
+                    b.call(prefetch, [place, I32(0), I32(3), I32(1)])
+
     def _room(self, b: ir.IRBuilder, row: Row, place: int, type: str, i: ir.Value) -> ir.Value:
         """Where the kept word number ``place`` of the element i lies."""
         base = at(b, row.scratch, b.mul(row.pitch, I64(place)))
@@ -241,24 +254,26 @@ class RowBuilder(RowPieces):
 
     def _swept(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
         """The totals of a run."""
-        slots = [[stack(b, typed(t, width)) for t in total.words] for total in run.totals]
+        widths = [width // 4 if total.narrow else width for total in run.totals]
+        slots = [[stack(b, typed(t, w)) for t in total.words] for total, w in zip(run.totals, widths, strict=True)]
 
         def begin() -> None:
-            for total, own in zip(run.totals, slots, strict=True):
+            for total, own, w in zip(run.totals, slots, widths, strict=True):
                 for slot, t in zip(own, total.words, strict=True):
-                    b.store(self.neutral(total, t, width), slot)
+                    b.store(self.neutral(total, t, w), slot)
 
         def body(i: ir.Value, mask: ir.Value | None) -> None:
             e = self.emitter(b, width)
+            if mask is None and run is self.linked.runs[-1] and not run.repeated:
+                self._fetch_next(b, row, i, width)
             found, kept = self._split(run, e.graph(run.graph, self._values(b, row, i, width, mask) + scalars))
-            for total, own, words in zip(run.totals, slots, found, strict=True):
+            for total, own, words, w in zip(run.totals, slots, found, widths, strict=True):
                 if mask is not None:
-                    words = [
-                        b.select(mask, w, self.neutral(total, t, width))
-                        for w, t in zip(words, total.words, strict=True)
-                    ]
-                before = [b.load(slot, typ=typed(t, width)) for slot, t in zip(own, total.words, strict=True)]
-                for slot, word in zip(own, e.graph(total.both, before + words), strict=True):
+                    none = [self.neutral(total, word_of(v), width) for v in words]
+                    words = [b.select(mask, v, n) for v, n in zip(words, none, strict=True)]
+                words = self.widened(b, total, words, w)
+                before = [b.load(slot, typ=typed(t, w)) for slot, t in zip(own, total.words, strict=True)]
+                for slot, word in zip(own, self.emitter(b, w).graph(total.both, before + words), strict=True):
                     b.store(word, slot)
             if kept:
                 with b.if_then(row.keeps):
@@ -266,7 +281,7 @@ class RowBuilder(RowPieces):
                         b.store(word, self._room(b, row, place, type, i), align=BITS[type] // 8)
 
         def so_far(k: int) -> Words:
-            return [b.load(s, typ=typed(t, width)) for s, t in zip(slots[k], run.totals[k].words, strict=True)]
+            return [b.load(s, typ=typed(t, widths[k])) for s, t in zip(slots[k], run.totals[k].words, strict=True)]
 
         begin()
         folded = [k for k, total in enumerate(run.totals) if total.folded]
@@ -334,6 +349,7 @@ class RowBuilder(RowPieces):
         ]
         row = Row(
             places=[],
+            following=[],
             count=together,
             numbers=[self.numbers(b, [number] * together) for number in numbers],
             length=length,
@@ -349,6 +365,7 @@ class RowBuilder(RowPieces):
                 own = b.add(r, I64(place)) if place else r
                 own = b.select(b.icmp_signed("<", own, last), own, last) if place else own
                 row.places.append([at(b, p, b.mul(own, s)) for p, s in zip(base, step, strict=True)])
+            row.following = [at(b, p, s) for p, s in zip(row.places[-1], step, strict=True)]
             body(b, row, width)
         b.ret_void()
         return function
@@ -362,6 +379,7 @@ class Row:
     """What the code for a row refers to."""
 
     places: list[list[ir.Value]]
+    following: list[ir.Value]
     count: int
     numbers: list[ir.Value]
     length: ir.Value

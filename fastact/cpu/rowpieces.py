@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.emit import Emitter, constant, typed
+from fastact.cpu.emit import SCALARS, Emitter, constant, typed
 from fastact.cpu.flow import I32, PTR
 from fastact.cpu.loops import Target
 from fastact.link.graph import BITS
@@ -61,6 +61,16 @@ class RowPieces:
     def neutral(self, total: Total, word: str, width: int) -> ir.Value:
         return constant(word, width, total.start)
 
+    def widened(self, b: ir.IRBuilder, total: Total, words: Words, width: int = 0) -> Words:
+        """What is added in the words of its total; ``width``: halves are added to one another down to that width."""
+        if not total.narrow:
+            return words
+        (word,) = words
+        while width and word.type.count > width:
+            half = word.type.count // 2
+            word = b.fadd(*(self.picked(b, word, list(range(start, start + half))) for start in (0, half)))
+        return [b.fpext(word, typed("f64", word.type.count))]
+
     def tree(self, b: ir.IRBuilder, total: Total, words: Words, rows: int = 1) -> Words:
         """The totals of the lanes of each row."""
         width = words[0].type.count
@@ -97,3 +107,8 @@ class RowPieces:
         for lane, part in enumerate(parts):
             vector = b.insert_element(vector, part, I32(lane))
         return vector
+
+
+def word_of(vector: ir.Value) -> str:
+    """The type of the elements of a vector."""
+    return next(name for name, kind in SCALARS.items() if kind == vector.type.element)

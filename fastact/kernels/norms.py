@@ -215,7 +215,8 @@ for _scaled in (False, True):
 # -- sums over rows, for weight and bias ------------------------------------------------------------------------------
 def _normalised(g: Value, x: Value, mean: Value, r: Value, *_: Value) -> tuple[Value, Value]:
     """g times what the norm makes of x, and g."""
-    return row.widened(g) * row.widened(row.minus(x, mean) * op.narrowed(r)), g
+    wider = row.widened(g)
+    return wider * row.widened(row.minus(x, mean) * op.narrowed(r)), wider
 
 
 def _both(first: Value, second: Value, *_: Value) -> tuple[Value, Value]:

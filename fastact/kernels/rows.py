@@ -143,7 +143,7 @@ def _softmin_backward(g: Value, y: Value, t: Value) -> Value:
 
 
 def _values(g: Value, *_: Value) -> tuple[Value]:
-    return (g,)
+    return (row.widened(g),)
 
 
 def _log_softmax_backward(g: Value, y: Value, t: Value) -> Value:
@@ -220,7 +220,7 @@ declare_rows(
 
 
 def _supported(g: Value, y: Value, *_: Value) -> tuple[Value, Value]:
-    return op.where(y > 0.0, g, 0.0), op.where(y > 0.0, 1.0, 0.0)
+    return op.where(y > 0.0, row.widened(g), 0.0), op.where(y > 0.0, 1.0, 0.0)
 
 
 def _mean(total: Value, count: Value, *_: Value) -> tuple[Value]:

@@ -79,6 +79,8 @@ class Total:
     words: tuple[str, ...]
     folded: bool
     """Sums of long rows are added up in stretches, each carried over to a sum in two words."""
+    narrow: bool = False
+    """What is added is float32: of long rows four at a time are added as such before the sum is widened."""
 
     @property
     def start(self) -> float:
@@ -182,13 +184,15 @@ class _Linker:
         results = run.body(*values, *self.lent(linking, self.scalars))
         totals, count = [], len(run.kinds)
         for kind, value in zip(run.kinds, results[:count], strict=True):
+            narrow = False
             if isinstance(value, (int, float)):
                 value = linking.number(value)
             if hasattr(value, "plain"):
                 value = value.plain()
             if kind == "sum":
-                linking.give(value if self.arithmetic.pair else value.convert("f64"))
+                linking.give(value)
                 words = ("f64",) * (2 if self.arithmetic.pair else 1)
+                narrow = not self.arithmetic.pair and value.node.type == "f32"
             else:
                 word = value.hi if isinstance(value, Pair) else value
                 node = word.node
@@ -196,7 +200,8 @@ class _Linker:
                     node = node.args[0]
                 linking.graph.outputs.append(node)
                 words = (node.type,)
-            totals.append(Total(kind, words, kind == "sum" and self.dtype == "float64" and len(words) == 1))
+            folded = kind == "sum" and self.dtype == "float64" and len(words) == 1
+            totals.append(Total(kind, words, folded, narrow))
         before = len(linking.graph.outputs)
         linking.give(*results[count:])
         kept = tuple(node.type for node in linking.graph.outputs[before:])
