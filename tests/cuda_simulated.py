@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import ml_dtypes
@@ -255,6 +257,58 @@ def test_dlpack() -> None:
         assert same(fastact.mish(Packed(x[:, ::2])), fastact.mish(x[:, ::2]))
     with pytest.raises(TypeError, match="x is of a dtype"):
         fastact.mish(Packed(np.zeros(3, np.int64)))
+
+
+class Tensor:
+    """What is looked at of a PyTorch tensor."""
+
+    is_cuda, requires_grad, layout = True, False, "strided"
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, f"torch.{array.dtype.name}"
+        self.device = types.SimpleNamespace(index=0)
+
+    def stride(self) -> tuple[int, ...]:
+        return tuple(step // self.array.itemsize for step in self.array.strides)
+
+    def data_ptr(self) -> int:
+        return int(self.array.ctypes.data)
+
+
+def _empty_strided(shape: tuple[int, ...], steps: tuple[int, ...], dtype: str, device: Any) -> Tensor:
+    kind = np.dtype(DTYPES[dtype.removeprefix("torch.")])
+    room = np.zeros(int(np.prod(shape)) + 16, kind)
+    start = -room.ctypes.data % 16 // kind.itemsize
+    strides = tuple(step * kind.itemsize for step in steps)
+    return Tensor(np.lib.stride_tricks.as_strided(room[start:], shape, strides))
+
+
+def test_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = types.SimpleNamespace(cuda_stream=0)
+    torch = types.SimpleNamespace(
+        strided="strided",
+        empty_strided=_empty_strided,
+        cuda=types.SimpleNamespace(current_stream=lambda device: stream),
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    for dtype in DTYPES.values():
+        for x in (made((4, 8), dtype), made((8, 4), dtype).T, made((4, 9), dtype)[:, 1:]):
+            result = fastact.mish(Tensor(x))
+            assert type(result) is Tensor and result.dtype == f"torch.{x.dtype.name}"
+            expected = fastact.mish(x)
+            assert result.array.strides == expected.strides
+            assert result.array.tobytes() == expected.tobytes()
+    out = Tensor(made((4, 8)))
+    assert fastact.mish(Tensor(made((4, 8))), out=out) is out
+    other = Tensor(made((4, 8)))
+    other.device = types.SimpleNamespace(index=1)
+    with pytest.raises(ValueError, match="g is on CUDA device 1, but x on 0"):
+        fastact.mish.backward(other, out)
+    out.requires_grad = True
+    with pytest.raises(TypeError, match=r"requires grad; use its \.detach"):
+        fastact.mish(out)
+    with pytest.raises(TypeError, match="x is int32"):
+        fastact.mish(Tensor(np.zeros(3, np.int32)))
 
 
 # -- gates ------------------------------------------------------------------------------------------------------------

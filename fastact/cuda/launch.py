@@ -64,7 +64,7 @@ def grid(kernel: Kernel, indices: int, device: int | None) -> tuple[int, int]:
         return _FEWEST, THREADS
     # The first launch compiles; until then the registers are not known.
     ready = compiled(kernel, _capability(device)).overloads
-    return min(needed, _room(device, kernel) if ready else 1024), THREADS
+    return max(_FEWEST, min(needed, _room(device, kernel) if ready else 1024)), THREADS
 
 
 @functools.cache
@@ -96,7 +96,7 @@ def on(device: int | None) -> Iterator[None]:
 def wait(views: list[View], handle: int | None, device: int | None) -> None:
     """Let a stream wait for what the streams of arrays have still to do."""
     module = package.cuda()
-    for other in {view.stream for view in views} - {handle, None}:
+    for other in {view.stream or None for view in views} - {handle or None, None}:
         event = module.event(timing=False)
         event.record(stream(other, device))
         event.wait(stream(handle, device))
