@@ -73,16 +73,34 @@ class _Call:
         views = [along.rows(a, self.axes) for a in self.elements]
         return [along.copied_rows(a, self.axes) if v is None else v for a, v in zip(self.elements, views, strict=True)]
 
-    def run(self, program: str, approx: Approx, sink: Array, eps: float) -> None:
-        """Run a program whose result has the shape of its elements."""
+    def run(self, program: str, approx: Approx, sink: Array, eps: float, moments: tuple[Array, ...] = ()) -> None:
+        """Run a program whose result has the shape of its elements; ``moments`` are results of the rows."""
         if not sink.size:
             return
         written = along.rows(sink, self.axes)
         read = self.rows()
         target = np.empty(read[0].shape, self.dtype) if written is None else written
-        apply(program, parse(approx), self.dtype, [*read, *self.columns, target], (eps,))
+        totals = [a.reshape(read[0].shape[:-1]) for a in moments]
+        apply(program, parse(approx), self.dtype, [*read, *self.columns, target, *totals], (eps,))
         if written is None:
             along.back(target, sink, self.axes)
+
+    def gradients(
+        self, norm: str, suffix: str, approx: Approx, sink: Array, eps: float, moments: tuple[Array, ...], mean: Array
+    ) -> tuple[Array, Array]:
+        """Write the gradient of x to the sink; those of weight and bias. ``moments`` become the rows' own, the inverse
+        deviation last."""
+        backward = f"{norm}_backward{'' if not self.columns else '_weight'}{suffix}"
+        if not any(np.may_share_memory(a, sink) for a in self.elements):
+            self.run(backward, approx, sink, eps, moments)
+            return self.parameters(approx, mean, moments[-1])
+        name = f"{norm}_moment{'s' if len(moments) > 1 else ''}{suffix}"
+        if sink.size:
+            read = self.rows()[1]
+            apply(name, parse(approx), self.dtype, [read, *(a.reshape(read.shape[:-1]) for a in moments)], (eps,))
+        slopes = self.parameters(approx, mean, moments[-1])  # before x is overwritten
+        self.run(backward, approx, sink, eps, moments)
+        return slopes
 
     def parameters(self, approx: Approx, mean: Array, r: Array) -> tuple[Array, Array]:
         """The gradients of weight and bias: sums over the rows, for rows with a mean and an inverse deviation each."""
@@ -149,13 +167,8 @@ class RmsNorm(_Norm):
         number = self._eps(call, eps)
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
-        r = np.empty(count)
-        if call.elements[1].size:
-            read = call.rows()[1]
-            shaped = r.reshape(read.shape[:-1])
-            apply(f"rms_norm_moment{_suffix(call.dtype, number)}", parse(approx), call.dtype, [read, shaped], (number,))
-        slope, _ = call.parameters(approx, np.zeros(count), r)  # before x is overwritten
-        call.run(f"rms_norm_backward{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        mean, r = np.zeros(count), np.empty(count)
+        slope, _ = call.gradients("rms_norm", _suffix(call.dtype, number), approx, sink.array, number, (r,), mean)
         return sink.result(), slope[()]
 
     def _eps(self, call: _Call, eps: float | None) -> float:
@@ -211,14 +224,8 @@ class LayerNorm(_Norm):
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.empty((2, count))
-        if call.elements[1].size:
-            read = call.rows()[1]
-            found = [a.reshape(read.shape[:-1]) for a in (mean, r)]
-            apply(
-                f"layer_norm_moments{_suffix(call.dtype, number)}", parse(approx), call.dtype, [read, *found], (number,)
-            )
-        slope, shift = call.parameters(approx, mean, r)  # before x is overwritten
-        call.run(f"layer_norm_backward{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        suffix = _suffix(call.dtype, number)
+        slope, shift = call.gradients("layer_norm", suffix, approx, sink.array, number, (mean, r), mean)
         return sink.result(), slope[()], shift[()]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import fastact
 from fastact.cpu import rows as compiled
-from fastact.cpu.compile import row_address
+from fastact.cpu.compile import ACROSS_LONG, ACROSS_SHORT, row_address
 from fastact.cpu.target import baseline, host
 
 TIERS = ("exact", "fast", "rough")
@@ -253,6 +253,11 @@ def test_other_processors_compute_the_same_bits(name: str, dtype: str, tier: str
         other.variants[width] = compiled.Variant(row_address(kernel.linked, width, processor))
         compiled.call(other, [x, found])
         assert same(found, expected)
+        turned, beside = np.asfortranarray(x), np.empty_like(expected, order="F")
+        across = ACROSS_SHORT if n <= other.lanes else ACROSS_LONG
+        other.variants[across] = compiled.Variant(row_address(kernel.linked, across, processor))
+        compiled.call(other, [turned, beside])
+        assert same(beside.copy("C"), expected)
 
 
 # -- axes -------------------------------------------------------------------------------------------------------------

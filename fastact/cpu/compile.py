@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastact.link.rows import LinkedProgram
 
 _lock = threading.RLock()
+ACROSS_SHORT, ACROSS_LONG = -1, -2
 _alive: list[Any] = []
 """Execution engines; machine code lives as long as its engine."""
 
@@ -121,13 +122,18 @@ def address(graph: Graph, evidence: Graph | None = None, processor: Processor | 
 
 
 def row_address(linked: LinkedProgram, width: int, processor: Processor | None = None) -> int:
-    """The address of the loop of a program over rows of up to ``width`` elements; 0 for long ones."""
+    """The address of the loop of a program over rows of up to ``width`` elements; 0 for long ones. `ACROSS_SHORT` and
+    `ACROSS_LONG` stand for rows that lie side by side."""
     processor = processor or host()
 
     def build() -> str:
+        from fastact.cpu.rowacross import AcrossKernel
         from fastact.cpu.rowkernel import RowKernel
 
-        module = RowKernel(linked, processor.target()).build(width)
+        if width < 0:
+            module = AcrossKernel(linked, processor.target()).build(width == ACROSS_SHORT)
+        else:
+            module = RowKernel(linked, processor.target()).build(width)
         module.triple = processor.triple
         return str(module)
 

@@ -6,7 +6,8 @@ operands that have any, and the program's own numbers.
 
 Element i of a row belongs to lane i mod `LANES`; each lane has a total of its own, and those are added in the order of
 a binary tree, upper half to lower half. That order does not depend on the width of the processor's vectors, nor on how
-the array lies in memory: rows of which the elements are not neighbours are first brought into blocks where they are.
+the array lies in memory: rows that lie side by side are added up in the same order, by `rowacross`, and others of which
+the elements are not neighbours are first brought into blocks where they are.
 Rows that fit one vector stay in registers from beginning to end.
 """
 
@@ -150,7 +151,10 @@ class RowBuilder(RowPieces):
         for slot, word in zip(slots, held + lent, strict=True):
             b.store(word, slot)
         body, after = b.append_basic_block("again"), b.append_basic_block("enough")
-        b.branch(body)
+        if run.spared:
+            b.cbranch(self._unfinished(b, held), body, after)
+        else:
+            b.branch(body)
         b.position_at_end(body)
         words = [b.load(slot, typ=word.type) for slot, word in zip(slots, held + lent, strict=True)]
         again.held, again.lent = words[: len(held)], words[len(held) :]
@@ -158,15 +162,19 @@ class RowBuilder(RowPieces):
         words = again.held + again.lent
         for slot, word in zip(slots, words, strict=True):
             b.store(word, slot)
-        last = again.held[-self.linked.held]
-        if isinstance(last.type, ir.VectorType):
-            more = b.fcmp_ordered("!=", last, constant("f64", last.type.count, 0.0))
-            name = f"llvm.vector.reduce.or.v{last.type.count}i1"
-            more = b.call(self.declared(name, SCALARS["i1"], [more.type]), [more])
-        else:
-            more = b.fcmp_ordered("!=", last, ir.Constant(last.type, 0.0))
-        b.cbranch(more, body, after)
+        b.cbranch(self._unfinished(b, again.held), body, after)
         b.position_at_end(after)
+        words = [b.load(slot, typ=word.type) for slot, word in zip(slots, words, strict=True)]
+        again.held, again.lent = words[: len(held)], words[len(held) :]
+
+    def _unfinished(self, b: ir.IRBuilder, held: Words) -> ir.Value:
+        """Whether the last number of a row is not 0."""
+        last = held[-self.linked.held]
+        if not isinstance(last.type, ir.VectorType):
+            return b.fcmp_ordered("!=", last, ir.Constant(last.type, 0.0))
+        more = b.fcmp_ordered("!=", last, constant("f64", last.type.count, 0.0))
+        name = f"llvm.vector.reduce.or.v{last.type.count}i1"
+        return b.call(self.declared(name, SCALARS["i1"], [more.type]), [more])
 
     # -- rows in registers --------------------------------------------------------------------------------------------
     def resident(self, b: ir.IRBuilder, row: Row, width: int) -> None:

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,12 @@ from fastact.cpu.ufunc import LOOP
 from fastact.kernels.programs import PROGRAMS
 from fastact.link.rows import LinkedProgram, link_rows
 
+if TYPE_CHECKING:
+    from fastact.cpu.rowloops import Operand
+
 Array = np.ndarray[Any, Any]
+STRIP = 64
+"""Rows that lie side by side and are computed together."""
 KEPT = 1 << 16
 """Bytes of what is kept of a row, at most; what would take more is computed once more."""
 
@@ -33,16 +38,24 @@ class Kernel:
     """A program in a dtype and a tier, compiled for the lengths of rows that it has met."""
 
     def __init__(self, linked: LinkedProgram) -> None:
-        from fastact.cpu.rowloops import operands, together
+        from fastact.cpu.rowacross import rows_in_vector
+        from fastact.cpu.rowloops import lanes, operands, together
 
         self.linked, self.operands = linked, operands(linked)
+        self.lanes, self.side_by_side = lanes(linked.dtype), rows_in_vector(linked)
         self.widths = sorted(together(linked))
         self.kept = sum(len(run.kept) for run in linked.runs)
         self.variants: dict[int, Variant] = {}
 
     def variant(self, length: int) -> Variant:
         """The loop for rows of that length, compiled or read from the cache."""
-        width = next((w for w in self.widths if length <= w), 0)
+        return self._variant(next((w for w in self.widths if length <= w), 0))
+
+    def across(self, length: int) -> Variant:
+        """The same for rows that lie side by side."""
+        return self._variant(compile.ACROSS_SHORT if length <= self.lanes else compile.ACROSS_LONG)
+
+    def _variant(self, width: int) -> Variant:
         found = self.variants.get(width)
         if found is None:
             with compile.alone():
@@ -88,7 +101,6 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
     rows = math.prod(outer)
     if not rows:
         return
-    variant = found.variant(length)
     strides: list[tuple[int, ...]] = []
     along: list[int] = []
     for a, o in zip(arrays, operands, strict=True):
@@ -97,7 +109,6 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
             strides.append(a.strides[:-1])
         else:
             strides.append(a.strides if o.kind == "row" else (0,) * len(outer))
-    size = length * rows
     room = found.kept * 8 * ((length + 63) & -64)
     keep = int(0 < room <= KEPT)
     values = [length, keep, room * keep, *_memory(), 0, *along]
@@ -109,15 +120,17 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
     shape, strides = _merged(outer, strides)
     addresses = [a.__array_interface__["data"][0] for a in arrays]
     addresses.append(ctypes.addressof(facts))
-    strides = [*strides, (0,) * len(shape)]
-    if len(shape) <= 1 and (size < threads.SMALLEST or threads.get_num_threads() == 1):
-        inner, steps = (shape[0], [s[0] for s in strides]) if shape else (1, [0] * len(strides))
-        places = (ctypes.c_int64 * len(addresses))(*addresses)
-        distances = (ctypes.c_int64 * len(addresses))(*steps)
-        count = ctypes.c_int64(inner)
-        variant.function(ctypes.addressof(places), ctypes.addressof(count), ctypes.addressof(distances), None)
-    else:
-        _run(variant.loop, shape or [1], addresses, [s or (0,) for s in strides], length, (arrays, facts))
+    strides = [*(s or (0,) for s in strides), (0,) * max(len(shape), 1)]
+    shape, owners = shape or [1], (arrays, facts)
+    whole = 0
+    if length > 1 and _side_by_side(operands, strides):
+        whole = shape[-1] - shape[-1] % found.side_by_side
+    if whole:
+        _several(found.across(length), [*shape[:-1], whole], addresses, strides, length, owners, STRIP)
+        shape[-1] -= whole
+        addresses = [a + whole * s[-1] for a, s in zip(addresses, strides, strict=True)]
+    if shape[-1]:
+        _several(found.variant(length), shape, addresses, strides, length, owners)
     if facts[5]:
         raise MemoryError(f"no memory for blocks of rows of {length} elements")
 
@@ -142,6 +155,30 @@ def _merged(outer: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[lis
     return shape, [tuple(own) for own in steps]
 
 
+def _side_by_side(operands: Sequence[Operand], strides: list[tuple[int, ...]]) -> bool:
+    """Whether neighbours in memory are elements of different rows."""
+    return all(s[-1] == o.size for o, s in zip(operands, strides[:-1], strict=True) if o.kind == "element")
+
+
+def _several(
+    variant: Variant,
+    shape: list[int],
+    addresses: list[int],
+    strides: list[tuple[int, ...]],
+    length: int,
+    owners: Any,
+    together: int = 1,
+) -> None:
+    """Rows along several axes, on this thread alone if they are few; ``together``: as pieces of so many rows."""
+    if len(shape) > 1 or (length * shape[0] >= threads.SMALLEST and threads.get_num_threads() > 1):
+        _run(variant.loop, shape, addresses, strides, length, owners, together)
+        return
+    places = (ctypes.c_int64 * len(addresses))(*addresses)
+    distances = (ctypes.c_int64 * len(addresses))(*(s[0] for s in strides))
+    count = ctypes.c_int64(shape[0])
+    variant.function(ctypes.addressof(places), ctypes.addressof(count), ctypes.addressof(distances), None)
+
+
 def _run(
     loop: threads._Loop,
     shape: list[int],
@@ -149,15 +186,18 @@ def _run(
     strides: list[tuple[int, ...]],
     length: int,
     owners: Any,
+    together: int,
 ) -> None:
     """The call cut into pieces of some rows each."""
     *outer, inner = shape
     rows = math.prod(shape)
     size = rows * length
     most = threads.LONGEST if loop.cost == math.inf else max(threads.SHORTEST, int(threads.PIECE / loop.cost))
-    part = min(inner, max(1, most // max(length, 1)))
+    part = max(1, most // max(length, 1))
+    part = max(together, part - part % together)
     if part > 16:
         part &= -16
+    part = min(part, inner)
     parts = -(-inner // part)
     pieces, grain = parts * math.prod(outer), max(1, threads.SHORTEST // max(part * length, 1))
     head = [0] * PIECES + [pieces, grain, parts, part, inner, loop.address, len(addresses), len(outer)]

@@ -27,6 +27,8 @@ class Run:
     kept: int = 0
     repeated: bool = False
     """Run until the last scalar is 0: what ``settle`` returns takes the place of as many scalars."""
+    spared: bool = False
+    """If repeated, that it is not run at all where that scalar is 0 before."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,11 @@ def _rms_backward(form: _Form) -> None:
         h = g * columns[0] if form.weight else g
         return form.number((h - form.number(x, scalars) * op.narrowed(t)) * op.narrowed(r), scalars)
 
-    form.program("rms_norm_backward", ("g", "x"), (*form.sizes(1), Run(("sum", "sum"), sums, settle)), result)
+    def moment(*scalars: Value) -> Value:
+        return scalars[2] * scalars[1] if form.scaled else scalars[1]
+
+    runs = (*form.sizes(1), Run(("sum", "sum"), sums, settle))
+    form.program("rms_norm_backward", ("g", "x"), runs, result, totals=moment, wide_totals=True)
 
 
 def _weighted(g: Value, columns: list[Value]) -> Value:
@@ -127,25 +131,20 @@ def _weighted(g: Value, columns: list[Value]) -> Value:
 
 
 # -- mean and variance ------------------------------------------------------------------------------------------------
-def _moments(form: _Form, squares: Value, rest: Value, scalars: tuple[Value, ...]) -> tuple[Value, Value, Value, Value]:
-    """The center, which is 0 at first; what the mean lies above it; the inverse of the standard deviation; whether the
-    sums have to be taken once more, from the mean as the center, since they cancel: 1 before the first run, then 2 or
-    0."""
-    center, again, count = scalars[form.known], scalars[-2], scalars[-1]
+def _moments(form: _Form, squares: Value, rest: Value, scalars: tuple[Value, ...]) -> tuple[Value, Value, Value]:
+    """What the mean lies above the center, the variance, and the inverse of the standard deviation."""
+    count = scalars[-1]
     above = rest / count
     variance = op.maximum(squares / count - above * above, 0.0)
-    r = 1.0 / (variance + form.least(scalars)).sqrt()
-    more = op.word(again).equals(1.0) & (op.word(above * above) > op.word(variance * row.tolerated(center)))
-    return op.where(more, center + above, center), op.where(more, 0.0, above), r, op.where(more, 2.0, 0.0)
+    return above, variance, 1.0 / (variance + form.least(scalars)).sqrt()
 
 
-def _centered(form: _Form, place: int, run: Run, more: int = 0) -> tuple[tuple[Run, ...], dict[str, Any]]:
-    """The run with what comes before it, and how the scalars begin: the center, three and ``more`` others."""
-    start = (0.0,) * (3 + more) + (1.0,)
-    if not form.scaled:
-        return (run,), {"prepare": lambda eps: (eps, *start)}
-    first = Run(("max",), lambda *arguments: _size(arguments[place]), lambda *found: (*_unit(*found), *start))
-    return (first, run), {}
+def _from_zero(form: _Form, squares: Value, rest: Value, scalars: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The center, which is 0; what the mean lies above it; the inverse of the standard deviation; 0. But where squares
+    cancel, the mean is the center, and 1 tells that sums have to be taken once more."""
+    above, variance, r = _moments(form, squares, rest, scalars)
+    more = op.word(above * above) > op.word(variance * row.tolerated(above))
+    return op.where(more, above, 0.0), op.where(more, 0.0, above), r, op.where(more, 1.0, 0.0)
 
 
 def _above(form: _Form, x: Value, scalars: list[Value]) -> Value:
@@ -154,43 +153,71 @@ def _above(form: _Form, x: Value, scalars: list[Value]) -> Value:
 
 
 def _layer(form: _Form) -> None:
+    def first(*arguments: Value) -> tuple[Value, Value]:
+        (x,), _, scalars = form.parts(arguments, 1)
+        z = row.widened(form.number(x, scalars))
+        return z * z, z
+
+    def settle_first(squares: Value, rest: Value, *scalars: Value) -> tuple[Value, ...]:
+        return _from_zero(form, squares, rest, scalars)
+
     def sums(*arguments: Value) -> tuple[Value, Value]:
         (x,), _, scalars = form.parts(arguments, 1)
         d = row.wide_minus(form.number(x, scalars), scalars[form.known])
         return d * d, d
 
     def settle(squares: Value, rest: Value, *scalars: Value) -> tuple[Value, ...]:
-        return _moments(form, squares, rest, scalars)
+        above, _, r = _moments(form, squares, rest, scalars)
+        return scalars[form.known], above, r, 0.0
 
     def result(*arguments: Value) -> Value:
         (x,), columns, scalars = form.parts(arguments, 1)
         _, above, r, _ = scalars[form.known :]
         return form.finish(row.minus(_above(form, x, scalars), above) * op.narrowed(r), columns)
 
-    runs, begin = _centered(form, 0, Run(("sum", "sum"), sums, settle, repeated=True))
-    form.program("layer_norm", ("x",), runs, result, **begin)
+    kinds = ("sum", "sum")
+    again = Run(kinds, sums, settle, repeated=True, spared=True)
+    runs = (*form.sizes(), Run(kinds, first, settle_first), again)
+    form.program("layer_norm", ("x",), runs, result)
     if not form.columns:
 
         def moments(*scalars: Value) -> tuple[Value, Value]:
-            center, above, r, _ = scalars[form.known :]
-            unit = scalars[1] if form.scaled else 1.0
-            return (center + above) / unit, r * unit
+            return _of_row(form, scalars)
 
-        form.program("layer_norm_moments", ("x",), runs, None, totals=moments, wide_totals=True, **begin)
+        form.program("layer_norm_moments", ("x",), runs, None, totals=moments, wide_totals=True)
+
+
+def _of_row(form: _Form, scalars: tuple[Value, ...]) -> tuple[Value, Value]:
+    """The mean, and the inverse of the standard deviation."""
+    center, above, r = scalars[form.known : form.known + 3]
+    unit = scalars[1] if form.scaled else 1.0
+    return (center + above) / unit, r * unit
 
 
 def _layer_backward(form: _Form) -> None:
     """With r the inverse of the standard deviation, d = x - mean and h = g w: r (h - mean(h) - d r^2 mean(h d))."""
+
+    def first(*arguments: Value) -> tuple[Value, ...]:
+        (g, x), columns, scalars = form.parts(arguments, 2)
+        z, h = row.widened(form.number(x, scalars)), _weighted(g, columns)
+        return z * z, z, h, h * z
+
+    def settle_first(squares: Value, rest: Value, weights: Value, products: Value, *scalars: Value) -> Any:
+        center, above, r, more = _from_zero(form, squares, rest, scalars)
+        return center, above, r, *slopes(above, r, weights, products, scalars), more
+
+    def slopes(above: Value, r: Value, weights: Value, products: Value, scalars: tuple[Value, ...]) -> Any:
+        mean = weights / scalars[-1]
+        return mean, (products / scalars[-1] - mean * above) * r * r
 
     def sums(*arguments: Value) -> tuple[Value, ...]:
         (g, x), columns, scalars = form.parts(arguments, 2)
         d, h = row.wide_minus(form.number(x, scalars), scalars[form.known]), _weighted(g, columns)
         return d * d, d, h, h * d
 
-    def settle(squares: Value, rest: Value, weights: Value, products: Value, *scalars: Value) -> tuple[Value, ...]:
-        center, above, r, more = _moments(form, squares, rest, scalars)
-        mean = weights / scalars[-1]
-        return center, above, r, mean, (products / scalars[-1] - mean * above) * r * r, more
+    def settle(squares: Value, rest: Value, weights: Value, products: Value, *scalars: Value) -> Any:
+        above, _, r = _moments(form, squares, rest, scalars)
+        return scalars[form.known], above, r, *slopes(above, r, weights, products, scalars), 0.0
 
     def result(*arguments: Value) -> Value:
         (g, x), columns, scalars = form.parts(arguments, 2)
@@ -199,8 +226,13 @@ def _layer_backward(form: _Form) -> None:
         h = row.minus(g * columns[0] if form.weight else g, mean)
         return form.number((h - d * op.narrowed(t)) * op.narrowed(r), scalars)
 
-    runs, begin = _centered(form, 1, Run(("sum",) * 4, sums, settle, repeated=True), 2)
-    form.program("layer_norm_backward", ("g", "x"), runs, result, **begin)
+    def moments(*scalars: Value) -> tuple[Value, Value]:
+        return _of_row(form, scalars)
+
+    kinds = ("sum",) * 4
+    again = Run(kinds, sums, settle, repeated=True, spared=True)
+    runs = (*form.sizes(1), Run(kinds, first, settle_first), again)
+    form.program("layer_norm_backward", ("g", "x"), runs, result, totals=moments, wide_totals=True)
 
 
 for _scaled in (False, True):

@@ -124,6 +124,7 @@ class LinkedRun:
     replaces: int
     """How many of the last scalars the new ones replace."""
     repeated: bool
+    spared: bool
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class LinkedProgram:
     def text(self) -> str:
         graphs = [self.begin, *(g for run in self.runs for g in (run.graph, run.settle))]
         graphs += [g for g in (self.result, self.anew, self.totals) if g is not None]
-        facts = [str((run.totals, run.kept, run.replaces, run.repeated)) for run in self.runs]
+        facts = [str((run.totals, run.kept, run.replaces, run.repeated, run.spared)) for run in self.runs]
         shape = (self.inputs, self.rows, self.held, self.lent, self.dtype)
         return "\n\n".join([*map(Graph.text, graphs), *facts, str(shape)])
 
@@ -292,7 +293,7 @@ def link_rows(program: Program, dtype: str, tier: str) -> LinkedProgram:
     for run in program.runs:
         graph, totals, kept = linker.run(run)
         settle, replaces = linker.settle(run, totals)
-        runs.append(LinkedRun(graph, totals, kept, settle, replaces, run.repeated))
+        runs.append(LinkedRun(graph, totals, kept, settle, replaces, run.repeated, run.spared))
     keeping = next((run for run in program.runs if run.kept), None)
     kept = runs[-1].kept if runs else ()
     pair, word = linker.arithmetic.pair, linker.arithmetic.word

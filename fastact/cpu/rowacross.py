@@ -1,0 +1,238 @@
+"""The kernel of a program over rows that lie side by side, element by element, as those along the first axis do.
+
+The lanes of a vector are as many rows, so that no element has to be moved to its neighbours; totals and other numbers
+of rows are vectors, too. Some vectors of rows are computed at once, a strip. What is read more than once is copied to
+memory where its elements are less far apart than in the array.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from fastact.cpu.emit import SCALARS
+from fastact.cpu.flags import stack
+from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.rowloops import Facts
+from fastact.cpu.rowpieces import Words, word_of
+from fastact.cpu.rowtotals import VECTORS, Slots, TotalsAcross
+from fastact.link.graph import BITS, Graph
+from fastact.link.rows import LinkedProgram, LinkedRun
+
+COPIED = 1 << 19
+"""Bytes of the copy of a strip, at most; where it would take more, elements are read from the array each time."""
+
+
+def rows_in_vector(linked: LinkedProgram) -> int:
+    return 8 if linked.held == 2 else 16
+
+
+class AcrossKernel(TotalsAcross):
+    """``kernel`` counts rows, which are whole vectors of rows."""
+
+    def build(self, short: bool) -> ir.Module:
+        """The module; ``short``: for rows of no more elements than there are lanes."""
+        self.short, self.width = short, rows_in_vector(self.linked)
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), "kernel")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        args, dims, steps, _ = function.args
+        count = range(len(self.operands))
+        base = [b.load(at(b, args, I64(8 * k)), typ=PTR) for k in count]
+        self.steps = [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in count]
+        rows = b.load(dims, typ=I64)
+        facts = b.load(at(b, args, I64(8 * len(self.operands))), typ=PTR)
+        self.length = self.fact(b, facts, Facts.LENGTH)
+        elements = [k for k, o in enumerate(self.operands) if o.kind == "element"]
+        self.strides = {k: self.fact(b, facts, Facts.STRIDES + i) for i, k in enumerate(elements)}
+        after = Facts.STRIDES + len(elements)
+        self.given = [
+            b.load(at(b, facts, I64(8 * (after + i))), typ=SCALARS["f64"])
+            for i in range(len(self.linked.program.numbers))
+        ]
+        flags = self.target.flags
+        before = flags.read(b)
+        flags.write(b, flags.cleared(b, before))
+        self._plan(b)
+        allocate = b.inttoptr(self.fact(b, facts, Facts.ALLOCATE), ir.FunctionType(PTR, [I64]).as_pointer())
+        memory = b.call(allocate, [b.add(self.room, I64(64))])
+        failed, work = b.append_basic_block("failed"), b.append_basic_block("work")
+        b.cbranch(b.icmp_unsigned("==", memory, ir.Constant(PTR, None)), failed, work)
+        b.position_at_end(failed)
+        b.store(I64(1), at(b, facts, I64(8 * Facts.FAILED)))
+        flags.write(b, before)
+        b.ret_void()
+        b.position_at_end(work)
+        self.copy = b.inttoptr(b.and_(b.add(b.ptrtoint(memory, I64), I64(63)), I64(-64)), PTR)
+        vectors = b.sdiv(rows, I64(self.width))
+        with counted(b, vectors, VECTORS) as first:
+            left = b.sub(vectors, first)
+            self.vectors = b.select(b.icmp_signed("<", left, I64(VECTORS)), left, I64(VECTORS))
+            start = b.mul(first, I64(self.width))
+            self.places = [at(b, p, b.mul(start, s)) for p, s in zip(base, self.steps, strict=True)]
+            self._strip(b)
+        free = b.inttoptr(self.fact(b, facts, Facts.FREE), ir.FunctionType(ir.VoidType(), [PTR]).as_pointer())
+        b.call(free, [memory])
+        flags.write(b, before)
+        b.ret_void()
+        return self.module
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+    def _plan(self, b: ir.IRBuilder) -> None:
+        """What is copied, how many vectors make a strip, how much memory that takes."""
+        linked = self.linked
+        elements = [k for k in self.inputs if self.operands[k].kind == "element"]
+        several = len(linked.runs) + (linked.result is not None) > 1
+        sizes = [self.operands[k].size * self.width for k in elements if several]
+        kept = [BITS[t] // 8 * self.width for t in self.keeping.kept] if self.keeping else []
+        start = 0 if self._done_with(elements) else sum(sizes)  # what is kept may take the place of elements
+        self.copy_at = {k: sum(sizes[:i]) for i, k in enumerate(elements) if several}
+        self.kept_at = [start + sum(kept[:i]) for i in range(len(kept))]
+        self.piece = max(sum(sizes), start + sum(kept))
+        self.copies: ir.Value = ir.Constant(ir.IntType(1), 0)
+        if self.piece:
+            self.copies = b.icmp_signed("<=", b.mul(self.length, I64(VECTORS * self.piece)), I64(COPIED))
+        self.pitch = b.select(self.copies, I64(VECTORS * self.piece), I64(0))
+        self.room = b.add(b.mul(self.pitch, self.length), I64(VECTORS * self.piece))
+
+    def _done_with(self, elements: list[int]) -> bool:
+        """Whether results need of elements only what the last run keeps."""
+        linked = self.linked
+        if self.keeping is None or self.keeping is not linked.runs[-1] or linked.result is None:
+            return False
+        used = {arg.index for node in linked.result.live() for arg in node.args}
+        used |= {node.index for node in linked.result.outputs}
+        return not any(node.index in used for node in linked.result.inputs[: len(elements)])
+
+    def _of_copy(self, b: ir.IRBuilder, offset: int, i: ir.Value, s: ir.Value) -> ir.Value:
+        """A vector in the copy; where nothing is copied, the same one whatever the element."""
+        where = b.add(b.mul(i, self.pitch), b.mul(s, I64(self.piece)))
+        return at(b, self.copy, b.add(where, I64(offset)))
+
+    def _in_array(self, b: ir.IRBuilder, k: int, i: ir.Value, s: ir.Value) -> ir.Value:
+        where = b.add(b.mul(i, self.strides[k]), b.mul(s, I64(self.width * self.operands[k].size)))
+        return at(b, self.places[k], where)
+
+    def _elements(self, b: ir.IRBuilder, i: ir.Value, s: ir.Value, columns: dict[int, ir.Value], first: bool) -> Words:
+        """Elements and columns; elements are copied the first time, and then read from the copy."""
+        found = []
+        for k in self.inputs:
+            o = self.operands[k]
+            if o.kind == "column":
+                found.append(columns[k])
+                continue
+            place = self._in_array(b, k, i, s)
+            if k in self.copy_at and not first:
+                place = b.select(self.copies, self._of_copy(b, self.copy_at[k], i, s), place)
+            value = self.load(b, place, o.type, self.width, None)
+            if k in self.copy_at and first:
+                self.store(b, value, self._of_copy(b, self.copy_at[k], i, s), o.type, None)
+            found.append(value)
+        return found
+
+    def columns(self, b: ir.IRBuilder, i: ir.Value) -> dict[int, ir.Value]:
+        found = {}
+        for k in self.inputs:
+            o = self.operands[k]
+            if o.kind == "column":
+                value = b.load(at(b, self.places[k], b.mul(i, I64(o.size))), typ=SCALARS[o.type])
+                found[k] = self.spread(b, value, self.width)
+        return found
+
+    # -- a strip ------------------------------------------------------------------------------------------------------
+    def _strip(self, b: ir.IRBuilder) -> None:
+        linked, held_words = self.linked, self.linked.held
+        held: list[Slots] = []
+        lent: list[Slots] = []
+        with counted(b, self.vectors) as s:
+            given = [self._gathered(b, k, s) for k in self.row_inputs]
+            given += [self.spread(b, number, self.width) for number in self.given]
+            for slots, words in zip((held, lent), self._given(b, linked.begin, given, self.width), strict=True):
+                self._kept_on(b, slots, words, s, 0)
+        for number, run in enumerate(linked.runs):
+            body, after = b.append_basic_block("run"), b.append_basic_block("after")
+            more = stack(b, ir.IntType(1))
+            if run.spared:
+                b.store(ir.Constant(ir.IntType(1), 0), more)
+                with counted(b, self.vectors) as s:
+                    self._note(b, more, self._loaded(b, held, s))
+                b.cbranch(b.load(more, typ=ir.IntType(1)), body, after)
+            else:
+                b.branch(body)
+            b.position_at_end(body)
+            sums, level = self.swept(b, run, lent, number == 0)
+            b.store(ir.Constant(ir.IntType(1), 0), more)
+            with counted(b, self.vectors) as s:
+                totals = [word for total in sums for word in total.result(b, s, level)]
+                length = self.spread(b, b.sitofp(self.length, SCALARS["f64"]), self.width)
+                inputs = [*totals, *self._loaded(b, held, s), length]
+                found = self._given(b, run.settle, inputs, self.width)
+                self._kept_on(b, held, found[0], s, run.replaces * held_words)
+                self._kept_on(b, lent, found[1], s, run.replaces * len(linked.lent))
+                if run.repeated:
+                    self._note(b, more, found[0])
+            b.cbranch(b.load(more, typ=ir.IntType(1)), body, after)
+            b.position_at_end(after)
+        if linked.result is not None:
+            first = not linked.runs
+            if self.keeping is None:
+                self._write_strip(b, linked.result, (), lent, first)
+            else:
+                assert linked.anew is not None
+                with b.if_else(self.copies) as (then, otherwise):
+                    with then:
+                        self._write_strip(b, linked.result, self.keeping.kept, lent, first)
+                    with otherwise:
+                        self._write_strip(b, linked.anew, (), lent, first)
+        if linked.totals is not None:
+            with counted(b, self.vectors) as s:
+                results = self.emitter(b, self.width).graph(linked.totals, self._loaded(b, held, s))
+                for k, value in zip(self.row_sinks, results, strict=True):
+                    for lane in range(self.width):
+                        b.store(b.extract_element(value, I32(lane)), self._of_row(b, k, s, lane))
+
+    def _note(self, b: ir.IRBuilder, more: ir.Value, held: Words) -> None:
+        b.store(b.or_(b.load(more, typ=ir.IntType(1)), self._unfinished(b, held)), more)
+
+    def _of_row(self, b: ir.IRBuilder, k: int, s: ir.Value, lane: int) -> ir.Value:
+        row = b.add(b.mul(s, I64(self.width)), I64(lane))
+        return at(b, self.places[k], b.mul(row, self.steps[k]))
+
+    def _gathered(self, b: ir.IRBuilder, k: int, s: ir.Value) -> ir.Value:
+        """A number of each row."""
+        kind = SCALARS[self.operands[k].type]
+        return self.numbers(b, [b.load(self._of_row(b, k, s, lane), typ=kind) for lane in range(self.width)])
+
+    def _loaded(self, b: ir.IRBuilder, slots: list[Slots], s: ir.Value) -> Words:
+        return [word for slot in slots for word in slot.load(b, s)]
+
+    def _kept_on(self, b: ir.IRBuilder, slots: list[Slots], words: Words, s: ir.Value, replaces: int) -> None:
+        """Put words where the last ``replaces`` are, or beside them."""
+        if not replaces:
+            slots += [Slots(b, (word_of(word),), self.width) for word in words]
+        for slot, word in zip(slots[len(slots) - len(words) :], words, strict=True):
+            slot.store(b, [word], s)
+
+    def _write_strip(
+        self, b: ir.IRBuilder, graph: Graph, kept: tuple[str, ...], lent: list[Slots], first: bool
+    ) -> None:
+        with counted(b, self.length) as i:
+            columns = self.columns(b, i)
+            with counted(b, self.vectors) as s:
+                values = self._elements(b, i, s, columns, first)
+                values += [
+                    self.load(b, self._of_copy(b, offset, i, s), type, self.width, None)
+                    for offset, type in zip(self.kept_at if kept else (), kept, strict=True)
+                ]
+                results = self.emitter(b, self.width).graph(graph, values + self._loaded(b, lent, s))
+                for k, value in zip(self.sinks, results, strict=True):
+                    self.store(b, value, self._in_array(b, k, i, s), self.operands[k].type, None)
+
+    def terms(
+        self, b: ir.IRBuilder, run: LinkedRun, lent: list[Slots], first: bool, i: ir.Value, s: ir.Value,
+        columns: dict[int, ir.Value],
+    ) -> list[Words]:  # fmt: skip
+        """What a vector of elements adds to each total."""
+        values = self._elements(b, i, s, columns, first) + self._loaded(b, lent, s)
+        found, kept = self._split(run, self.emitter(b, self.width).graph(run.graph, values))
+        for offset, type, word in zip(self.kept_at if kept else (), run.kept, kept, strict=True):
+            self.store(b, word, self._of_copy(b, offset, i, s), type, None)
+        return found
