@@ -20,6 +20,7 @@ LEVELS = {
     "double_rough": (53, False),
     "double_fast": (53, False),
     "double_wide": (53, False),
+    "single_pair": (24, True),
     "pair": (53, True),
 }
 
@@ -267,12 +268,13 @@ def exp_table(name: str, size: int) -> Values:
         f"2^(j/{size})",
         f"j = 0 .. {size - 1}",
         values=lambda: [arb(2) ** (arb(j) / size) for j in range(size)],
-        parts={"pair": (53, 53)},
+        parts={"single_pair": (24, 24), "pair": (53, 53)},
     )
 
 
-def log_reciprocals(size: int = 32, below: int = 8) -> list[float]:
-    """The multiples c of 1/64 that bring m c nearest to 1 on each of ``size`` intervals of m.
+def log_reciprocals(size: int = 32, below: int = 8, short: bool = False) -> list[float]:
+    """The multiples c of 1/64 that bring m c nearest to 1 on each of ``size`` intervals of m; ``short`` are those of
+    1/32 for m < 1, which makes m c - 1 a float32 for a float32 m.
 
     The intervals divide the bit patterns of a binade evenly; 1 is in the middle of one of them, and ``below`` lie
     beneath that one. Each c is short enough for m c - 1 to be a float. Where c = 1 reaches as near to 1 as any
@@ -289,7 +291,8 @@ def log_reciprocals(size: int = 32, below: int = 8) -> list[float]:
         def distance(c: float, low: float = low, high: float = high) -> float:
             return max(abs(low * c - 1), abs(high * c - 1))
 
-        best = min((k / 64 for k in range(32, 129)), key=distance)
+        step = 2 if short and i < 0 else 1
+        best = min((k / 64 for k in range(32, 129, step)), key=distance)
         chosen.append(1.0 if distance(1.0) <= LOG_PAIR_HIGH else best)
     return chosen
 
@@ -354,7 +357,16 @@ ENTRIES: list[Polynomial | Values] = [
         "|r| <= 1.01 ln(2)/64",
         HALF_LN2 / 32,
         relative=True,
-        targets={"pair": -66.0},
+        targets={"single_pair": -34.0, "pair": -66.0},
+        fixed=(1.0, 0.5),
+    ),
+    exp(
+        "expm1_pair",
+        "expm1(r) = r P(r)",
+        "|r| <= 1.01 ln(2)/64",
+        HALF_LN2 / 32,
+        relative=True,
+        targets={"single_pair": -40.0},
         fixed=(1.0, 0.5),
     ),
     exp_table("exp_table", 32),
@@ -397,7 +409,15 @@ ENTRIES: list[Polynomial | Values] = [
         # The first part is a multiple of 2^-42, as n times the first part of LN2_DOUBLE is: their sum is exact.
         parts={"pair": (36, 53)},
     ),
-    log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"pair": -65.0}),
+    Values(
+        "log_table_short",
+        "-log c_j",
+        "c_j = k/64, for m < 1 k/32, nearest to 1/m on the j-th of 32 intervals of m",
+        values=lambda: [-arb(c).log() for c in log_reciprocals(short=True)],
+        # The first part is a multiple of 2^-17, as n times the first part of LN2_SINGLE is: their sum is exact.
+        parts={"single_pair": (12, 24)},
+    ),
+    log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"single_pair": -38.0, "pair": -65.0}),
     tanh("tanh_small", "|x| <= 0.55", 0.55),
     tanh("tanh_tiny", "|x| <= 0.3", 0.3),
     Polynomial(

@@ -47,6 +47,7 @@ POLYNOMIALS = {
     "expm1": exp_like(1.01 * ln2 / 2),
     "exp2": (-0.5, 0.5, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)), lambda r: mp.power(2, r)),
     "exp_pair": exp_like(1.01 * ln2 / 64),
+    "expm1_pair": exp_like(1.01 * ln2 / 64),
     "log1p": log_like(1.01 * (sqrt_half - 1), 1.01 * (sqrt_two - 1)),
     "log_atanh": (
         1.01 * (sqrt_half - 1),
@@ -141,7 +142,9 @@ POLYNOMIALS |= {
 }
 # 64/m for 32 values of m between 0.875 and 1.71.
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]
+SHORT_RECIPROCALS = [74, 72, 70, 70, 68, 68, 66, *LOG_RECIPROCALS[7:]]
 VALUES = {
+    "log_table_short": lambda j: -mp.log(mp.mpf(SHORT_RECIPROCALS[j]) / 64),
     "log_table": lambda j: -mp.log(mp.mpf(LOG_RECIPROCALS[j]) / 64),
     "exp_table": lambda j: mp.power(2, mp.mpf(j) / 32),
 }
@@ -247,12 +250,14 @@ def test_coefficients_have_the_format_of_their_level(name, level):
     coefficients = TABLES[name][level].coefficients
     pairs = [c for c in coefficients if isinstance(c, tuple)]
     assert all(isinstance(c, tuple) for c in coefficients[: len(pairs)]), "pairs lead"
-    # The high parts of log_table are short, for the sake of exact sums.
-    assert all(high + low == high for high, low in pairs) or name == "log_table"
+    # The high parts of tables of logarithms are short, for the sake of exact sums.
+    word = np.float32 if level.startswith("single") else np.float64
+    assert all(word(high) + word(low) == high for high, low in pairs) or name in ("log_table", "log_table_short")
     assert all(isinstance(c, float) for c in coefficients[len(pairs) :])
-    assert bool(pairs) == (level == "pair")
+    assert bool(pairs) == (level in ("pair", "single_pair"))
     if level.startswith("single"):
-        assert all(float(np.float32(c)) == c for c in coefficients)
+        words = [part for c in coefficients for part in (c if isinstance(c, tuple) else (c,))]
+        assert all(float(np.float32(c)) == c for c in words)
 
 
 def test_the_file_is_fresh(fit, capsys):

@@ -52,6 +52,8 @@ def elu(x: Value, alpha: Value) -> Value:
     """x above 0, alpha expm1(x) elsewhere; alpha (exp(x) - 1) would cancel next to 0, where the value is a little less
     than alpha x."""
     below = op.expm1(op.minimum(op.plain(x), 0.0)) * op.plain(alpha)
+    if x.context.arithmetic.roomy:  # alpha x may be a tie between two results
+        below = op.where(op.absolute(x) < 2.0**-54, x * alpha * (1.0 - 2.0**-50), below)
     return op.where(x > 0.0, x, op.next_to_zero(x, op.lessened(x * alpha), below))
 
 

@@ -41,17 +41,18 @@ def unless(value: Value, condition: Value, rare: Value) -> Value:
 
 def minimum(x: Value, bound: Value) -> Value:
     """x, or the bound where x is above it; NaN stays."""
-    result = where(x > bound, bound, x)
-    if isinstance(bound, (int, float)):
-        plain(x).context.note(plain(result), at_most=float(bound), like=plain(x))
-    return result
+    return x if bound == INFINITY else _held(x, x > bound, bound, "at_most")
 
 
 def maximum(x: Value, bound: Value) -> Value:
     """x, or the bound where x is below it; NaN stays."""
-    result = where(x < bound, bound, x)
+    return x if bound == -INFINITY else _held(x, x < bound, bound, "at_least")
+
+
+def _held(x: Value, beyond: Value, bound: Value, limit: str) -> Value:
+    result = where(beyond, bound, x)
     if isinstance(bound, (int, float)):
-        plain(x).context.note(plain(result), at_least=float(bound), like=plain(x))
+        plain(x).context.note(plain(result), like=plain(x), **{limit: float(bound)})
     return result
 
 
@@ -128,7 +129,7 @@ def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> V
     distance from the root. ``name`` is that of the table of P, good for |d| up to ``reach``, and, in upper case, of the
     root."""
     context, x = x.context, plain(x)
-    if not context.arithmetic.pair:
+    if not context.arithmetic.decisive:
         return value
     high, *rest = (context.real(part) for part in context.split(name.upper()))
     # x - high is exact.
@@ -140,14 +141,14 @@ def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> V
 def next_to_zero(x: Value, line: Value, value: Value) -> Value:
     """The value; in double-double arithmetic, next to x = 0, where they do not differ any more, a line through 0, which
     keeps its digits among the subnormal numbers."""
-    return where(absolute(x) < 2.0**-120, line, value) if x.context.arithmetic.pair else value
+    return where(absolute(x) < 2.0**-120, line, value) if x.context.arithmetic.decisive else value
 
 
 def telling(little: Value, x: Value) -> Value:
     """What is added to the positive x, itself positive; where numbers have more digits than results, so much of it that
     these tell the sum from x. So a tie between two results is decided."""
     arithmetic = x.context.arithmetic
-    if not (arithmetic.pair or (arithmetic.wide and arithmetic.word == "f64")):
+    if not (arithmetic.decisive or arithmetic.roomy):
         return little
     return maximum(little, x * (2.0**-100 if arithmetic.pair else 2.0**-50))
 
@@ -155,7 +156,7 @@ def telling(little: Value, x: Value) -> Value:
 def leaning(x: Value, value: Value) -> Value:
     """The value; in double-double arithmetic, next to x = 0, where it is 1 and differs from that by less than the last
     place, 1 and a little in the direction of x. So a tie between two results is decided that x times it is."""
-    if not x.context.arithmetic.pair:
+    if not x.context.arithmetic.decisive:
         return value
     x = plain(x)
     lean = 2.0**-100 if x.context.arithmetic.products else 2.0**-54  # what is multiplied further has to keep its digits
@@ -165,7 +166,7 @@ def leaning(x: Value, value: Value) -> Value:
 
 def lessened(x: Value) -> Value:
     """x; in double-double arithmetic a little of it less, which no result shows unless it were a tie."""
-    if not x.context.arithmetic.pair:
+    if not x.context.arithmetic.decisive:
         return x
     word = x.context.real
     return x * plain(x).pair(word(1.0), word(-(2.0**-100)))
@@ -175,7 +176,7 @@ def plus_finite(x: Value, y: Value) -> Value:
     """x + y for a finite y; an infinite x keeps its sum, which pairs of words would make no number."""
     total = x + y
     x = plain(x)
-    return where(absolute(x) < float("inf"), total, x) if x.context.arithmetic.pair else total
+    return where(absolute(x) < float("inf"), total, x) if x.context.arithmetic.decisive else total
 
 
 def one_plus(x: Value) -> Value:

@@ -1,12 +1,14 @@
 """The working arithmetics: which word, how many of them to a number, which coefficient tables.
 
 An arithmetic is what a tier means for one dtype. ``exact`` works at twice the precision of the dtype and rounds once.
-Where that leaves the rounding open, a wider arithmetic decides: for 16 bits `DOUBLE_WIDE`, for float32 `PAIR`.
+Where that leaves the rounding open, a wider arithmetic decides: for 16 bits `DOUBLE_WIDE`, for float32 `PAIR`. Twice
+the precision of float32 are `DOUBLE_WIDE` or, with fewer digits, `SINGLE_PAIR`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,21 @@ class Arithmetic:
     """Results are multiplied with one or two more inputs, which brings to light what is far below the smallest one."""
 
     @property
+    def decisive(self) -> bool:
+        """Whether nothing decides where this leaves a rounding open."""
+        return self.pair and self.word == "f64"
+
+    @property
+    def guarded(self) -> bool:
+        """Whether numbers are pairs of words, and a wider arithmetic decides where they leave a rounding open."""
+        return self.pair and self.word == "f32"
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the word has twice the digits of results, and more."""
+        return self.wide and self.word == "f64"
+
+    @property
     def careless(self) -> bool:
         """Whether some units in the last place may be lost."""
         return self.rough or self.spare
@@ -49,7 +66,9 @@ class Arithmetic:
     def tail(self) -> float:
         """A number t such that exp(t), and any number of the word times exp(t), is below every subnormal result,
         while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``). Of
-        ``products`` in float64 exp(t) times any two numbers is."""
+        ``products`` in float64 exp(t) times any two numbers is. Pairs of float32 leave it to others."""
+        if self.guarded:
+            return -inf
         if self.word == "f32":
             return -85.0 if self.wide else -170.0
         if self.wide:
@@ -63,6 +82,7 @@ SINGLE_WIDE = Arithmetic("single_fast", "f32", wide=True)
 DOUBLE_ROUGH = Arithmetic("double_rough", "f64", rough=True)
 DOUBLE_FAST = Arithmetic("double_fast", "f64")
 DOUBLE_WIDE = Arithmetic("double_wide", "f64", wide=True, spare=True)
+SINGLE_PAIR = Arithmetic("single_pair", "f32", pair=True)
 PAIR = Arithmetic("pair", "f64", pair=True)
 
 TIERS = ("exact", "fast", "rough")

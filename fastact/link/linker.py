@@ -10,14 +10,15 @@ from typing import Any
 
 from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
+from fastact.kernels.blocks import pair_single as pair_single_blocks
 from fastact.kernels.blocks import words as word_blocks
-from fastact.link import sixteen
-from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, Arithmetic
+from fastact.link import single, sixteen
+from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_PAIR, Arithmetic
 from fastact.link.graph import Graph, Node
 from fastact.link.once import rounded_once
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
-from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_dtype, round_to_word
+from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_dtype
 
 SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
 """The arithmetics whose words are those of the result."""
@@ -28,7 +29,8 @@ class Linking(Context):
     """A context whose numbers are those of its arithmetic: words, or pairs of words."""
 
     def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
-        super().__init__(arithmetic, pair_blocks if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
+        pairs = pair_single_blocks if arithmetic.guarded else pair_blocks
+        super().__init__(arithmetic, pairs if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
         self.graph = self.graph if graph is None else graph
         self.argument_nodes: list[Node] = []
         """The arguments of the body, as they are stored."""
@@ -39,6 +41,8 @@ class Linking(Context):
     def constant(self, name: str) -> Plain:
         """A constant of the generated table."""
         hi, lo, *_ = coefficients.CONSTANTS[name]
+        if self.arithmetic.guarded:
+            return Pair.exactly(self, Fraction(hi) + Fraction(lo))
         return Pair(self.real(hi), self.real(lo)) if self.arithmetic.pair else self.real(hi)
 
     def doubled(self, value: Plain) -> Pair:
@@ -50,7 +54,10 @@ class Linking(Context):
         return coefficients.CONSTANTS[f"{name}_{'SINGLE' if self.arithmetic.word == 'f32' else 'DOUBLE'}"]
 
     def table(self, name: str) -> tuple[Any, ...]:
-        return coefficients.TABLES[name][self.arithmetic.level].coefficients
+        tables, level = coefficients.TABLES[name], self.arithmetic.level
+        if self.arithmetic.guarded and level not in tables:
+            raise pair_single_blocks.NoBlock(name)
+        return tables[level].coefficients
 
     def scaled(
         self,
@@ -75,6 +82,13 @@ class Linking(Context):
         value = other.word_of(body(*(words if narrow else map(other._input_pair, words))))
         return Real(self, value.convert(self.arithmetic.word).node)
 
+    def within(self, x: Real, least: float, most: float) -> None:
+        """Leave elements to a wider arithmetic that are not within two positive limits; if the least is 0, whose size
+        exceeds the other."""
+        node = x.node.args[0] if x.node.op == "fneg" and not least else x.node
+        self.held[node] = least, most
+        self.signs += single.outside(Real(self, node), least, most)
+
     # -- the way in and the way out -----------------------------------------------------------------------------
     def receive(self, dtype: str) -> Scaled | Plain:
         """An input of the given dtype as a number of the arithmetic."""
@@ -91,6 +105,8 @@ class Linking(Context):
     def _argument(self, stored: Node, dtype: str) -> Scaled | Plain:
         self.argument_nodes.append(stored)
         x = self.widen(stored, dtype)
+        if self.arithmetic.guarded:
+            return Pair(x)
         return self._input_pair(x) if self.arithmetic.pair else x
 
     def widen(self, stored: Node, dtype: str) -> Real:
@@ -135,53 +151,11 @@ class Linking(Context):
         """Mark the elements for which floating-point flags are to be looked into."""
         self.graph.outputs.append(condition.node)
 
-    def decide(self, value: Any, decisive: Callable[[], Any]) -> Real:
-        """A float64 value made fit for its one rounding to float32; by means of a ``decisive`` pair where it lies so
-        near to a rounding boundary that its error might reach across, within 2^-42."""
-        y = self.real(value) if isinstance(value, (int, float)) else value
-        if _rounds_well(y.node):
-            return y
-        above, below = ((y * factor).convert("f32") for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
-        near = functools.reduce(Condition.__or__, self.doubts, above.bits().compare("ne", below.bits()))
-        return above.unless(near, _pair_to_odd(decisive()).convert("f32"))
-
     def doubtful(self, y: Real, narrowed: Callable[[Real], Node]) -> Condition:
         """Where a float64 value lies so near to a rounding boundary, or to where digits cancel, likewise."""
         above, below = (narrowed(y * factor) for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
         different = Condition(self, self.graph.node("icmp", "i1", above, below, data="ne"))
         return functools.reduce(Condition.__or__, self.doubts, different)
-
-
-def _pair_to_odd(value: Any) -> Real:
-    """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of
-    1 stands for everything between two neighbours whose last bit is 0."""
-    pair: Any = value.plain() if isinstance(value, Scaled) else value
-    context, hi, lo = pair.hi.context, pair.hi.bits(), pair.low
-    step = context.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
-    step = step.choose((hi & 1).compare("eq", 0), 0).choose(~lo.equals(0.0), 0)
-    return Real(context, (hi + step).as_real().node)
-
-
-def _rounds_well(node: Node) -> bool:
-    """Whether a float64 can be rounded to float32 without further ado: because it is one already, or the result of one
-    operation on float32 numbers, which 53 bits show on the right side of every boundary of 24."""
-    if node.op == "select":
-        return all(map(_rounds_well, node.args[1:]))
-    if node.op in ("fneg", "fabs", "copysign"):
-        return _rounds_well(node.args[0])
-    return _is_single(node) or (node.op in ("fadd", "fsub", "fmul", "fdiv", "sqrt") and all(map(_is_single, node.args)))
-
-
-def _is_single(node: Node) -> bool:
-    """Whether a float64 is known to be a float32."""
-    if node.op == "select":
-        return all(map(_is_single, node.args[1:]))
-    if node.op in ("fneg", "fabs", "copysign"):
-        return _is_single(node.args[0])
-    if node.op == "constant":
-        value = float.fromhex(str(node.data))
-        return value != value or round_to_word(value, "f32") == value
-    return node.op == "fpext"
 
 
 def _round_to_odd(x: Real) -> Real:
@@ -222,6 +196,24 @@ def link(
             if alarm is not None:
                 linking.alarm(alarm(*arguments, *map(linking.number, constants)))
             return linking.graph
+    graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
+    if tier == "exact" and dtype == "float32" and inputs == 1:
+        return single.cheaper(graph, _paired(body, alarm, settled, constants, summed))
+    return graph
+
+
+def _linked(
+    body: Callable[..., Any],
+    inputs: int,
+    dtype: str,
+    tier: str,
+    alarm: Callable[..., Any] | None,
+    settled: bool,
+    constants: list[Fraction],
+    products: bool,
+    summed: bool,
+) -> Graph:
+    """The graph in the arithmetic of the dtype and the tier, for ``exact`` with what decides close cases."""
     double = products and tier == "exact" and dtype in sixteen.DTYPES
     arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
     arithmetic = replace(arithmetic, products=products)
@@ -240,7 +232,7 @@ def link(
             linking.graph.outputs.append(sixteen.decide(linking, y, dtype, wide, pairs))
     elif tier == "exact" and dtype == "float32" and not settled:
         for place, value in enumerate(results):
-            linking.deliver(linking.decide(value, functools.partial(_item, again, PAIR, place)), dtype)
+            linking.deliver(single.decide(linking, value, functools.partial(_item, again, PAIR, place)), dtype)
     else:
         arithmetic = linking.arithmetic
         if linking.doubts and dtype in sixteen.DTYPES and arithmetic.spare:
@@ -248,6 +240,31 @@ def link(
             results = again(replace(arithmetic, spare=False))
         for value in results:
             linking.deliver(value, dtype)
+    if alarm is not None:
+        linking.alarm(alarm(*arguments, *map(linking.number, constants)))
+    return linking.graph
+
+
+def _paired(
+    body: Callable[..., Any],
+    alarm: Callable[..., Any] | None,
+    settled: bool,
+    constants: list[Fraction],
+    summed: bool,
+) -> Graph | None:
+    """The graph of a float32 body of one argument, all values of which can be tried, in pairs of float32; None where
+    digits cancel or a block for them is missing."""
+    try:
+        linking, arguments, results = _run(body, SINGLE_PAIR, 1, "float32", constants, summed)
+    except pair_single_blocks.NoBlock:
+        return None
+    if linking.doubts:
+        return None
+    again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
+    for place, value in enumerate(results):
+        wide = functools.partial(_item, again, DOUBLE_WIDE, place)
+        decisive = None if settled else functools.partial(_item, again, PAIR, place)
+        linking.deliver(single.decide_pair(linking, value, wide, decisive), "float32")
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph
@@ -298,4 +315,4 @@ def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Rea
 
 def _in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
     """A result in a pair of words, likewise."""
-    return _round_to_odd(_pair_to_odd(again(PAIR)[place]))
+    return _round_to_odd(single.pair_to_odd(again(PAIR)[place]))

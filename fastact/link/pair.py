@@ -36,7 +36,10 @@ class Pair:
     def _normalised(self) -> tuple[Real, Real | None]:
         if self._normal is None:
             assert self.second is not None
-            self._normal = fast_two_sum(self.first, self.second)
+            hi, lo = fast_two_sum(self.first, self.second)
+            if self.context.arithmetic.guarded and self.context.bounds(self.first)[0] <= 0.0:
+                hi = hi.copysign(self.first)
+            self._normal = hi, lo
         return self._normal
 
     @property
@@ -180,7 +183,12 @@ class Pair:
             rest = rest + x_low
         if y_low is not None:
             rest = (-q).fma(y_low, rest)
-        return Pair(q, rest * reciprocal, 3 + slack)
+        result = Pair(q, rest * reciprocal, 3 + slack)
+        if self.context.arithmetic.guarded:
+            (x_least, x_most), (y_least, y_most) = _range(self), _range(b)
+            if x_least >= 0.0 < y_least:
+                self.context.note(result, x_least / y_most, x_most / y_least)
+        return result
 
     def __rtruediv__(self, other: object) -> Pair:
         return self.lift(other) / self
@@ -252,4 +260,7 @@ def _sum(a: Real, b: Real) -> tuple[Real, Real]:
         return fast_two_sum(a, b)
     if max(b_low, -b_high) >= max(-a_low, a_high):
         return fast_two_sum(b, a)
+    if a_low >= 0.0 <= b_low and a.context.arithmetic.guarded:
+        smaller = a < b
+        return fast_two_sum(b.choose(smaller, a), a.choose(smaller, b))
     return two_sum(a, b)

@@ -27,6 +27,12 @@ class Context:
         self._bounds: dict[int, tuple[float, float]] = {}
         self.doubts: list[Condition] = []
         """Where digits cancel, so that results may lack more than their last ones."""
+        self.granted = 0.0
+        """Error that a result in a pair of float32 may have, relative to half of its last place when rounded."""
+        self.signs: list[Integer] = []
+        """Integers that are negative where a pair of float32 may lack bits."""
+        self.held: dict[Node, tuple[float, float]] = {}
+        """The limits that these set to the size of numbers."""
         self.inexact: set[int] = set()
         """The constants that had to be rounded."""
 
@@ -156,9 +162,7 @@ class Integer:
     def choose(self, condition: Condition, other: Integer | int) -> Integer:
         """self where the condition holds, other elsewhere."""
         graph = self.context.graph
-        return Integer(
-            self.context, graph.node("select", self.node.type, condition.node, self.node, self._lift(other))
-        )
+        return Integer(self.context, graph.node("select", self.node.type, condition.node, self.node, self._lift(other)))
 
     def resize(self, type: str, signed: bool = False) -> Integer:
         have, want = BITS[self.node.type], BITS[type]
@@ -330,7 +334,5 @@ class Real:
 
     def lookup(self, table: tuple[float, ...], index: Integer) -> Real:
         """table[index]; the index must lie within the table."""
-        node = self.context.graph.node(
-            "lookup", self.node.type, index.node, data=tuple(float(v).hex() for v in table)
-        )
+        node = self.context.graph.node("lookup", self.node.type, index.node, data=tuple(float(v).hex() for v in table))
         return Real(self.context, node)

@@ -283,7 +283,12 @@ def _reduce_log(x: Value, offset: Value | None = None) -> tuple[Value, ...]:
 
 
 def _logarithm(x: Value, a: Value, a_low: Value, f: Value, f_low: Value | None) -> Value:
-    """a + log(1 + f) as a pair; f - f^2/2 in full."""
+    """a + log(1 + f) as a pair."""
+    return x.pair(*fast_two_sum(*logarithm_words(x, a, a_low, f, f_low)))
+
+
+def logarithm_words(x: Value, a: Value, a_low: Value, f: Value, f_low: Value | None) -> tuple[Value, Value]:
+    """a + log(1 + f) in two words, the second loose; f - f^2/2 in full."""
     square, square_low = two_product(f, f)
     g = square.fma(-0.5, f)
     rest = a_low + square.fma(-0.5, f - g)
@@ -294,7 +299,7 @@ def _logarithm(x: Value, a: Value, a_low: Value, f: Value, f_low: Value | None) 
     rest = (square * f).fma(polynomial(f, words(x.context.table("log_pair"))), rest)
     # |a| >= |g| unless a = 0.
     s, e = fast_two_sum(a, g)
-    return x.pair(*fast_two_sum(s, e + rest))
+    return s, e + rest
 
 
 def _logarithm_of_any(x: Value, usual: Value, pole: float) -> Value:

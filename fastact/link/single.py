@@ -1,0 +1,169 @@
+"""Correct rounding to float32.
+
+The body runs in float64; or in pairs of float32, where it can and that is cheaper, a register holding twice as many of
+them. Where the value lies so near to a rounding boundary that its error might reach across, a wider arithmetic decides:
+after pairs of float32 float64, and after that, unless it is settled that float64 is right everywhere, a pair of those.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from fastact.link.graph import Graph, Node
+from fastact.link.scaled import Scaled
+from fastact.link.values import Condition, Integer, Real, round_to_word
+
+if TYPE_CHECKING:
+    from fastact.link.linker import Linking
+
+DOUBLE_ERROR = 2.0**-42
+"""Relative error that float64 is granted."""
+PAIR_ERROR = 2.0**-18
+"""Error that pairs of float32 are granted, relative to half the last place of the result, besides what elementary
+functions add."""
+SMALLEST, LARGEST = 2.0**-50, 2.0**40
+"""Of numbers between them products of two have all bits in pairs, and quotients by them."""
+SIGN = -(2**31)
+COSTS = {"f32": 1.0, "f64": 2.25, "i32": 1.0, "i64": 1.6, "i1": 1.0}
+"""Of an operation on sixteen numbers of a type, by the time that it takes where a register holds sixteen float32."""
+DEAR = {
+    ("fdiv", "f32"): 5.0, ("fdiv", "f64"): 16.0, ("sqrt", "f32"): 10.0, ("sqrt", "f64"): 36.0,
+    ("fpext", "f64"): 3.3, ("fptrunc", "f32"): 3.3, ("lookup", "f32"): 1.5, ("lookup", "f64"): 3.0,
+}  # fmt: skip
+"""The same of operations that take longer than others of their type."""
+SHORT = 25.0
+"""What costs less waits for memory."""
+
+
+# -- after float64 --------------------------------------------------------------------------------------------------
+def decide(linking: Linking, value: Any, decisive: Callable[[], Any]) -> Real:
+    """A float64 value made fit for its one rounding to float32; by means of a ``decisive`` pair where it is close."""
+    y = linking.real(value) if isinstance(value, (int, float)) else value
+    if _rounds_well(y.node):
+        return y  # type: ignore[no-any-return]
+    above, near = _rounded_and_close(y)
+    return above.unless(near, pair_to_odd(decisive()).convert("f32"))
+
+
+def _rounded_and_close(y: Real) -> tuple[Real, Condition]:
+    """A float64 value rounded, and where it is close to a boundary."""
+    above, below = ((y * factor).convert("f32") for factor in (1.0 + DOUBLE_ERROR, 1.0 - DOUBLE_ERROR))
+    return above, functools.reduce(Condition.__or__, y.context.doubts, above.bits().compare("ne", below.bits()))
+
+
+def pair_to_odd(value: Any) -> Real:
+    """hi + lo as one word rounded to odd, so that a further rounding to fewer bits is as if done at once: a last bit of
+    1 stands for everything between two neighbours whose last bit is 0."""
+    pair: Any = value.plain() if isinstance(value, Scaled) else value
+    context, hi, lo = pair.hi.context, pair.hi.bits(), pair.low
+    step = context.integer(-1).choose((hi ^ lo.bits()).compare("slt", 0), 1)
+    step = step.choose((hi & 1).compare("eq", 0), 0).choose(~lo.equals(0.0), 0)
+    return Real(context, (hi + step).as_real().node)
+
+
+def _rounds_well(node: Node) -> bool:
+    """Whether a float64 can be rounded to float32 without further ado: because it is one already, or the result of one
+    operation on float32 numbers, which 53 bits show on the right side of every boundary of 24."""
+    if node.op == "select":
+        return all(map(_rounds_well, node.args[1:]))
+    if node.op in ("fneg", "fabs", "copysign"):
+        return _rounds_well(node.args[0])
+    return _is_single(node) or (node.op in ("fadd", "fsub", "fmul", "fdiv", "sqrt") and all(map(_is_single, node.args)))
+
+
+def _is_single(node: Node) -> bool:
+    """Whether a float64 is known to be a float32."""
+    if node.op == "select":
+        return all(map(_is_single, node.args[1:]))
+    if node.op in ("fneg", "fabs", "copysign"):
+        return _is_single(node.args[0])
+    if node.op == "constant":
+        value = float.fromhex(str(node.data))
+        return value != value or round_to_word(value, "f32") == value
+    return node.op == "fpext"
+
+
+# -- after pairs of float32 -----------------------------------------------------------------------------------------
+def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive: Callable[[], Any] | None) -> Real:
+    """A pair of float32 rounded to one; by means of a ``wide`` value in float64 where it is close, and of a
+    ``decisive`` pair of float64 where that is close too.
+
+    The tests are made on the bits of the numbers: a sign bit, or a difference of bits, sets an element apart."""
+    pair = linking.doubled(linking.number(value) if isinstance(value, (int, float)) else value)
+    y = pair.hi
+    if pair.lo is None:
+        different = y.bits() ^ y.bits()
+    else:
+        different = pair.lo.fma(1.0 + PAIR_ERROR + linking.granted, y).bits() ^ y.bits()
+    signs = [*linking.signs, *_out_of_range(linking, y)]
+    if signs:
+        different = different | (functools.reduce(operator.or_, signs) & SIGN)
+    near = different.compare("ne", 0)
+    double = wide()
+    if decisive is None:
+        return y.unless(near, Real(linking, double.convert("f32").node))
+    rounded, close = _rounded_and_close(double)
+    never = linking.graph.constant("i1", 0)
+    close = Condition(linking, linking.graph.node("select", "i1", near.node, close.node, never, data="rare"))
+    y = y.unless(near, Real(linking, rounded.node))
+    return y.unless(close, Real(linking, pair_to_odd(decisive()).convert("f32").node))
+
+
+def _out_of_range(linking: Linking, y: Real) -> list[Integer]:
+    """Integers of which one is negative where the argument is so small, but not 0, or so large that a result that is not
+    known to be far from the ends may lack bits. (The order of positive floats is that of their bits.)"""
+    x, (low, high) = linking.argument_nodes[0], linking.bounds(y)
+    least, most = linking.held.get(x, (0.0, inf))
+    size, found = abs(Real(linking, x)).bits(), []
+    if low < 2.0**-96 and least < SMALLEST:
+        found.append((size - _bits(SMALLEST)) & (0 - size))
+    if high > 2.0**96 and most > LARGEST:
+        found.append(_bits(LARGEST) - size)
+    return found
+
+
+def outside(x: Real, least: float, most: float) -> list[Integer]:
+    """Integers of which one is negative where x is not within positive limits; if the least is 0, where |x| exceeds the
+    other. So NaN is outside."""
+    if not least:
+        return [_bits(most) - abs(x).bits()]
+    return [_bits(most) - x.bits(), x.bits() - _bits(least), x.bits()]
+
+
+def _bits(value: float) -> int:
+    """The bit pattern of a positive float32."""
+    import struct
+
+    return int.from_bytes(struct.pack("<f", value), "little")
+
+
+# -- which of the two -----------------------------------------------------------------------------------------------
+def cheaper(wide: Graph, paired: Graph | None) -> Graph:
+    """The graph to be preferred: that in float64, unless the other one is clearly cheaper and that matters."""
+    if paired is None or cost(wide) < SHORT or cost(paired) > 0.95 * cost(wide):
+        return wide
+    return paired
+
+
+def cost(graph: Graph) -> float:
+    """About the time that sixteen results take, where none needs a detour."""
+    usual: set[Node] = set()
+    stack = list(graph.outputs)
+    while stack:
+        node = stack.pop()
+        if node not in usual:
+            usual.add(node)
+            # The condition of what is rare is tested once for a whole vector.
+            stack += (node.args[0], node.args[2]) if node.data == "rare" else node.args
+    return sum(_cost(node) for node in usual if node.op not in ("input", "constant"))
+
+
+def _cost(node: Node) -> float:
+    if node.op in ("bitcast", "fneg"):
+        return 0.0
+    kind = node.args[0].type if node.op in ("fcmp", "icmp") else node.type
+    return DEAR.get((node.op, kind), COSTS.get(kind, 1.0))
