@@ -135,7 +135,7 @@ def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> V
     # x - high is exact.
     d = (x - high) - x.pair(*rest)
     near = absolute(x - high) < reach
-    return where(near, d * context.blocks.short_polynomial(d, context.table(name)), value)
+    return value.unless(near, d * context.blocks.short_polynomial(d, context.table(name)))
 
 
 def next_to_zero(x: Value, line: Value, value: Value) -> Value:

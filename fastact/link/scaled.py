@@ -132,6 +132,18 @@ class Scaled:
             return plain
         return Scaled(self.mantissa, self.exponent, True, self.far, plain)
 
+    def unless(self, condition: Condition, rare: Plain) -> Scaled:
+        """``rare`` where the condition holds, which hardly ever does, and nowhere where the number is far."""
+        plain, usual = self.plain(), self.usual()
+        return Scaled(
+            self.mantissa,
+            self.exponent,
+            self.bounded,
+            self.far,
+            plain.unless(condition, rare),  # type: ignore[arg-type]
+            usual=usual.unless(condition, rare),  # type: ignore[arg-type]
+        )
+
     def one_more(self, usual: Plain | None = None) -> Scaled:
         """1 + the number, which is not below -1; ``usual`` is that sum where the number is not far, if it is known
         more precisely."""
