@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, pi, sqrt
+from math import frexp, log, pi, sqrt
 from typing import NamedTuple
 
 from flint import arb
@@ -69,7 +69,8 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Values:
-    """A list of numbers; `parts` says for each level into how many bits apiece each is split."""
+    """A list of numbers; `parts` says for each level into how many bits apiece each is split. A negative first one, -q,
+    stands for as many bits as make a multiple of 2^-q."""
 
     name: str
     formula: str
@@ -80,12 +81,18 @@ class Values:
     def tables(self) -> dict[str, Table]:
         exact, made = self.values(), {}
         for level, bits in self.parts.items():
-            split = tuple(expansion(x, bits) if len(bits) > 1 else rounded(x, *bits) for x in exact)
+            split = tuple(self.split(x, bits) for x in exact)
             # A value of 0 is held exactly.
             pairs = [(total(c), x) for c, x in zip(split, exact, strict=True) if x != 0]
             error = max(float(abs((c - x) / x).mid()) for c, x in pairs)
             made[level] = Table(split, stated(error))
         return made
+
+    @staticmethod
+    def split(x: arb, bits: tuple[int, ...]) -> Coefficient:
+        if bits[0] < 0:
+            bits = (max(1, frexp(float(x.mid()))[1] - bits[0]), *bits[1:])
+        return expansion(x, bits) if len(bits) > 1 else rounded(x, *bits)
 
     def describe(self, table: Table) -> str:
         return f"{len(table.coefficients)} values, error 2^{table.error:.2f} relative to each"
@@ -415,7 +422,7 @@ ENTRIES: list[Polynomial | Values] = [
         "c_j = k/64, for m < 1 k/32, nearest to 1/m on the j-th of 32 intervals of m",
         values=lambda: [-arb(c).log() for c in log_reciprocals(short=True)],
         # The first part is a multiple of 2^-17, as n times the first part of LN2_SINGLE is: their sum is exact.
-        parts={"single_pair": (12, 24)},
+        parts={"single_pair": (-17, 24)},
     ),
     log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"single_pair": -38.0, "pair": -65.0}),
     tanh("tanh_small", "|x| <= 0.55", 0.55),

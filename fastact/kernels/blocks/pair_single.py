@@ -22,7 +22,7 @@ REACH = 60.0
 
 GRANTED = 2.0**-11
 """What an exponential adds to the error that is granted to the result, relative to half of its last place; a logarithm
-adds twice as much."""
+adds half as much again."""
 LOOSE = 2**11
 """How large the second word of an exponential may be, in half units of the last place of the first."""
 
@@ -174,7 +174,7 @@ def _reduce_log(x: Value) -> tuple[Value, ...]:
     """n and c, a short float near 1/m, x = 2^n m; n ln 2 - log c as a sum of two; and bits of which the upper ones are
     n."""
     context = x.context
-    context.granted += 2.0 * GRANTED
+    context.granted += 1.5 * GRANTED
     table = context.table("log_table_short")
     reciprocals = tuple(round(64 * math.exp(-high)) / 64 for high, _ in table)
     # The intervals of the table divide the bits of the mantissa evenly; c is 1 on both sides of 1.

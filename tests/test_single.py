@@ -1,0 +1,137 @@
+"""Pairs of float32 under correctly rounded float32: their blocks against the truth, and what they leave to others."""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+import pytest
+from fastact.cpu.compile import address
+from fastact.cpu.ufunc import make_ufunc
+from fastact.kernels import REGISTRY, operations
+from fastact.link import forms, linker, single
+from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_PAIR
+from fastact.link.linker import Linking, link
+
+RANGES = {
+    "exp": (-59.0, 59.0),
+    "exp2": (-85.0, 85.0),
+    "expm1": (-20.0, 15.9),
+    "log": (1e-37, 1e38),
+    "log1p": (-0.9, 3e4),
+    "rsqrt": (1.2e-38, 1e38),
+}
+TRUTH = {
+    "exp": mp.exp,
+    "exp2": lambda x: mp.power(2, x),
+    "expm1": mp.expm1,
+    "log": mp.log,
+    "log1p": mp.log1p,
+    "rsqrt": lambda x: 1 / mp.sqrt(x),
+}
+
+
+def words(name):
+    """The two words that a block makes of a float32, as functions of arrays."""
+    found = []
+    for word in ("hi", "low"):
+        linking = Linking(SINGLE_PAIR)
+        value = getattr(operations, name)(linking.receive("float32"))
+        linking.graph.outputs.append(getattr(value, word).node)
+        code = address(linking.graph, None)
+        found.append(make_ufunc(f"fastact_test_{name}_{word}", "", 1, 1, lambda dtype, code=code: code))
+    return found
+
+
+def sample(name):
+    low, high = RANGES[name]
+    draw = np.random.default_rng(0)
+    near = draw.uniform(max(low, -2.0), min(high, 2.0), 300)
+    wide = np.exp(draw.uniform(np.log(max(low, 1e-6)), np.log(high), 300))
+    if low < 0:
+        wide = np.concatenate([wide, np.maximum(-wide, low)])
+    return np.concatenate([near, wide]).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_blocks_have_the_bits_that_are_granted(name):
+    x = sample(name)
+    x = x[(x > RANGES[name][0]) & (x < RANGES[name][1]) & (x != 0)]
+    with np.errstate(all="ignore"):
+        hi, lo = (word(x) for word in words(name))
+    with mp.workprec(120):
+        errors = [
+            abs((mp.mpf(float(h)) + mp.mpf(float(t))) / TRUTH[name](mp.mpf(float(v))) - 1)
+            for v, h, t in zip(x, hi, lo, strict=True)
+            if TRUTH[name](mp.mpf(float(v))) != 0
+        ]
+    assert len(errors) > 400
+    # Half of the last place is 2^-25 of the result or more.
+    linking = Linking(SINGLE_PAIR)
+    getattr(operations, name)(linking.receive("float32"))
+    assert max(errors) < 2.0**-25 * (linking.granted + single.PAIR_ERROR)
+    assert max(errors) > 2.0**-60, "one word cannot have been enough"
+
+
+def test_the_cheaper_arithmetic_is_taken():
+    sigmoid = forms.kernel(REGISTRY["sigmoid"], "value", "float32", "exact").graph
+    kinds = {node.op for node in sigmoid.live()}
+    assert "lookup" in kinds, "pairs of float32 look powers of two up"
+    tanh = forms.kernel(REGISTRY["tanh"], "value", "float32", "exact").graph
+    assert not any(node.op == "lookup" and node.type == "f32" for node in tanh.live())
+
+
+def test_two_inputs_stay_in_float64():
+    """What cannot be tried on all inputs is computed with more digits in hand."""
+    graph = link(lambda x, y: operations.exp(x) * y, 2, "float32", "exact")
+    assert not any(node.op == "lookup" and node.type == "f32" for node in graph.live())
+
+
+def unary(graph, name):
+    code = address(graph, None)
+    return make_ufunc(f"fastact_test_{name}", "", 1, 1, lambda dtype: code)
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "silu", "mish", "log", "expm1", "rsqrt", "hardswish", "softplus"])
+def test_both_arithmetics_give_the_same_bits(name, monkeypatch):
+    """All exponents, both signs, the ends, and a dense sample of what is usual."""
+    declaration = REGISTRY[name]
+    form = forms.usual_form(declaration, "value")
+    graphs = []
+    monkeypatch.setattr(single, "cheaper", lambda wide, paired: graphs.extend((wide, paired)) or paired)
+    forms.kernel(declaration, form, "float32", "exact")
+    wide, paired = graphs
+    assert paired is not None and wide.digest() != paired.digest()
+    patterns = np.random.default_rng(1).integers(0, 2**32, 200_000, dtype=np.uint32).view(np.float32)
+    usual = np.random.default_rng(2).uniform(-90, 90, 200_000).astype(np.float32)
+    ends = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38, 60.0, -60.0])
+    x = np.concatenate([patterns, usual, ends])
+    with np.errstate(all="ignore"):
+        a, b = unary(_values(wide), name + "_wide")(x), unary(_values(paired), name + "_pair")(x)
+    same = (a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))
+    assert same.all(), (x[~same][:5], a[~same][:5], b[~same][:5])
+
+
+def _values(graph):
+    graph.outputs = [node for node in graph.outputs if node.type != "i1"]
+    return graph
+
+
+def test_a_missing_block_leaves_float64():
+    graph = link(lambda x: operations.erfc(x), 1, "float32", "exact")
+    assert graph.digest() == forms.kernel(REGISTRY["erfc"], "value", "float32", "exact").graph.digest() or any(
+        node.type == "f64" for node in graph.live()
+    )
+    with pytest.raises(linker.pair_single_blocks.NoBlock, match="erfc"):
+        operations.erfc(Linking(SINGLE_PAIR).receive("float32"))
+
+
+def test_costs_count_what_is_usual():
+    linking = Linking(DOUBLE_WIDE)
+    x = linking.receive("float32")
+    linking.deliver(x + 1.0, "float32")
+    short = single.cost(linking.graph)
+    linking = Linking(DOUBLE_WIDE)
+    x = linking.receive("float32")
+    linking.deliver((x + 1.0).unless(x > 0.0, operations.exp(x)), "float32")
+    # The comparison is added, the exponential is not.
+    assert short < single.cost(linking.graph) < short + 5.0
