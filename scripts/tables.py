@@ -530,7 +530,6 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("SQRT_TWO_OVER_PI", "sqrt(2/pi)", (2 / arb.pi()).sqrt(), TRIPLE),
     ("ONE_OVER_SQRT_TWO_PI", "1/sqrt(2 pi)", 1 / (2 * arb.pi()).sqrt(), TRIPLE),
     ("PI_SINGLE", "pi in float32", arb.pi(), (24, 24, 24)),
-    ("RECIPROCAL_SEED", "2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2", 2 * arb(6).sqrt() - 4, TRIPLE),
     ("RSQRT_SEED", "root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c", rsqrt_seed(), TRIPLE),
     ("GELU_ROOT_DOUBLE", "root of Phi(x) + x phi(x)", GELU_ROOT, TRIPLE),
     ("GELU_TANH_ROOT_DOUBLE", "root of (x s(2 u))'", GELU_TANH_ROOT, TRIPLE),

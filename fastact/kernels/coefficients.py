@@ -1708,8 +1708,6 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "ONE_OVER_SQRT_TWO_PI": (0.3989422804014327, -2.49232720227773e-17, -3.424925447729621e-34),
     # pi in float32; off by 2.1e-23; python scripts/fit.py
     "PI_SINGLE": (3.1415927410125732, -8.742277657347586e-08, -3.4302490200117637e-15),
-    # 2 sqrt 6 - 4, where (2 + c)^2/8 - 1 = 1 - (1 + c)/2; off by 3.2e-51; python scripts/fit.py
-    "RECIPROCAL_SEED": (0.8989794855663562, -1.0365906229413382e-17, -4.680835490670353e-34),
     # root c of (2 (1 + c)/3)^(3/2)/sqrt 2 - 1 = 1 - sqrt c; off by 7.4e-50; python scripts/fit.py
     "RSQRT_SEED": (0.9327448899594432, 3.796743714436723e-17, 2.901201968670512e-33),
     # root of Phi(x) + x phi(x); off by 5.3e-51; python scripts/fit.py

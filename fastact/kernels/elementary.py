@@ -167,10 +167,10 @@ def _reciprocal_from_output(g: Value, y: Value) -> Value:
     peers={"torch": "torch.reciprocal(x)", "jax": "jax.numpy.reciprocal(x)", "numexpr": "1/x"},
     poles=(0.0,),
     critical=(1.0,),
-    cite="approximate tiers: Newton-Raphson on an integer seed; gradient as in Caffe2's Reciprocal operator",
+    cite="gradient as in Caffe2's Reciprocal operator",
 )
 def reciprocal(x: Value) -> Value:
-    """1/x."""
+    """1/x, in every tier: a division is as fast as memory, Newton-Raphson on an integer seed is not."""
     return op.reciprocal(x)
 
 

@@ -343,32 +343,18 @@ def _ends(value: Value, x: Value, pole: float) -> Value:
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
 NEWTON_STEPS = {"single_rough": 2, "single_fast": 3, "double_rough": 3, "double_fast": 4}
-"""An error e of 1/x becomes e^2, one of 1/sqrt(x) 3/2 e^2: of the seeds' 0.0505 and 0.0342 are left 2^-17.2 and 2^-17.7
-after two steps, 2^-34.4 and 2^-34.8 after three, 2^-68.9 and 2^-69.1 after four."""
+"""An error e becomes 3/2 e^2: of the seed's 0.0342 are left 2^-17.7 after two steps, 2^-34.8 after three, 2^-69.1 after
+four."""
 
 
 def reciprocal(x: Value) -> Value:
-    """1/x: Newton's y <- y + y (1 - x y) from a seed made by subtracting the bits of x from a constant."""
-    a = x.context.arithmetic
-    if a.wide:
-        return 1.0 / x
-    size = abs(x)
-    limit = 2.0 ** (a.bias - 3)
-    odd = ~((size >= 1.0 / limit) & (size <= limit))
-    # There the exponent is halved by a factor, so that neither operand nor result leaves the normal range on the way.
-    exponent = x.bits() & ((2 * a.bias) << a.mantissa_bits)
-    factor = (_bits(a, 2.0 ** (a.bias >> 1)) - exponent.shift_right_logical(1)).as_real()
-    z = x.unless(odd, x * factor)
-    # For x = 1 + m the seed is (1 + c - m)/2. Times x it lies between (1 + c)/2 and (2 + c)^2/8: equally far from 1.
-    y = (_bits(a, 2.0 ** (a.bias - 1)) + _seed(a, "RECIPROCAL_SEED") - z.bits()).as_real()
-    for _ in range(NEWTON_STEPS[a.level]):
-        y = y.fma((-z).fma(y, 1.0), y)
-    end = x.lift(0.0).choose(size > 1.0, inf).copysign(x)
-    return y.unless(odd, end.choose(size.equals(0.0) | size.equals(inf), y * factor))
+    """One division: vectors of them are done as fast as memory delivers, Newton's steps from an integer seed are not."""
+    return 1.0 / x
 
 
 def rsqrt(x: Value) -> Value:
-    """1/sqrt(x): Newton's y <- y + y (1 - x y^2)/2 from a seed as for the reciprocal, with half the bits of x."""
+    """1/sqrt(x): Newton's y <- y + y (1 - x y^2)/2 from a seed made by subtracting half the bits of x from a
+    constant."""
     a = x.context.arithmetic
     if a.wide:
         return 1.0 / x.sqrt()
