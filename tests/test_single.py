@@ -5,6 +5,7 @@ from __future__ import annotations
 import mpmath as mp
 import numpy as np
 import pytest
+
 from fastact.cpu.compile import address
 from fastact.cpu.ufunc import make_ufunc
 from fastact.kernels import REGISTRY, operations
