@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from fractions import Fraction
 from math import inf as INFINITY
 from typing import Any
 
@@ -213,11 +214,9 @@ def constant(like: Value, name: str) -> Value:
 
 def exactly(name: str) -> Any:
     """A constant of the generated table with all the digits that are held of it, as a fraction."""
-    from fractions import Fraction
-
     from fastact.kernels.coefficients import CONSTANTS
 
-    return sum((Fraction(part) for part in CONSTANTS[name]), Fraction(0))
+    return sum(map(Fraction, CONSTANTS[name]), Fraction(0))
 
 
 def series(x: Value, name: str) -> Value:

@@ -348,7 +348,7 @@ four."""
 
 
 def reciprocal(x: Value) -> Value:
-    """One division: vectors of them are done as fast as memory delivers, Newton's steps from an integer seed are not."""
+    """One division: they are done as fast as memory delivers, Newton's steps from an integer seed are not."""
     return 1.0 / x
 
 
