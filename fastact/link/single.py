@@ -114,8 +114,8 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
 
 
 def _out_of_range(linking: Linking, y: Real) -> list[Integer]:
-    """Integers of which one is negative where the argument is so small, but not 0, or so large that a result that is not
-    known to be far from the ends may lack bits. (The order of positive floats is that of their bits.)"""
+    """Integers of which one is negative where the argument is so small, but not 0, or so large that a result may lack
+    bits, unless that is known to be far from the ends. (The order of positive floats is that of their bits.)"""
     x, (low, high) = linking.argument_nodes[0], linking.bounds(y)
     least, most = linking.held.get(x, (0.0, inf))
     size, found = abs(Real(linking, x)).bits(), []
