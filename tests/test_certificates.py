@@ -148,12 +148,12 @@ def sweep_of(declaration: Declaration, **options: Any) -> Sweep:
 
 
 def changed(name: str, change: Any) -> Declaration:
-    """A function whose body is wrong in float32: what is changed holds for numbers of one word."""
+    """A function whose body is wrong in float32, but for what decides close cases there."""
     honest = REGISTRY[name]
 
     def body(x: Any) -> Any:
         value = honest.value(x)
-        return value if op.plain(x).context.arithmetic.pair else change(value, x)
+        return value if op.plain(x).context.arithmetic.decisive else change(value, x)
 
     return replace(honest, value=body, settled=("value",))
 
