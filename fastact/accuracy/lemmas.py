@@ -7,6 +7,7 @@ subnormal numbers, and the rest of f(x), too small for any precision worth havin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ BITS = 2000
 
 def halving(oracle: Oracle, wrt: str | None, parameters: Sequence[float]) -> dict[int, int] | None:
     """For x > 0 (key 1) and x < 0 (key -1) the sign of f(x) - x/2 on all of 2^-149 <= |x| <= 2^-125, where that
-    difference is moreover below a quarter of 2^-149; None where this cannot be shown.
+    difference is moreover below a quarter of 2^-149; of the sides of which this can be shown, None where of neither.
 
     The difference has the sign at the smallest input; by its derivative's sign on each binade, ball arithmetic on
     intervals, it moves on in that direction; and at the largest input it is still small enough.
@@ -36,14 +37,16 @@ def halving(oracle: Oracle, wrt: str | None, parameters: Sequence[float]) -> dic
     def difference(x: arb) -> arb:
         return value((x, *rest)) - x * half
 
+    signs = {}
     before = ctx.prec
     ctx.prec = BITS
     try:
-        return {side: _sign(difference, lambda x: slope((x, *rest)) - half, side) for side in (1, -1)}
-    except ArithmeticError:
-        return None
+        for side in (1, -1):
+            with suppress(ArithmeticError):
+                signs[side] = _sign(difference, lambda x: slope((x, *rest)) - half, side)
     finally:
         ctx.prec = before
+    return signs or None
 
 
 def _sign(difference: Callable[[arb], arb], slope: Callable[[arb], arb], side: int) -> int:
@@ -64,7 +67,7 @@ def _sign(difference: Callable[[arb], arb], slope: Callable[[arb], arb], side: i
 def halved(signs: dict[int, int], x: Floats, y: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Of which inputs the argument speaks, and which of the results it finds correctly rounded."""
     places = ordinal(x)
-    sign = np.where(places > 0, signs[1], signs[-1])
+    sign = np.where(places > 0, signs.get(1, 0), signs.get(-1, 0))
     expected = (places + (places & 1) * sign) // 2
-    applies = (np.abs(places) < 1 << 24) & (places != 0)
+    applies = (np.abs(places) < 1 << 24) & (sign != 0) & (places != 0)
     return applies, applies & (ordinal(y) == expected) & (np.signbit(y) == np.signbit(x))

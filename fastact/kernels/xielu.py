@@ -8,16 +8,22 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
+from fastact.kernels.blocks import triple
+from fastact.kernels.blocks.softplus import in_pairs, in_triples
 from fastact.kernels.declare import Parameter, declare
 from fastact.kernels.operations import Value
 
 LARGE = 2.0**100
 """Beyond it only the leading terms count."""
+CANCELLED, FEW = 2.0**-11, 2.0**-4
+"""What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
+that have the usual 2^-66."""
 
 
 def _positive(alpha: Value) -> Value:
     """softplus(alpha)."""
-    return op.plain(softplus(alpha, 1.0))
+    usual = op.plain(softplus(alpha, 1.0))
+    return in_pairs(op.plain(alpha), usual) if usual.context.arithmetic.pair else usual
 
 
 def _sigmoid(alpha: Value) -> Value:
@@ -32,11 +38,76 @@ def _less(x: Value) -> Value:
 
 def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
     """The value, which is what remained of terms of some size; in wider arithmetic where that is little of them."""
-    if x.context.arithmetic.pair:
+    arithmetic = x.context.arithmetic
+    if arithmetic.pair:
+        return value
+    if arithmetic.wide and arithmetic.word == "f64":  # results have far fewer digits, and doubts are looked into
+        x.context.doubts.append(op.absolute(value) < size * 2.0**-8)
         return value
     return op.unless(value, op.absolute(value) < size * 0.75, x.context.wider(body, x, *parameters))
 
 
+# -- in three words -------------------------------------------------------------------------------------------------
+def _long(x: Value) -> bool:
+    """Whether inputs come so near to a root that double-double arithmetic has too few digits: float64 does, of which
+    inputs hold their power of two apart in that arithmetic, and narrower formats do not."""
+    arithmetic = x.context.arithmetic
+    return hasattr(x, "plain") if arithmetic.pair else arithmetic.word == "f64" and not arithmetic.wide
+
+
+def _remains(value: Value, few: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
+    """The value; what three words make of it where it is less than so few."""
+    y = op.plain(x)
+    if not _long(x):
+        return value
+    size = op.absolute(y)
+    alone = (op.absolute(value) < few) & (size > 1.0 / LARGE) & (size < LARGE)
+    if y.context.arithmetic.pair:
+        return value.unless(alone, body(y, *parameters))
+    return value.unless(alone, y.context.wider(body, y, *map(op.plain, parameters)))
+
+
+def _pair_of(words: triple.Words, like: Value) -> Value:
+    return like.pair(*words[:2])
+
+
+def _long_rise(x: Value, m: Value) -> triple.Words:
+    """expm1(m) - x for m = min(x, eps)."""
+    inside = op.where(m < -triple.REACH, -triple.REACH, m)
+    rise = triple.expm1_less((inside,))
+    return triple.total(rise, triple.total((inside,), (-x,)))
+
+
+def _long_value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    like, above = op.plain(x), op.plain(x) > 0.0
+    y, p, n, b, m = map(op.word, (x, alpha_p, alpha_n, beta, eps))
+    s = in_triples(p.choose(above, n))
+    upper = triple.total(triple.product(s, (y,)), (b,))
+    low = op.where(y > 0.0, -1.0, y)
+    lower = triple.product(triple.total(s, (b,)), _long_rise(low, op.where(low > m, m, low)))
+    lower = triple.total(lower, triple.product((b,), (low,)))
+    upper = triple.product(upper, (y,))
+    return _pair_of(tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True)), like)
+
+
+def _long_slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
+    """For x <= eps, and for x > 0."""
+    like, above = op.plain(x), op.plain(x) > 0.0
+    y, p, n, b = map(op.word, (x, alpha_p, alpha_n, beta))
+    s = in_triples(p.choose(above, n))
+    upper = triple.product(s, (y * 2.0,))
+    low = op.where(y > 0.0, -1.0, op.where(y < -triple.REACH, -triple.REACH, y))
+    lower = triple.product(triple.total(s, (b,)), triple.total(triple.expm1_less((low,)), (low,)))
+    both = tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True))
+    return _pair_of(triple.total(both, (b,)), like)
+
+
+def _long_rise_above_eps(x: Value, eps: Value) -> Value:
+    y = op.word(x)
+    return _pair_of(_long_rise(op.where(y > 0.0, -1.0, y), op.word(eps)), op.plain(x))
+
+
+# -- the value ------------------------------------------------------------------------------------------------------
 def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """For x <= 0; with s = softplus(alpha_n): (beta + s) expm1(min(x, eps)) - s x."""
     y, b = op.plain(x), op.plain(beta)
@@ -62,24 +133,33 @@ def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     return op.where(y > LARGE, x * a * x, usual)
 
 
+def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """Values below which three words are asked: next to 0 and above it a part of beta x, further out of s x."""
+    y, word = op.word(x), op.word
+    near = (y > 0.0) | ((y >= -1.0) & (y <= word(eps)))
+    return op.absolute(y) * op.where(near, op.absolute(word(beta)) * FEW, word(_positive(alpha_n)) * CANCELLED)
+
+
 def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """With a and b as below: 2 a x + beta above 0, elsewhere b expm1(x) + beta or, which is the same, b exp(x) minus
     softplus(alpha_n), without the exponential where x > eps."""
     y, rise = op.plain(x), x * (_positive(alpha_p) * 2.0)
     above = op.where(y > LARGE, rise, op.plain(op.minimum(y, LARGE) * (_positive(alpha_p) * 2.0)) + op.plain(beta))
     slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
+    few = op.where(
+        y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
+    )
+    slope = _remains(slope, few, _long_slope, x, alpha_p, alpha_n, beta)
     return op.unless_nan(slope, alpha_p, alpha_n, beta, eps)
 
 
 def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     y, b, s = op.plain(x), op.plain(beta), _positive(alpha_n)
-    value = (s + b) * op.expm1(op.clip(y, -1.0, 0.0)) + b
-    value = op.where(y < -1.0, (s + b) * op.plain(op.exp(op.minimum(y, -1.0))) - s, value)
+    value = (s + b) * op.expm1(op.clip(y, -2.0, 0.0)) + b
+    value = op.where(y < -2.0, (s + b) * op.plain(op.exp(op.minimum(y, -2.0))) - s, value)
     value = op.where(y < op.plain(eps), value, -s)
     value = op.where(y.is_nan(), y, value)
-    if y.context.arithmetic.pair:
-        return value
-    return op.unless(value, op.absolute(value) < s * 0.75, y.context.wider(_slope_below, y, alpha_n, b, op.plain(eps)))
+    return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps))
 
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -120,7 +200,9 @@ def _rise_above_eps(x: Value, eps: Value) -> Value:
 def _rising(x: Value, eps: Value) -> Value:
     y, m = op.plain(x), op.plain(eps)
     above = _rise_above_eps(y, m) if y.context.arithmetic.pair else y.context.wider(_rise_above_eps, y, m)
-    return op.unless(_rise(x), (y > m) & (y <= 0.0), above)
+    between = (y > m) & (y <= 0.0)
+    value = op.unless(_rise(x), between, above)
+    return _remains(value, op.where(between, op.absolute(y) * FEW, 0.0), _long_rise_above_eps, x, m)
 
 
 def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -171,20 +253,23 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
         "jax": "jax.numpy.where(x > 0, jax.nn.softplus(alpha_p)*x*x + beta*x,"
         " (beta + jax.nn.softplus(alpha_n))*(jax.numpy.expm1(jax.numpy.minimum(x, eps)) - x) + beta*x)",
     },
-    critical=(0.0, -1.0, -2.0, -3.0, -37.43),
+    critical=(0.0, -0.9808292530117262, -1.0, -2.0, -2.4324842769314485, -3.0, -37.43),
     cite="Huang and Schlag 2024, arXiv:2411.13010",
 )
 def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """a x^2 + beta x for x > 0 and b (expm1(min(x, eps)) - x) + beta x elsewhere, with a = softplus(alpha_p) and
     b = beta + softplus(alpha_n): parameters are those that are learned, before the softplus, as in the published
     implementations. Next to 0 expm1(x) - x is x^2 P(x); far below 0 the terms in x are taken together, b expm1(x) -
-    softplus(alpha_n) x. Where these cancel, single words are not enough. Next to the two roots, which depend on the
-    parameters, float64 loses digits in every tier: at a distance of 2^-10 the value is within 0.76 ULP in `exact`, at
-    2^-16 within 17, and it goes on so."""
+    softplus(alpha_n) x. Where these cancel, single words are not enough, and next to the roots, which
+    depend on the parameters, float64 takes three of them."""
     y = op.plain(x)
     below = op.where(y > 0.0, 0.0, x)
     lower = (
         _below(below, alpha_n, beta, eps) if y.context.arithmetic.pair else _below_carefully(below, alpha_n, beta, eps)
     )
-    value = op.where(y > 0.0, _above(op.where(y > 0.0, x, 1.0), alpha_p, beta), lower)
+    above = op.where(y > 0.0, x, 1.0)
+    upper = _above(above, alpha_p, beta)
+    upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
+    value = op.where(y > 0.0, upper, lower)
+    value = _remains(value, _few(x, alpha_n, beta, eps), _long_value, x, alpha_p, alpha_n, beta, eps)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

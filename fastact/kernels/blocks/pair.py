@@ -177,18 +177,32 @@ def _expm1(x: Value, anywhere: bool = False) -> Value:
         # a + 1 is exact up to 2^53.
         a = c - 1.0
         a_low = c - (a + 1.0)
-    r = t - u
-    cubic = (r * r) * r * polynomial(r, words(context.table("exp_pair"))[2:])
-    square, square_low = two_product(t, t)
-    w = square.fma(0.5, t)
-    w_low = square.fma(0.5, t - w) + ((-u).fma(t, square_low.fma(0.5, cubic)) - u)
-    b, b_low = two_product(c, w)
+    w_low, b, b_low = _rise(c, t, u)
     # |a| >= |b| unless a = 0.
     s, e = fast_two_sum(a, b)
     high, low = fast_two_sum(s, c.fma(w_low, b_low) + (a_low + e))
     if anywhere:
         high, low = high * power, low * power
     return x.pair(high.copysign(x.hi), low)
+
+
+def _rise(c: Value, t: Value, u: Value) -> tuple[Value, Value, Value]:
+    """c expm1(t - u) as b + b' + c w'; w', b and b'."""
+    r = t - u
+    cubic = (r * r) * r * polynomial(r, words(c.context.table("exp_pair"))[2:])
+    square, square_low = two_product(t, t)
+    w = square.fma(0.5, t)
+    w_low = square.fma(0.5, t - w) + ((-u).fma(t, square_low.fma(0.5, cubic)) - u)
+    return w_low, *two_product(c, w)
+
+
+def exp_long(x: Value) -> Value:
+    """exp(x) for -700 <= x <= 0, right to 2^-71."""
+    n, c, t, u = reduce_exp(x)
+    c = (c.bits() + (n << 52)).as_real()
+    w_low, b, b_low = _rise(c, t, u)
+    s, e = fast_two_sum(c, b)
+    return x.pair(*fast_two_sum(s, c.fma(w_low, b_low) + e))
 
 
 def tanh(x: Value) -> Value:

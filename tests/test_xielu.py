@@ -1,0 +1,94 @@
+"""xielu next to its roots, wherever its parameters put them, and the arithmetic of three words that it takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flint")
+
+from flint import arb, ctx
+
+from fastact.accuracy.audit import Loop
+from fastact.accuracy.oracle import Oracle
+from fastact.cpu.kernels import inner_ufunc
+from fastact.kernels import REGISTRY
+from fastact.kernels.blocks import softplus, triple
+from fastact.link.arithmetic import PAIR
+from fastact.link.linker import Linking
+from fastact.link.values import Real
+
+XIELU = REGISTRY["xielu"]
+USUAL = tuple(parameter.default for parameter in XIELU.parameters)
+ORACLE = Oracle.of(XIELU)
+# name: the function of a word in three words, the truth, and log2 of the error allowed
+TRIPLES: dict[str, tuple[Callable[[Any], Any], Callable[[arb], arb], float]] = {
+    "expm1_less": (lambda x: triple.expm1_less((-abs(x),)), lambda x: (-abs(x)).expm1() + abs(x), -140.0),
+    "exp": (lambda x: triple.exp((-abs(x),)), lambda x: (-abs(x)).exp(), -140.0),
+    "softplus": (softplus.in_triples, lambda x: x.max(arb(0)) + (-abs(x)).exp().log1p(), -130.0),
+}
+
+
+@pytest.mark.parametrize("name", TRIPLES)
+def test_functions_of_three_words(name: str) -> None:
+    function, truth, allowed = TRIPLES[name]
+    linking = Linking(PAIR)
+    linking.graph.outputs += [word.node for word in function(Real(linking, linking.graph.input("f64")))]
+    random = np.random.default_rng(5)
+    x = np.concatenate([random.uniform(-100, 100, 150), np.exp2(random.uniform(-60, 6, 150)), random.normal(0, 2, 100)])
+    words = [np.empty_like(x) for _ in linking.graph.outputs]
+    Loop(linking.graph)(x, *words)
+    before, ctx.prec = ctx.prec, 300
+    try:
+        for i, argument in enumerate(x.tolist()):
+            expected = truth(arb(argument))
+            found = sum((arb(float(word[i])) for word in words), arb(0))
+            assert abs(found / expected - 1) < arb(2) ** allowed, argument
+    finally:
+        ctx.prec = before
+
+
+def root(parameters: tuple[float, ...], wrt: str | None, low: float, high: float) -> float:
+    """A root between two points, by bisection, to the last place."""
+
+    def value(x: float) -> float:
+        return float(ORACLE.value(x, *parameters) if wrt is None else ORACLE.derivative(x, *parameters, wrt=wrt))
+
+    rising = value(high) > 0
+    assert (value(low) > 0) != rising
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (low, middle) if (value(middle) > 0) == rising else (middle, high)
+    return high
+
+
+@pytest.mark.parametrize(
+    ("parameters", "form", "low", "high"),
+    [
+        (USUAL, "usual_value", -3.0, -2.0),
+        (USUAL, "usual_grad", -1.5, -0.5),
+        (USUAL, "value", -3.0, -2.0),
+        ((0.25, 5.5, 0.125, -1e-3), "value", -0.1, -0.01),
+        ((0.25, 5.5, 0.125, -1e-3), "grad", -0.05, -0.01),
+        ((3.5, -5.25, 2.125, -1e-6), "value", -1000.0, -100.0),
+        ((3.5, -5.25, 2.125, -1e-6), "grad", -20.0, -2.0),
+        ((-3.25, 1.0, -0.5, -1e-6), "value", 1.0, 100.0),
+        ((-3.25, 1.0, -0.5, -1e-6), "grad", 1.0, 100.0),
+        ((1.0, 1.0, 0.5, -0.0625), "grad_alpha_n", -0.0625, -0.05),
+    ],
+)
+def test_digits_remain_next_to_roots(parameters: tuple[float, ...], form: str, low: float, high: float) -> None:
+    wrt = {"value": None, "grad": "x"}.get(form.removeprefix("usual_"), "alpha_n")
+    near = root(parameters, wrt, low, high)
+    random = np.random.default_rng(9)
+    places = (np.float64(near).view(np.int64) + np.arange(-20, 20)).view(np.float64)
+    x = np.concatenate([places, near * (1 + np.exp2(random.uniform(-50, -4, 60)) * random.choice([-1, 1], 60))])
+    given = () if form.startswith("usual") else parameters
+    for tier in ("exact", "fast"):
+        y = inner_ufunc("xielu", form, tier)(x, *given)
+        errors = ORACLE.ulp_error(x, y, *parameters, wrt=wrt)
+        if tier == "fast" and wrt == "x":  # further out, errors count in ULPs of the terms there
+            errors = errors[:40]
+        assert errors.max() <= (0.501 if tier == "exact" else 4.0), (tier, x[errors.argmax()])
