@@ -6,7 +6,7 @@ Results are float64 arrays; those of a narrower format hold its numbers exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import repeat
 
@@ -36,12 +36,19 @@ class Batch:
     """One program (a value or a derivative) and the columns of its arguments, x first.
 
     The columns are float64, of one common length or of length 1. ``expansion`` is the same program for exact numbers
-    with a rest.
+    with a rest, ``exactly`` that for columns, which tells rounded results of the elements that leave no error.
     """
 
-    def __init__(self, program: Program, columns: list[Doubles], expansion: ExpansionProgram | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        columns: list[Doubles],
+        expansion: ExpansionProgram | None = None,
+        exactly: Callable[[list[Doubles], Format], tuple[Doubles, NDArray[np.bool_]]] | None = None,
+    ) -> None:
         self.program = program
         self.expansion = expansion
+        self.exactly = exactly
         self.columns = columns
         self.length = max(column.size for column in columns)
         self.limits: dict[tuple[float, ...], Limit] = {}
@@ -58,7 +65,7 @@ class Batch:
         result = np.full(self.length, np.nan)
         for i in self.infinite.tolist():
             result[i] = nearest(self._limit(i).number(), form)
-        pending, precision, expanded = self.ordinary, form.precision + 40, False
+        pending, precision, expanded = self._without_error(form, result), form.precision + 40, False
         while pending.size:
             lower, upper, missing = self._bounds(pending, precision, form)
             first, last = nearest(lower, form), nearest(upper, form)
@@ -74,6 +81,16 @@ class Batch:
                 pending, expanded = self._expand(pending, form, result), True
         self._sign_zeros(result)
         return result
+
+    def _without_error(self, form: Format, result: Doubles) -> Indices:
+        """Settle results that arithmetic without error gives; returns the indices of the others that are ordinary."""
+        if self.exactly is None or not self.ordinary.size:
+            return self.ordinary
+        found, known = self.exactly(self.columns, form)
+        known = known[self.ordinary]
+        settled = self.ordinary[known]
+        result[settled] = found[settled]
+        return self.ordinary[~known]
 
     def pair(self, bits: int, floor: int) -> tuple[Doubles, Doubles]:
         """Results as high + low of that many bits; those certainly within (-2^floor, 2^floor) may be 0."""

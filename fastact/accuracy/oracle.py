@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastact.accuracy import limits
+from fastact.accuracy import exactly, limits
 from fastact.accuracy.balls import Pole, Undecided, Undefined, arb, ctx
 from fastact.accuracy.batch import Batch
 from fastact.accuracy.expansion import ExpansionProgram, expand
@@ -174,7 +174,8 @@ class Oracle:
                 return Batch(program, columns).pair(int(str(bits)), int(str(floor)))
             form = format_of(task.options[0])
             if task.method == "rounded":
-                return (Batch(program, columns, self._expansion(task.wrt)).rounded(form),)
+                exact = partial(exactly.rounded, self.expression, self._index(task.wrt))
+                return (Batch(program, columns, self._expansion(task.wrt), exact).rounded(form),)
             batch = Batch(program, columns[:-1])
             errors = batch.ulp_error if task.method == "ulp_error" else batch.relative_error
             return (errors(form, columns[-1]),)
@@ -234,8 +235,10 @@ class Oracle:
         return arguments
 
     def _expansion(self, wrt: str | None) -> ExpansionProgram:
-        index = None if wrt is None else self.variables.index(wrt)
-        return partial(expand, self.expression, index)
+        return partial(expand, self.expression, self._index(wrt))
+
+    def _index(self, wrt: str | None) -> int | None:
+        return None if wrt is None else self.variables.index(wrt)
 
     def program(self, wrt: str | None) -> limits.Program:
         """The value (None) or the derivative as a function of balls, at the precision of the context."""
