@@ -100,7 +100,7 @@ class Emitter:
         aside, after = b.append_basic_block("aside"), b.append_basic_block("after")
         b.cbranch(b.call(reduce, [values[detour.condition.index]]), aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
-        for node in (*detour.copies, *detour.nodes):
+        for node in detour.nodes:
             values[node.index] = self.node(node, [values[a.index] for a in node.args])
         chosen = [self.node(m, [values[a.index] for a in m.args]) for m in detour.members]
         aside = b.block

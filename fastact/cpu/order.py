@@ -14,19 +14,16 @@ from fastact.link.graph import Graph, Node
 
 @dataclass
 class Detour:
-    """Rare selections that share a condition, and the nodes that nothing else needs; or other detours only, each of
-    which computes them for itself: ``copies``."""
+    """Rare selections that share a condition, and the nodes that nothing but rare values needs."""
 
     condition: Node
     members: list[Node]
     nodes: list[Node] = field(default_factory=list)
-    copies: list[Node] = field(default_factory=list)
 
     def needs(self) -> set[int]:
         """What has to be there before: the condition, the usual values, and what the detour's own nodes use."""
-        inside = (*self.copies, *self.nodes)
-        own = {node.index for node in inside}
-        used = {a.index for node in inside for a in node.args}
+        own = {node.index for node in self.nodes}
+        used = {a.index for node in self.nodes for a in node.args}
         used |= {self.condition.index, *(a.index for m in self.members for a in m.args[1:])}
         return used - own
 
@@ -37,7 +34,7 @@ def order(graph: Graph, detours: bool) -> list[Node | Detour]:
     if not detours or not any(node.data == "rare" for node in live):
         return list(live)
     steps: list[Node | Detour] = list(_detours(graph, live))
-    inside = {n.index for d in steps if isinstance(d, Detour) for n in (*d.copies, *d.nodes, *d.members)}
+    inside = {n.index for d in steps if isinstance(d, Detour) for n in (*d.nodes, *d.members)}
     steps += [node for node in live if node.index not in inside]
     result = _sorted(steps)
     # Detours that wait for one another are given up.
@@ -62,51 +59,33 @@ def _detours(graph: Graph, live: list[Node]) -> list[Detour]:
                 break
         else:
             found.append(Detour(node.args[0], [node]))
-    taken: set[int] = {node.index for node in graph.outputs}
-    users: dict[int, list[Node]] = {node.index: [] for node in live}
-    for node in live:
-        for a in node.args:
-            users[a.index].append(node)
-    for detour in reversed(found):
-        members = {m.index for m in detour.members}
+    usual = _usual(graph, {m.index for detour in found for m in detour.members})
+    kept = []
+    for detour in found:
+        # A detour within another needs no turning off of its own.
+        detour.members = [m for m in detour.members if m.index in usual]
         own: set[int] = set()
-        for node in reversed(live):
-            if node.index in taken or node.index in members or node.op in ("input", "constant"):
-                continue
-            if users[node.index] and all(
-                user.index in own or (user.index in members and node not in (user.args[0], user.args[2]))
-                for user in users[node.index]
-            ):
+        stack = [m.args[1] for m in detour.members]
+        while stack:
+            node = stack.pop()
+            if node.index not in usual and node.index not in own:
                 own.add(node.index)
-        taken |= own
+                stack.extend(node.args)
         detour.nodes = [node for node in live if node.index in own]
-    # A detour within another needs no turning off of its own.
-    inner = {node.index for detour in found for node in detour.nodes}
-    found = [detour for detour in found if not any(m.index in inner for m in detour.members)]
-    _share(found, live, users, {node.index for node in graph.outputs})
-    return found
+        kept += [detour] if detour.members else []
+    return kept
 
 
-def _share(detours: list[Detour], live: list[Node], users: dict[int, list[Node]], outputs: set[int]) -> None:
-    """Give every detour its own copy of what only detours need."""
-    homes = {node.index: {i} for i, detour in enumerate(detours) for node in detour.nodes}
-    places = {m.index: i for i, detour in enumerate(detours) for m in detour.members}
-    for node in reversed(live):
-        if node.index in homes or node.index in places or node.index in outputs or node.op in ("input", "constant"):
-            continue
-        found: set[int] = set()
-        for user in users[node.index]:
-            if user.index in homes:
-                found |= homes[user.index]
-            elif user.index in places and node not in (user.args[0], user.args[2]):
-                found.add(places[user.index])
-            else:
-                break
-        else:
-            if found:
-                homes[node.index] = found
-                for i in found:
-                    detours[i].copies.insert(0, node)
+def _usual(graph: Graph, rare: set[int]) -> set[int]:
+    """The nodes needed wherever no rare value is: what several detours share is left to each of them."""
+    usual = {node.index for node in graph.inputs}
+    stack = list(graph.outputs)
+    while stack:
+        node = stack.pop()
+        if node.index not in usual:
+            usual.add(node.index)
+            stack.extend((node.args[0], node.args[2]) if node.index in rare else node.args)
+    return usual
 
 
 def _sorted(steps: list[Node | Detour]) -> list[Node | Detour]:
