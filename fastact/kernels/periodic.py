@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.exactly import two_sum
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -90,15 +91,30 @@ def _gradient(x: Value, alpha: Value) -> Value:
 def snake(x: Value, alpha: Value) -> Value:
     """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for."""
     y, a = op.plain(x), op.plain(alpha)
-    if _narrow(x):
-        total = x.context.wider(_rising, y, a)
-    else:
+    size = op.absolute(op.word(y) * op.word(a))
+    if not _narrow(x):
         total = _rising(y, a)
-    size = op.absolute(y)
-    return op.where((size > 2.0**-120) & (size < 2.0**120), total, x)
+    elif y.context.arithmetic.word == "f64":
+        return op.where((size > 2.0**-60) & (size < 2.0**56), _rising_in_words(y, a), y)
+    else:
+        total = x.context.wider(_rising, y, a)
+    return op.where((size > 2.0**-70) & (size < 2.0**120), total, x)
 
 
 def _rising(x: Value, alpha: Value) -> Value:
     y, a = op.plain(x), op.plain(alpha)
     s = _sine(op.extended(x) * a)
     return op.fma(s, s / a, y)
+
+
+def _rising_in_words(x: Value, alpha: Value) -> Value:
+    """In the precision of the result. Half a unit in the last place of t = alpha x moves sin^2(t)/alpha by as much of x
+    at most, so that of a large t the last digits do not count; of a small one what its rounding left does."""
+    t = x * alpha
+    square, rest = x.context.blocks.sin_squared(t, None if alpha.is_one() else x.fma(alpha, -t))
+    if not alpha.is_one():
+        inverse = 1.0 / alpha
+        wave = square * inverse
+        square, rest = wave, ((-wave).fma(alpha, square) + rest) * inverse
+    total, e = two_sum(x, square)
+    return total + (e + rest)

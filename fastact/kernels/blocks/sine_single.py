@@ -40,6 +40,30 @@ def sin_but_sign(x: Value, quarters: int = 0) -> Value:
     return _sine(_reduced_pair(x, quarters))
 
 
+def sin_squared(x: Value, low: Value | None) -> tuple[Value, Value]:
+    """sin(x + low)^2 in two words, for |x| < 2^56 and a low that is small beside x: no more digits of pi are looked at
+    than the last place of x is worth. Of a large x the first multiple of pi may be one of its neighbours.
+
+    With r the distance from the nearest one it is sin(r)^2, or 1 - sin(pi/2 - |r|)^2 where that is the smaller angle.
+    """
+    r = _less(x, (x * (1.0 / pi)).rint())
+    low = r.lift(0.0) if low is None else low
+    r, low = two_sum(r, low)
+    r = (r * (1.0 / pi)).rint().fma(-pi, r)
+    y, low = abs(r), with_sign_of(low, r)
+    wide = y > 0.8
+    v = (0.5 * CONSTANTS["PI"][0] - y).choose(wide, y)
+    low = (0.5 * CONSTANTS["PI"][1] - low).choose(wide, low)
+    z = v * v
+    more = v * z.fma(single.polynomial(z, r.context.table("sin")), v.fma(v, -z) * -0.125)
+    s = v + more
+    rest = low.fma(z.fma(z.fma(1.0 / 24.0, -0.5), 1.0), more - (s - v))  # low times the cosine
+    square, e = two_product(s, s)
+    e = (s * 2.0).fma(rest, e)
+    other = 1.0 - square
+    return other.choose(wide, square), (((1.0 - other) - square) - e).choose(wide, e)
+
+
 def sin_and_cos(x: Value) -> tuple[Value, Value]:
     """The sine and the cosine, or both with the other sign."""
     r, further = _reduced_pair(x, 0), _reduced_pair(x, 2)

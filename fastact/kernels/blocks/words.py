@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
 from fastact.kernels.blocks.over import exp_over, exponents_from
-from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign
+from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign, sin_squared
 from fastact.kernels.blocks.single import (
     copysign,
     exp,
@@ -46,6 +46,7 @@ __all__ = [
     "sin",
     "sin_and_cos",
     "sin_but_sign",
+    "sin_squared",
     "tanh",
     "vanishing",
 ]  # fmt: skip
