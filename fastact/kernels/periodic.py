@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.exactly import two_sum
+from fastact.kernels.blocks.roots import short
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -94,7 +95,7 @@ def snake(x: Value, alpha: Value) -> Value:
     size = op.absolute(op.word(y) * op.word(a))
     if not _narrow(x):
         total = _rising(y, a)
-    elif y.context.arithmetic.word == "f64":
+    elif not short(y):
         return op.where((size > 2.0**-60) & (size < 2.0**56), _rising_in_words(y, a), y)
     else:
         total = x.context.wider(_rising, y, a)

@@ -9,6 +9,7 @@ from math import log as _log
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
 from fastact.kernels.blocks import triple
+from fastact.kernels.blocks.roots import in_plenty, in_want
 from fastact.kernels.blocks.softplus import in_pairs, in_triples
 from fastact.kernels.declare import Parameter, declare
 from fastact.kernels.operations import Value
@@ -38,27 +39,19 @@ def _less(x: Value) -> Value:
 
 def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
     """The value, which is what remained of terms of some size; in wider arithmetic where that is little of them."""
-    arithmetic = x.context.arithmetic
-    if arithmetic.pair:
+    if x.context.arithmetic.pair:
         return value
-    if arithmetic.wide and arithmetic.word == "f64":  # results have far fewer digits, and doubts are looked into
+    if in_plenty(x):  # results have far fewer digits, and doubts are looked into
         x.context.doubts.append(op.absolute(value) < size * 2.0**-8)
         return value
     return op.unless(value, op.absolute(value) < size * 0.75, x.context.wider(body, x, *parameters))
 
 
 # -- in three words -------------------------------------------------------------------------------------------------
-def _long(x: Value) -> bool:
-    """Whether inputs come so near to a root that double-double arithmetic has too few digits: float64 does, of which
-    inputs hold their power of two apart in that arithmetic, and narrower formats do not."""
-    arithmetic = x.context.arithmetic
-    return hasattr(x, "plain") if arithmetic.pair else arithmetic.word == "f64" and not arithmetic.wide
-
-
 def _remains(value: Value, few: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
     """The value; what three words make of it where it is less than so few."""
     y = op.plain(x)
-    if not _long(x):
+    if not in_want(x):
         return value
     size = op.absolute(y)
     alone = (op.absolute(value) < few) & (size > 1.0 / LARGE) & (size < LARGE)

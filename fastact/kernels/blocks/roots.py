@@ -1,4 +1,4 @@
-"""Gradients next to their roots where numbers have some digits more than results, but not as many as cancel there."""
+"""What depends on how many digits numbers have more than results: gradients next to their roots."""
 
 from __future__ import annotations
 
@@ -21,3 +21,20 @@ def next_to_root(x: Value, value: Value, name: str) -> Value:
     d = (plain(x) - high) - (root - Fraction(high))
     (p, _), (q, _), *_ = TABLES[name]["pair"].coefficients
     return where(absolute(d) < 2.0**-9, d * fma(d, q, p), value)
+
+
+def short(x: Value) -> bool:
+    """Whether numbers are made of the shorter of the two words."""
+    return bool(plain(x).context.arithmetic.word == "f32")
+
+
+def in_plenty(x: Value) -> bool:
+    """Whether results have far fewer digits than numbers, and doubts about them are looked into."""
+    return bool(x.context.arithmetic.wide and not short(x))
+
+
+def in_want(x: Value) -> bool:
+    """Whether inputs come so near to a root that double-double arithmetic has too few digits: those do that hold their
+    power of two apart in that arithmetic, and those of narrower formats do not."""
+    a = x.context.arithmetic
+    return hasattr(x, "plain") if a.pair else not (a.wide or short(x))

@@ -28,7 +28,7 @@ def in_pairs(x: Value, usual: Value) -> Value:
 
 
 def in_triples(x: Value) -> triple.Words:
-    """In three words, to 2^-130; for a word in any arithmetic of such words."""
+    """In three words, to 2^-125; for a word in any arithmetic of such words."""
     size = limited(absolute(x), 0.0, REACH)
     first = _first(x.context.doubled(size))
     y = (first.hi, first.low)

@@ -7,7 +7,6 @@ A number is a tuple of words, each of which is small beside the one before. Sums
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import zip_longest
 from math import factorial, log
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
@@ -16,11 +15,9 @@ from fastact.kernels.coefficients import CONSTANTS
 from fastact.kernels.operations import Value
 
 Words = tuple[Value, ...]
-DOUBLINGS = 4
-TERMS = 16
-"""Of the series of (exp(h) - 1 - h)/h^2, |h| <= ln(2)/2^5: what is left out is below 2^-140."""
-PAIRS, SINGLES = 6, 12
-"""The terms from which on two words are enough, and one."""
+TERMS, PAIRS, SINGLES = 26, 6, 16
+"""Of the series of (exp(r) - 1 - r)/r^2, |r| <= ln(2)/2: what is left out is below 2^-130; two words are enough from
+the second of these on, and one from the third."""
 REACH = 110.0
 """exp(-REACH) is nothing beside 1 in three words."""
 
@@ -84,14 +81,11 @@ def constant(like: Value, fraction: Fraction, count: int) -> Words:
 
 
 def expm1_less(x: Words) -> Words:
-    """exp(x) - 1 - x for -REACH <= x <= 0; below, for the x at that limit.
-
-    x = n ln 2 + r, and of the 16th part h of r the series; then (2 h, 2 q + (h + q)^2) doubles h, in (h, q) with
-    q = exp(h) - 1 - h: there nothing cancels."""
+    """exp(x) - 1 - x for -REACH <= x <= 0; below, for the x at that limit."""
     n, r, q = _reduced(x)
     grown = total(scaled(total(r, q), n), constant(n, Fraction(-1), 1))  # 2^n (r + q) - 1
     other = total(total(grown, (n,)), minus(x))
-    return tuple(a.choose(n.equals(1.0), b) for a, b in zip_longest(q, other))
+    return tuple(a.choose(n.equals(1.0), b) for a, b in zip(q, other, strict=True))
 
 
 def exp(x: Words) -> Words:
@@ -101,21 +95,21 @@ def exp(x: Words) -> Words:
 
 
 def _reduced(x: Words) -> tuple[Value, Words, Words]:
-    """2^n, r and exp(r) - 1 - r."""
+    """2^n, r = x - n ln 2 and exp(r) - 1 - r."""
     x = (limited(x[0], -REACH, 0.0), *x[1:])
     k, n = x[0].split_integer(1.0 / log(2))
     ln2 = tuple(k.lift(part) for part in CONSTANTS["LN2"])
     r = total(x, product((-k,), ln2))
-    h = scaled(r, 2.0**-DOUBLINGS)
-    series = [Fraction(1, factorial(i + 2)) for i in range(TERMS)]
-    p = constant(k, series.pop(), 1)
-    while series:
-        place = len(series) - 1
+    p: Words = (k.lift(1.0 / factorial(TERMS + 1)),)
+    for place in reversed(range(TERMS - 1)):
         count = 3 if place < PAIRS else 2 if place < SINGLES else 1
-        c = constant(k, series.pop(), count)
-        p = (p[0].fma(h[0], c[0]),) if count == 1 else total(product(p[:count], h[:count], count), c)[:count]
-    q = product(product(h, h), p)
-    for _ in range(DOUBLINGS):
-        e = total(h, q)
-        h, q = scaled(h, 2.0), total(scaled(q, 2.0), product(e, e))
-    return power_of_two(n), r, q
+        c = constant(k, Fraction(1, factorial(place + 2)), count)
+        if count == 1:
+            p = (p[0].fma(r[0], c[0]),)
+        elif count == 2:  # the coefficient is the larger term
+            high, low = product(p, r[:2], 2)
+            s, e = fast_two_sum(c[0], high)
+            p = (s, e + (low + c[1]))
+        else:
+            p = total(product(p, r), c)
+    return power_of_two(n), r, product(product(r, r), p)
