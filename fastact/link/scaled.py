@@ -237,11 +237,6 @@ class Scaled:
             self.is_input,
         )
 
-    def unless(self, condition: Condition, rare: Plain) -> Scaled:
-        """``rare`` where the condition holds, which is hardly ever, and never where the number is far."""
-        plain = self.plain().unless(condition, rare)  # type: ignore[arg-type]
-        return Scaled(self.mantissa, self.exponent, self.bounded, self.far, plain)
-
     # -- sums and comparisons use the number itself ---------------------------------------------------------------
     def __add__(self, other: object) -> Plain:
         return self.plain() + _plain(other)  # type: ignore[operator,return-value]
