@@ -12,7 +12,7 @@ from llvmlite import ir
 from fastact.cpu.emit import SCALARS
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
-from fastact.cpu.rowloops import Facts
+from fastact.cpu.rowfacts import Facts
 from fastact.cpu.rowpieces import Words, word_of
 from fastact.cpu.rowtotals import VECTORS, Slots, TotalsAcross
 from fastact.link.graph import BITS, Graph

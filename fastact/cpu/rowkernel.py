@@ -11,7 +11,8 @@ from llvmlite import ir
 
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I64, PTR, at, counted
-from fastact.cpu.rowloops import Facts, RowBuilder
+from fastact.cpu.rowfacts import Facts
+from fastact.cpu.rowloops import RowBuilder
 from fastact.cpu.staging import SIDE, mover
 
 

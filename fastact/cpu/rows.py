@@ -18,7 +18,7 @@ from fastact.kernels.programs import PROGRAMS
 from fastact.link.rows import LinkedProgram, link_rows
 
 if TYPE_CHECKING:
-    from fastact.cpu.rowloops import Operand
+    from fastact.cpu.rowfacts import Operand
 
 Array = np.ndarray[Any, Any]
 STRIP = 64
@@ -39,7 +39,7 @@ class Kernel:
 
     def __init__(self, linked: LinkedProgram) -> None:
         from fastact.cpu.rowacross import rows_in_vector
-        from fastact.cpu.rowloops import lanes, operands, together
+        from fastact.cpu.rowfacts import lanes, operands, together
 
         self.linked, self.operands = linked, operands(linked)
         self.lanes, self.side_by_side = lanes(linked.dtype), rows_in_vector(linked)
