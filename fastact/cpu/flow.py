@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-I32, I64, PTR = ir.IntType(32), ir.IntType(64), ir.PointerType()
+I1, I32, I64, PTR = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 
 @contextmanager

@@ -14,15 +14,18 @@ def lanes(dtype: str) -> int:
     return LANES.get(dtype, 64)
 
 
-def together(linked: LinkedProgram) -> dict[int, int]:
-    """How many rows of up to so many elements are computed at once, side by side in one vector.
-
-    Of one row alone each total has to be waited for; of several the processor does one while it waits for another."""
+def beside(linked: LinkedProgram) -> dict[int, int]:
+    """How many rows of up to so many elements lie side by side in one vector."""
     if linked.held == 2:
         return {8: 4, 32: 1}
     if linked.dtype == "float64":
         return {4: 8, 8: 4, 16: 2, 32: 1}
     return {4: 16, 8: 16, 16: 8, 32: 4, 64: 2} if linked.lent[0] == "f32" else {4: 16, 8: 8, 16: 4, 32: 2, 64: 1}
+
+
+def batch(linked: LinkedProgram) -> int:
+    """How many short rows are computed at a time."""
+    return 8 if linked.held == 2 else 16
 
 
 class Facts:

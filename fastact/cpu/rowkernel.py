@@ -11,19 +11,16 @@ from llvmlite import ir
 
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I64, PTR, at, counted
-from fastact.cpu.rowfacts import Facts
-from fastact.cpu.rowloops import RowBuilder
+from fastact.cpu.rowfacts import Facts, beside
+from fastact.cpu.rowshort import ShortRows
 from fastact.cpu.staging import SIDE, mover
 
 
-class RowKernel(RowBuilder):
+class RowKernel(ShortRows):
     def build(self, width: int) -> ir.Module:
         """The module with ``kernel``, for rows of up to ``width`` elements, one of those that go together; 0 for longer
         ones."""
-        if width:
-            variant = self.variant("resident", width, self.together[width], self.resident)
-        else:
-            variant = self.variant("long", self.lanes, 1, self.long)
+        variant = self.short(width, beside(self.linked)[width]) if width else self.long(self.lanes)
         self._kernel(variant)
         return self.module
 

@@ -23,7 +23,7 @@ from fastact.cpu.emit import SCALARS, constant, typed
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.loops import Target
-from fastact.cpu.rowfacts import Facts, lanes, operands, together
+from fastact.cpu.rowfacts import Facts, lanes, operands
 from fastact.cpu.rowpieces import RowPieces, Words, word_of
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedProgram, LinkedRun
@@ -46,7 +46,6 @@ class RowBuilder(RowPieces):
         self.sinks = [k for k, o in enumerate(self.operands) if o.kind == "element" and o.written]
         self.row_inputs = [k for k, o in enumerate(self.operands) if o.kind == "row" and not o.written]
         self.row_sinks = [k for k, o in enumerate(self.operands) if o.kind == "row" and o.written]
-        self.together = together(linked)
         self.keeping = next((run for run in linked.runs if run.kept), None)
 
     def _split(self, run: LinkedRun, outputs: Words) -> tuple[list[Words], Words]:
@@ -69,26 +68,20 @@ class RowBuilder(RowPieces):
         self, b: ir.IRBuilder, row: Row, run: LinkedRun, sums: list[Words], held: Words, lent: Words
     ) -> tuple[Words, Words]:
         inputs = [word for words in sums for word in words]
-        more_held, more_lent = self._given(b, run.settle, [*inputs, *held, row.number], row.count)
+        more_held, more_lent = self._given(b, run.settle, [*inputs, *held, row.number], 1)
         if run.replaces:
             held = held[: len(held) - run.replaces * self.linked.held]
             lent = lent[: len(lent) - run.replaces * len(self.linked.lent)]
         return held + more_held, lent + more_lent
 
     def _begun(self, b: ir.IRBuilder, row: Row) -> tuple[Words, Words]:
-        given = [
-            self.numbers(b, [b.load(places[k], typ=SCALARS[self.operands[k].type]) for places in row.places])
-            for k in self.row_inputs
-        ]
-        return self._given(b, self.linked.begin, [*given, *row.numbers], row.count)
+        given = [b.load(row.places[k], typ=SCALARS[self.operands[k].type]) for k in self.row_inputs]
+        return self._given(b, self.linked.begin, [*given, *row.numbers], 1)
 
     def _deliver(self, b: ir.IRBuilder, row: Row, held: Words) -> None:
         if self.linked.totals is not None:
-            e = self.emitter(b, row.count if row.count > 1 else 0)
-            for k, value in zip(self.row_sinks, e.graph(self.linked.totals, held), strict=True):
-                for lane, places in enumerate(row.places):
-                    one = value if row.count == 1 else b.extract_element(value, I32(lane))
-                    b.store(one, places[k])
+            for k, value in zip(self.row_sinks, self.emitter(b, 0).graph(self.linked.totals, held), strict=True):
+                b.store(value, row.places[k])
 
     @contextmanager
     def _repeated(self, b: ir.IRBuilder, run: LinkedRun, held: Words, lent: Words) -> Iterator[_Again]:
@@ -126,40 +119,8 @@ class RowBuilder(RowPieces):
         name = f"llvm.vector.reduce.or.v{last.type.count}i1"
         return b.call(self.declared(name, SCALARS["i1"], [more.type]), [more])
 
-    # -- rows in registers --------------------------------------------------------------------------------------------
-    def resident(self, b: ir.IRBuilder, row: Row, width: int) -> None:
-        linked, every = self.linked, width * row.count
-        e, mask = self.emitter(b, every), self.joined(b, [row.mask] * row.count)
-        values = []
-        for k in self.inputs:
-            o = self.operands[k]
-            parts = [self.load(b, places[k], o.type, width, row.mask) for places in row.places]
-            values.append(self.joined(b, parts))
-        held, lent = self._begun(b, row)
-        kept: Words = []
-        for run in linked.runs:
-            with self._repeated(b, run, held, lent) as now:
-                outputs = e.graph(run.graph, values + [self.spread(b, word, every) for word in now.lent])
-                found, kept = self._split(run, outputs)
-                sums = []
-                for total, words in zip(run.totals, found, strict=True):
-                    # As the totals of longer rows do, these begin with the neutral number.
-                    words = self.widened(b, total, words)
-                    first = [self.neutral(total, t, every) for t in total.words]
-                    words = [b.select(mask, w, n) for w, n in zip(words, first, strict=True)]
-                    sums.append(self.tree(b, total, e.graph(total.both, [*first, *words]), row.count))
-                now.held, now.lent = self._settled(b, row, run, sums, now.held, now.lent)
-            held, lent = now.held, now.lent
-        if linked.result is not None:
-            scalars = [self.spread(b, word, every) for word in lent]
-            for k, value in zip(self.sinks, e.graph(linked.result, values + kept + scalars), strict=True):
-                for place, places in enumerate(row.places):
-                    own = self.picked(b, value, list(range(place * width, place * width + width)))
-                    self.store(b, own, places[k], self.operands[k].type, row.mask)
-        self._deliver(b, row, held)
-
     # -- rows in memory -----------------------------------------------------------------------------------------------
-    def long(self, b: ir.IRBuilder, row: Row, width: int) -> None:
+    def _row(self, b: ir.IRBuilder, row: Row, width: int) -> None:
         linked = self.linked
         held, lent = self._begun(b, row)
         for run in linked.runs:
@@ -191,7 +152,7 @@ class RowBuilder(RowPieces):
 
     def _values(self, b: ir.IRBuilder, row: Row, i: ir.Value, width: int, mask: ir.Value | None) -> Words:
         return [
-            self.load(b, at(b, row.places[0][k], b.mul(i, I64(o.size))), o.type, width, mask)
+            self.load(b, at(b, row.places[k], b.mul(i, I64(o.size))), o.type, width, mask)
             for k, o in ((k, self.operands[k]) for k in self.inputs)
         ]
 
@@ -282,51 +243,50 @@ class RowBuilder(RowPieces):
             ]
             for k, value in zip(self.sinks, e.graph(graph, values + scalars), strict=True):
                 o = self.operands[k]
-                self.store(b, value, at(b, row.places[0][k], b.mul(i, I64(o.size))), o.type, mask)
+                self.store(b, value, at(b, row.places[k], b.mul(i, I64(o.size))), o.type, mask)
 
         self._pieces(b, I64(0), row.length, width, body)
 
     # -- functions ----------------------------------------------------------------------------------------------------
-    def variant(self, name: str, width: int, together: int, body: Callable[..., None]) -> ir.Function:
-        """void name(places, steps, rows, facts, scratch): all rows, of which the elements are neighbours.
-
-        Where there are not as many rows left as go together, the last one takes part more than once."""
+    def function(self, name: str) -> tuple[ir.IRBuilder, tuple[ir.Value, ...]]:
+        """The builder of void name(places, steps, rows, facts, scratch), and these."""
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, PTR, PTR]), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        places, steps, rows, facts, scratch = function.args
-        b = ir.IRBuilder(function.append_basic_block("entry"))
+        return ir.IRBuilder(function.append_basic_block("entry")), function.args
+
+    def places_and_steps(self, b: ir.IRBuilder, places: ir.Value, steps: ir.Value) -> tuple[Words, Words]:
         count = range(len(self.operands))
         base = [b.load(at(b, places, I64(8 * k)), typ=PTR) for k in count]
-        step = [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in count]
+        return base, [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in count]
+
+    def numbers_given(self, b: ir.IRBuilder, facts: ir.Value) -> Words:
+        """The program's own numbers."""
+        after = Facts.STRIDES + sum(o.kind == "element" for o in self.operands)
+        count = range(len(self.linked.program.numbers))
+        return [b.load(at(b, facts, I64(8 * (after + i))), typ=SCALARS["f64"]) for i in count]
+
+    def long(self, width: int) -> ir.Function:
+        """void long(places, steps, rows, facts, scratch): rows of any length, of which the elements are neighbours."""
+        b, (places, steps, rows, facts, scratch) = self.function("long")
+        base, step = self.places_and_steps(b, places, steps)
         length = self.fact(b, facts, Facts.LENGTH)
-        strides = sum(o.kind == "element" for o in self.operands)
-        numbers = [
-            b.load(at(b, facts, I64(8 * (Facts.STRIDES + strides + i))), typ=SCALARS["f64"])
-            for i in range(len(self.linked.program.numbers))
-        ]
         row = Row(
             places=[],
             following=[],
-            count=together,
-            numbers=[self.numbers(b, [number] * together) for number in numbers],
+            numbers=self.numbers_given(b, facts),
             length=length,
-            number=self.numbers(b, [b.sitofp(length, SCALARS["f64"])] * together),
-            mask=self.mask(b, length, width),
+            number=b.sitofp(length, SCALARS["f64"]),
             keeps=b.icmp_signed("!=", self.fact(b, facts, Facts.KEEP), I64(0)),
             scratch=scratch,
             pitch=b.mul(b.and_(b.add(length, I64(63)), I64(-64)), I64(8)),
         )
-        with counted(b, rows, together) as r:
-            last = b.sub(rows, I64(1))
-            for place in range(together):
-                own = b.add(r, I64(place)) if place else r
-                own = b.select(b.icmp_signed("<", own, last), own, last) if place else own
-                row.places.append([at(b, p, b.mul(own, s)) for p, s in zip(base, step, strict=True)])
-            row.following = [at(b, p, s) for p, s in zip(row.places[-1], step, strict=True)]
-            body(b, row, width)
+        with counted(b, rows) as r:
+            row.places = [at(b, p, b.mul(r, s)) for p, s in zip(base, step, strict=True)]
+            row.following = [at(b, p, s) for p, s in zip(row.places, step, strict=True)]
+            self._row(b, row, width)
         b.ret_void()
-        return function
+        return b.function
 
     def fact(self, b: ir.IRBuilder, facts: ir.Value, place: int) -> ir.Value:
         return b.load(at(b, facts, I64(8 * place)), typ=I64)
@@ -336,13 +296,11 @@ class RowBuilder(RowPieces):
 class Row:
     """What the code for a row refers to."""
 
-    places: list[list[ir.Value]]
+    places: list[ir.Value]
     following: list[ir.Value]
-    count: int
     numbers: list[ir.Value]
     length: ir.Value
     number: ir.Value
-    mask: ir.Value
     keeps: ir.Value
     scratch: ir.Value
     pitch: ir.Value

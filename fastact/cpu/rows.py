@@ -39,11 +39,11 @@ class Kernel:
 
     def __init__(self, linked: LinkedProgram) -> None:
         from fastact.cpu.rowacross import rows_in_vector
-        from fastact.cpu.rowfacts import lanes, operands, together
+        from fastact.cpu.rowfacts import beside, lanes, operands
 
         self.linked, self.operands = linked, operands(linked)
         self.lanes, self.side_by_side = lanes(linked.dtype), rows_in_vector(linked)
-        self.widths = sorted(together(linked))
+        self.widths = sorted(beside(linked))
         self.kept = sum(len(run.kept) for run in linked.runs)
         self.variants: dict[int, Variant] = {}
 
