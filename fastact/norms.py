@@ -15,6 +15,8 @@ before anything is written.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from math import prod
 from numbers import Real
 from typing import Any
@@ -23,6 +25,7 @@ import numpy as np
 
 from fastact import along
 from fastact.along import Array, Axis
+from fastact.arguments import elsewhere
 from fastact.precision import Approx, parse
 from fastact.rows import apply
 
@@ -37,10 +40,16 @@ def _number(name: str, eps: Any) -> float:
     return float(eps)
 
 
-def _suffix(dtype: np.dtype[Any], eps: float, **given: Any) -> str:
+def _whole(name: str, axis: Any) -> int:
+    if not hasattr(axis, "__index__"):
+        raise TypeError(f"{name}(): axis is a whole number, not {type(axis).__name__}")
+    return int(axis.__index__())
+
+
+def _suffix(dtype: str, eps: float, **given: Any) -> str:
     """Which variant of a program it is. Only where eps is tiny can a float32 row have a scale that is no float32."""
     parts = [f"_{label}" for label, value in given.items() if value is not None]
-    return "".join(parts) + ("_scaled" if dtype == np.float64 or eps < TINY else "")
+    return "".join(parts) + ("_scaled" if dtype == "float64" or eps < TINY else "")
 
 
 class _Call:
@@ -120,6 +129,10 @@ class _Norm:
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
 
+    def _axes(self, form: str, axis: Axis) -> Callable[[int], tuple[int, ...]]:
+        """The axes meant, for an array of so many."""
+        return functools.partial(along.axes, self.__name__ + form, axis)
+
     def __repr__(self) -> str:
         return f"<fastact function '{self.__name__}'>"
 
@@ -148,11 +161,19 @@ class RmsNorm(_Norm):
         self, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float | None = None, out: Any = None,
         approx: Approx = None,
     ) -> Any:  # fmt: skip
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((x, weight), {"out": out}):
+            from fastact.cuda import rowcall
+
+            def chosen(dtype: str) -> tuple[str, float]:
+                number = self._eps(self.__name__, dtype, eps)
+                return f"rms_norm{_suffix(dtype, number, weight=weight)}", number
+
+            return rowcall.norm(self.__name__, tier, self._axes("", axis), x, {"weight": weight}, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight})
-        number = self._eps(call, eps)
+        number = self._eps(call.name, call.dtype.name, eps)
         sink = call.sink(out)
-        call.run(f"rms_norm{_suffix(call.dtype, number, weight=weight)}", approx, sink.array, number)
+        call.run(f"rms_norm{_suffix(call.dtype.name, number, weight=weight)}", approx, sink.array, number)
         return sink.result()
 
     def backward(
@@ -162,19 +183,29 @@ class RmsNorm(_Norm):
         """The gradients with respect to x and weight, from that with respect to the output, g.
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((g, x, weight), {"out": out}):
+            from fastact.cuda import rowcall
+
+            def chosen(dtype: str) -> tuple[str, str, float]:
+                number = self._eps(f"{self.__name__}.backward", dtype, eps)
+                moment = f"rms_norm_moment{_suffix(dtype, number)}"
+                return moment, f"rms_norm_backward{_suffix(dtype, number, weight=weight)}", number
+
+            name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
+            return rowcall.norm_backward(name, tier, axes, g, x, weight, None, chosen, out)[:2]
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
-        number = self._eps(call, eps)
+        number = self._eps(call.name, call.dtype.name, eps)
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.zeros(count), np.empty(count)
-        slope, _ = call.gradients("rms_norm", _suffix(call.dtype, number), approx, sink.array, number, (r,), mean)
+        slope, _ = call.gradients("rms_norm", _suffix(call.dtype.name, number), approx, sink.array, number, (r,), mean)
         return sink.result(), slope[()]
 
-    def _eps(self, call: _Call, eps: float | None) -> float:
+    def _eps(self, name: str, dtype: str, eps: float | None) -> float:
         if eps is not None:
-            return _number(call.name, eps)
-        return 2.0**-7 if call.dtype.name == "bfloat16" else float(np.finfo(call.dtype).eps)
+            return _number(name, eps)
+        return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
 
 
 class LayerNorm(_Norm):
@@ -201,11 +232,20 @@ class LayerNorm(_Norm):
         self, x: Any, weight: Any = None, bias: Any = None, *, axis: Axis = -1, eps: float = 1e-5, out: Any = None,
         approx: Approx = None,
     ) -> Any:  # fmt: skip
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((x, weight, bias), {"out": out}):
+            from fastact.cuda import rowcall
+
+            def chosen(dtype: str) -> tuple[str, float]:
+                number = _number(self.__name__, eps)
+                return f"layer_norm{_suffix(dtype, number, weight=weight, bias=bias)}", number
+
+            columns = {"weight": weight, "bias": bias}
+            return rowcall.norm(self.__name__, tier, self._axes("", axis), x, columns, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
         number = _number(call.name, eps)
         sink = call.sink(out)
-        call.run(f"layer_norm{_suffix(call.dtype, number, weight=weight, bias=bias)}", approx, sink.array, number)
+        call.run(f"layer_norm{_suffix(call.dtype.name, number, weight=weight, bias=bias)}", approx, sink.array, number)
         return sink.result()
 
     def backward(
@@ -216,7 +256,17 @@ class LayerNorm(_Norm):
 
         Without a weight, the second is what its gradient would be at 1. The bias may be given as to the function, but
         no gradient depends on it. ``out`` takes the first."""
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((g, x, weight, bias), {"out": out}):
+            from fastact.cuda import rowcall
+
+            def chosen(dtype: str) -> tuple[str, str, float]:
+                number = _number(f"{self.__name__}.backward", eps)
+                moments = f"layer_norm_moments{_suffix(dtype, number)}"
+                return moments, f"layer_norm_backward{_suffix(dtype, number, weight=weight)}", number
+
+            name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
+            return rowcall.norm_backward(name, tier, axes, g, x, weight, bias, chosen, out)
         if bias is not None:
             _Call(f"{self.__name__}.backward", axis, {"x": x}, {"bias": bias})  # which refuses a wrong shape
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
@@ -224,7 +274,7 @@ class LayerNorm(_Norm):
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.empty((2, count))
-        suffix = _suffix(call.dtype, number)
+        suffix = _suffix(call.dtype.name, number)
         slope, shift = call.gradients("layer_norm", suffix, approx, sink.array, number, (mean, r), mean)
         return sink.result(), slope[()], shift[()]
 
@@ -249,7 +299,13 @@ class BatchNorm(_Norm):
         self, x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, axis: int = 1,
         eps: float = 1e-5, out: Any = None, approx: Approx = None,
     ) -> Any:  # fmt: skip
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((x, mean, variance, weight, bias), {"out": out}):
+            from fastact.cuda import rowcall
+
+            moments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
+            number, meant = _number(self.__name__, eps), self._axes("", _whole(self.__name__, axis))
+            return rowcall.batch_norm(self.__name__, tier, meant, x, moments, number, out)
         call = _Channels(
             self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
         )
@@ -266,8 +322,14 @@ class BatchNorm(_Norm):
         are held.
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
-        parse(approx)
+        tier = parse(approx)
         name = f"{self.__name__}.backward"
+        if elsewhere((g, x, mean, variance, weight), {"out": out}):
+            from fastact.cuda import rowcall
+
+            moments = {"mean": mean, "variance": variance, "weight": weight}
+            number, meant = _number(name, eps), self._axes(".backward", _whole(name, axis))
+            return rowcall.batch_norm_backward(name, tier, meant, g, x, moments, number, out)
         call = _Channels(name, axis, {"g": g, "x": x}, [("mean", mean), ("variance", variance), ("weight", weight)])
         number = _number(name, eps)
         sink = call.sink(out)
@@ -290,9 +352,7 @@ class _Channels:
         given = {label: along.array(name, label, value) for label, value in elements.items()}
         along.same_shape(name, **given)
         self.shape = next(iter(given.values())).shape
-        if not hasattr(axis, "__index__"):
-            raise TypeError(f"{name}(): axis is a whole number, not {type(axis).__name__}")
-        (self.axis,) = along.axes(name, axis, max(len(self.shape), 1))
+        (self.axis,) = along.axes(name, _whole(name, axis), max(len(self.shape), 1))
         self.channels = self.shape[self.axis] if self.shape else 1
         extra = []
         for label, value in moments:

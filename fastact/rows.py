@@ -16,6 +16,7 @@ warning is raised.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from fastact import along
 from fastact.along import Array, Axis
+from fastact.arguments import elsewhere
 from fastact.precision import Approx, parse
 
 INFINITY = math.inf
@@ -56,6 +58,12 @@ def run(
         along.back(target, sink, axes)
 
 
+def _on_device(name: str, program: str, tier: str, axis: Axis, given: dict[str, Any], out: Any, where: Any) -> Any:
+    from fastact.cuda import rowcall
+
+    return rowcall.elements(name, program, tier, functools.partial(along.axes, name, axis), given, out, where)
+
+
 class RowFunction:
     """A function of rows that gives as many numbers as it gets, callable as f(x, axis=-1, *, out, where, approx).
 
@@ -68,7 +76,9 @@ class RowFunction:
 
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
         name = self.__name__
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((x,), {"out": out}):
+            return _on_device(name, name, tier, axis, {"x": x}, out, where)
         given = along.array(name, "x", x)
         axes = along.axes(name, axis, given.ndim)
         mask = along.mask(name, where, given.shape)
@@ -91,7 +101,9 @@ class RowFunction:
 
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
         name = f"{self.__name__}.backward_from_output"
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((g, y), {"out": out}):
+            return _on_device(name, f"{self.__name__}_backward", tier, axis, {"g": g, "y": y}, out, where)
         gradient, output = along.array(name, "g", g), along.array(name, "y", y)
         along.same_shape(name, g=gradient, y=output)
         gradient, output = along.common(gradient, output)
@@ -113,6 +125,12 @@ class RowFunction:
     ) -> Any:
         """The gradient with respect to x, from the gradient g with respect to the output, and x: that from the output,
         which is computed once more."""
+        if elsewhere((g, x), {"out": out}):
+            from fastact.cuda import rowcall
+
+            name, programs = f"{self.__name__}.backward", (self.__name__, f"{self.__name__}_backward")
+            meant = functools.partial(along.axes, name, axis)
+            return rowcall.backward(name, programs, parse(approx), meant, g, x, out, where)
         gradient, given = (
             along.array(f"{self.__name__}.backward", "g", g),
             along.array(f"{self.__name__}.backward", "x", x),
@@ -221,6 +239,11 @@ class LogSumExp:
     ) -> Any:
         name = self.__name__
         tier = parse(approx)
+        if elsewhere((x,), {"out": out}):
+            from fastact.cuda import rowcall
+
+            meant = functools.partial(along.axes, name, axis)
+            return rowcall.totals(name, name, tier, meant, x, keepdims, out, where, -INFINITY)
         given = along.array(name, "x", x)
         axes = along.axes(name, axis, given.ndim)
         mask = along.mask(name, where, given.shape)
@@ -253,7 +276,12 @@ class LogSumExp:
 
         ``axis``, ``keepdims`` and ``where`` are those of the call; g has the shape of its result. ``out`` may be x."""
         name = "logsumexp.backward"
-        parse(approx)
+        tier = parse(approx)
+        if elsewhere((g, x), {"out": out}):
+            from fastact.cuda import rowcall
+
+            meant = functools.partial(along.axes, name, axis)
+            return rowcall.totals_backward(name, "logsumexp_backward", tier, meant, g, x, keepdims, out, where)
         gradient, given = along.common(along.array(name, "g", g), along.array(name, "x", x))
         axes = along.axes(name, axis, given.ndim)
         shape = tuple(1 if d in axes else n for d, n in enumerate(given.shape) if keepdims or d not in axes)

@@ -26,6 +26,11 @@ TYPES: dict[str, Any] = {
 }  # fmt: skip
 _RAW = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _INSTRUCTION = re.compile(r"(?:@(!?)(%p\d+)\s+)?([a-z][\w.]*)\s*(.*?)$", re.DOTALL)
+_ANY = re.compile(
+    r"\{\s*\.reg[^;]*;\s*\.reg[^;]*;\s*setp\.ne\.u32\s+%p1,\s*(%r\d+),\s*0;\s*bar\.red\.or\.pred\s+%p2,\s*0,\s*%p1;"
+    r"\s*selp\.u32\s+(%r\d+),\s*1,\s*0,\s*%p2;\s*\}"
+)
+"""A barrier that tells whether a number of any thread is not 0: taken for one instruction."""
 _OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*")
 _COMPARE: dict[str, Any] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -60,6 +65,8 @@ class Program:
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     tables: dict[str, Array] = field(default_factory=dict)
+    rooms: set[str] = field(default_factory=set)
+    """Names of the memory that each block has to itself."""
     widths: dict[str, int] = field(default_factory=dict)
     """Bytes of the registers, by what their names begin with."""
 
@@ -74,7 +81,8 @@ def parse(text: str) -> Program:
     table = r"\.(?:global|const)\s+\.align\s+\d+\s+\.(\w+)\s+(\w+)\[\d+\]\s*=\s*\{([^}]*)\}"
     for kind, name, values in re.findall(table, text):
         program.tables[name] = np.array([_literal(v.strip(), kind) for v in values.split(",")]).view(np.uint8)
-    body = text[head.end() :]
+    program.rooms.update(re.findall(r"\.extern\s+\.shared\s+[^;]*?(\w+)\[\];", text))
+    body = _ANY.sub(r"bar.red.or.b32 \2, \1;", text[head.end() :])
     body = body[body.index("{") + 1 : body.rindex("}")]
     for kind, prefix in re.findall(r"\.reg\s+\.(\w+)\s+(%[a-z]+)<", body):
         program.widths[prefix] = np.dtype(TYPES[kind]).itemsize
@@ -131,26 +139,37 @@ class Machine:
         start = address - BASE
         return self.memory[start : start + count * np.dtype(dtype).itemsize].view(dtype).copy()
 
-    def launch(self, program: Program, blocks: int, threads: int, arguments: list[int]) -> Array:
+    def launch(
+        self, program: Program, blocks: int, threads: int | tuple[int, int], arguments: list[int], shared: int = 0
+    ) -> Array:
         """Run all threads at once; those that are behind go first, so that they meet again after a branch.
 
-        Returns how many warps each instruction was issued for, if a block is made of whole warps."""
+        ``threads`` may be (x, y); ``shared`` are bytes of memory that each block has to itself. Returns how many warps
+        each instruction was issued for, if a block is made of whole warps."""
         assert len(arguments) == len(program.parameters), (len(arguments), program.parameters)
-        run = _Run(self, program, blocks, threads, arguments)
+        shape = threads if isinstance(threads, tuple) else (threads, 1)
+        run = _Run(self, program, blocks, shape, arguments, shared)
         with np.errstate(all="ignore"):
             run.go()
         return run.issued
 
 
 class _Run:
-    def __init__(self, machine: Machine, program: Program, blocks: int, threads: int, arguments: list[int]) -> None:
+    def __init__(
+        self, machine: Machine, program: Program, blocks: int, shape: tuple[int, int], arguments: list[int], shared: int
+    ) -> None:
         self.machine, self.program = machine, program
+        (wide, high), threads = shape, shape[0] * shape[1]
         count = blocks * threads
         lane = np.arange(count, dtype=np.uint32)
         self.special = {
-            "%tid.x": lane % np.uint32(threads), "%ctaid.x": lane // np.uint32(threads),
-            "%ntid.x": np.full(count, threads, np.uint32), "%nctaid.x": np.full(count, blocks, np.uint32),
+            "%tid.x": lane % np.uint32(wide), "%tid.y": lane % np.uint32(threads) // np.uint32(wide),
+            "%ntid.x": np.full(count, wide, np.uint32), "%ntid.y": np.full(count, high, np.uint32),
+            "%ctaid.x": lane // np.uint32(threads), "%nctaid.x": np.full(count, blocks, np.uint32),
         }  # fmt: skip
+        self.threads, self.block = threads, lane.astype(np.int64) // threads
+        self.room = np.zeros(blocks * shared, np.uint8)
+        self.shared = shared
         self.arguments = dict(zip(program.parameters, arguments, strict=True))
         self.tables = {name: machine.place(values) for name, values in program.tables.items()}
         self.count = count
@@ -169,7 +188,7 @@ class _Run:
                 return
             self.mask = self.counter == place
             self.everyone = bool(self.mask.all())
-            warps = int(self.mask.reshape(-1, min(32, self.count)).any(axis=1).sum())
+            warps = int(self.padded(self.mask).any(axis=1).sum())
             while place < end:
                 instruction = self.program.instructions[place]
                 self.issued[place] += warps
@@ -186,6 +205,12 @@ class _Run:
                     break
             else:
                 self.counter[self.mask] = end
+
+    def padded(self, mask: Array) -> Array:
+        """A row for each warp; the last one of a block may have fewer threads than others."""
+        own = mask.reshape(-1, self.threads)
+        missing = -self.threads % 32
+        return (np.pad(own, ((0, 0), (0, missing))) if missing else own).reshape(-1, 32)
 
     # -- operands -----------------------------------------------------------------------------------------------
     def guard(self, instruction: Instruction) -> Array:
@@ -206,6 +231,8 @@ class _Run:
                 raw = raw.astype(_RAW[size])
             assert raw.itemsize == size, (text, kind)
             return raw.view(dtype)
+        if text in self.program.rooms:
+            return np.zeros(self.count, np.uint64)
         if text in self.tables:
             return np.full(self.count, self.tables[text], np.uint64)
         return np.full(self.count, _literal(text, kind))
@@ -224,11 +251,13 @@ class _Run:
             raw = np.where(self.mask, raw, old)
         self.registers[name] = raw
 
-    def address(self, text: str) -> Array:
+    def address(self, i: Instruction, text: str) -> Array:
         """Offsets into memory of an operand in brackets; threads that are not there get 0."""
         register, _, offset = text.strip("[]").partition("+")
         base = self.get(register, "u64").astype(np.int64)
-        where = base + int(offset or "0", 0) - BASE
+        where = base + int(offset or "0", 0)
+        if i.parts[1] != "shared":
+            where -= BASE
         return np.where(self.mask, where, 0)
 
     # -- instructions -------------------------------------------------------------------------------------------
@@ -252,28 +281,53 @@ class _Run:
             self.set(i.operands[0], np.full(self.count, cell[0]))
             return
         names = i.operands[0].strip("{}").split(",")
-        where, size = self.address(i.operands[1]), np.dtype(TYPES[kind]).itemsize
+        where, size = self.address(i, i.operands[1]), np.dtype(TYPES[kind]).itemsize
         self.aligned(where, size * len(names), i)
-        cells = self.machine.memory.view(_RAW[size])
+        where, memory = self.placed(i, where)
+        cells = memory.view(_RAW[size])
         for k, name in enumerate(names):
             self.set(name.strip(), cells[where // size + k].view(TYPES[kind]))
 
     def do_st(self, i: Instruction) -> None:
         kind = i.parts[-1]
         names = i.operands[1].strip("{}").split(",")
-        where, size = self.address(i.operands[0]), np.dtype(TYPES[kind]).itemsize
+        where, size = self.address(i, i.operands[0]), np.dtype(TYPES[kind]).itemsize
         self.aligned(where, size * len(names), i)
-        cells = self.machine.memory.view(_RAW[size])
+        where, memory = self.placed(i, where)
+        cells = memory.view(_RAW[size])
         for k, name in enumerate(names):
             values = self.get(name.strip(), kind).view(_RAW[size])
             cells[where[self.mask] // size + k] = values[self.mask]
 
     def aligned(self, where: Array, size: int, i: Instruction) -> None:
-        if i.parts[1] != "global":
+        if i.parts[1] not in ("global", "shared"):
             raise NotImplementedError(str(i))
+        own = i.parts[1] == "shared"
         assert not (where % size).any(), f"misaligned: {i}"
-        assert where.min() >= 0 and where.max() + size <= self.machine.memory.size, f"outside memory: {i}"
-        self.machine.loaded.add(f"{i.op} {size}")
+        limit = self.shared if own else self.machine.memory.size
+        assert where.min() >= 0 and where.max() + size <= limit, f"outside memory: {i}"
+        self.machine.loaded.add(f"{i.op} {size}" + (" shared" if own else ""))
+
+    def placed(self, i: Instruction, where: Array) -> tuple[Array, Array]:
+        """Offsets, and the memory that they are in."""
+        if i.parts[1] == "shared":
+            return where + self.block * self.shared, self.room
+        return where, self.machine.memory
+
+    def do_bar(self, i: Instruction) -> None:
+        """All threads of a block that have not ended wait for one another; as here those that are behind go first, a
+        barrier that some of them reach alone is one that they would never pass."""
+        there = self.mask | (self.counter >= len(self.program.instructions))
+        blocks = self.mask.reshape(-1, self.threads)
+        assert (there.reshape(-1, self.threads).all(axis=1) | ~blocks.any(axis=1)).all(), f"not all are there: {i}"
+        if i.parts[1] == "red":
+            if i.parts[2] != "or":
+                raise NotImplementedError(str(i))
+            own = self.get(i.operands[-1], "pred") if i.parts[3] == "pred" else self.get(i.operands[1], "b32") != 0
+            found = np.repeat((own & self.mask).reshape(-1, self.threads).any(axis=1), self.threads)
+            self.set(i.operands[0], found if i.parts[3] == "pred" else found.astype(np.uint32))
+
+    do_barrier = do_bar
 
     def do_mov(self, i: Instruction) -> None:
         kind, (target, value) = i.parts[1], i.operands

@@ -186,20 +186,26 @@ def _dlpack(value: Any) -> View:
 
 
 # -- results ----------------------------------------------------------------------------------------------------------
-def empty_like(value: Any, view: View, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """A new array of the same library, dtype and device; Numba's where the library is none of those known."""
+def empty_like(
+    value: Any, view: View, shape: tuple[int, ...], strides: tuple[int, ...], name: str | None = None
+) -> Any:
+    """A new array of the same library, device and dtype, or one of float64 if that is its ``name``; Numba's where the
+    library is none of those known."""
     library = kind(value)
     if library == "torch":
-        itemsize = ITEMSIZE[view.dtype]
+        torch = sys.modules["torch"]
+        itemsize = ITEMSIZE[name or view.dtype]
         steps = tuple(step // itemsize for step in strides)
-        return sys.modules["torch"].empty_strided(shape, steps, dtype=value.dtype, device=value.device)
+        return torch.empty_strided(
+            shape, steps, dtype=getattr(torch, name) if name else value.dtype, device=value.device
+        )
     if library == "cupy":
         cupy = sys.modules["cupy"]
         with cupy.cuda.Device(view.device):
-            memory = cupy.cuda.alloc(max(1, int(np.prod(shape, dtype=np.int64))) * ITEMSIZE[view.dtype])
-            return cupy.ndarray(shape, value.dtype, memory, strides)
+            memory = cupy.cuda.alloc(max(1, int(np.prod(shape, dtype=np.int64))) * ITEMSIZE[name or view.dtype])
+            return cupy.ndarray(shape, name or value.dtype, memory, strides)
     module = package.cuda()
-    dtype = numpy_dtype(view.dtype)
+    dtype = numpy_dtype(name or view.dtype)
     if package.simulated():
         size = int(np.prod(shape, dtype=np.int64))
         room = _aligned(max(size, 1) * dtype.itemsize)[: size * dtype.itemsize].view(dtype)

@@ -67,7 +67,7 @@ def call(
         launch.wait([*given, *(view for view in results if view is not None)], stream, device)
         for place in range(target.outputs):
             if outs[place] is None:
-                outs[place] = arrays.empty_like(inputs[first], given[0], shape, _strides(given, shape))
+                outs[place] = arrays.empty_like(inputs[first], given[0], shape, strides_like(given, shape))
                 results[place] = arrays.view(outs[place])
             else:
                 _check_overlap(target, views, results, place)
@@ -164,8 +164,15 @@ def _check_ranges(target: Target, values: list[Any]) -> None:
 
 def _views(target: Target, inputs: list[Any], outs: list[Any]) -> tuple[list[View | None], list[View | None]]:
     """Where inputs and outputs lie; None for numbers and for outputs that are yet to be made."""
-    title = target.title
-    labels = [*target.form.arguments[: len(inputs)], *["out"] * len(outs)]
+    labels = target.form.arguments[: len(inputs)]
+    return find(target.title, labels, inputs, outs, labels[target.form.place])
+
+
+def find(
+    title: str, names: Sequence[str], inputs: Sequence[Any], outs: Sequence[Any], main: str
+) -> tuple[list[View | None], list[View | None]]:
+    """Where inputs with names, of which one is the main one, and outputs lie; None for numbers and for None."""
+    labels = [*names, *["out"] * len(outs)]
     views: list[View | None] = []
     for label, value in zip(labels, [*inputs, *outs], strict=True):
         if value is None or (label != "out" and is_number(value)):
@@ -182,7 +189,7 @@ def _views(target: Target, inputs: list[Any], outs: list[Any]) -> tuple[list[Vie
                 raise TypeError(f"{title}() takes {OFFERED} on a device, but {label} {error}") from None
     given = [(label, view) for label, view in zip(labels, views, strict=True) if view is not None]
     if all(label == "out" for label, _ in given):
-        raise TypeError(f"{title}(): out is on a CUDA device, but {labels[target.form.place]} is not")
+        raise TypeError(f"{title}(): out is on a CUDA device, but {main} is not")
     first_label, first = given[0]
     for label, view in given[1:]:
         if view.dtype != first.dtype:
@@ -201,19 +208,25 @@ def _check_overlap(target: Target, inputs: list[View | None], results: list[View
     """An output may be an input, or lie apart from it, and lies apart from other outputs."""
     out = results[place]
     assert out is not None
+    others = [*zip(target.form.arguments, inputs, strict=False), *(("another out", view) for view in results[:place])]
+    apart(target.title, out, others)
+
+
+def apart(title: str, out: View, others: Sequence[tuple[str, View | None]], never: Sequence[str] = ()) -> None:
+    """ValueError if an output shares memory with another array without being the same, or with one that it may never
+    be, or with itself."""
     low, high = out.extent
     if any(step == 0 and length > 1 for length, step in zip(out.shape, out.strides, strict=True)):
-        raise ValueError(f"{target.title}(): elements of out share memory")
-    others = [*zip(target.form.arguments, inputs, strict=False), *(("another out", view) for view in results[:place])]
+        raise ValueError(f"{title}(): elements of out share memory")
     for label, view in others:
         if view is None:
             continue
         equal = (view.address, view.shape, view.strides) == (out.address, out.shape, out.strides)
-        if equal and label != "another out":
+        if equal and label != "another out" and label not in never:
             continue
         start, end = view.extent
         if start < high and low < end and not _interleaved(view, out):
-            raise ValueError(f"{target.title}(): out and {label} overlap in memory without being the same array")
+            raise ValueError(f"{title}(): out and {label} overlap in memory without being the same array")
 
 
 def _interleaved(one: View, other: View) -> bool:
@@ -239,7 +252,7 @@ def like(value: Any) -> Any:
     """A new array of the shape of a device array, and of its library, dtype and device."""
     view = arrays.view(value)
     with launch.on(view.device):
-        return arrays.empty_like(value, view, view.shape, _strides([view], view.shape))
+        return arrays.empty_like(value, view, view.shape, strides_like([view], view.shape))
 
 
 def split(value: Any, axis: int) -> tuple[Any, Any]:
@@ -249,7 +262,7 @@ def split(value: Any, axis: int) -> tuple[Any, Any]:
     return value[(*before, slice(None, half))], value[(*before, slice(half, None))]
 
 
-def _strides(views: list[View], shape: tuple[int, ...]) -> tuple[int, ...]:
+def strides_like(views: list[View], shape: tuple[int, ...]) -> tuple[int, ...]:
     """Those of a new array of one piece, its axes in the order of the first input of its shape, as NumPy has it."""
     itemsize = arrays.ITEMSIZE[views[0].dtype]
     like = next((view for view in views if view.shape == shape), None)

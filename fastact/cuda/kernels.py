@@ -19,6 +19,8 @@ from fastact.link.gates import ARGUMENTS
 from fastact.link.graph import Graph
 from fastact.link.linker import STORAGE, link
 
+COPY = "copy"
+"""The name of what is done to arrays that have to lie otherwise: nothing."""
 ROUNDS_TO_BFLOAT = (8, 0)
 """The first compute capability with an instruction that rounds to bfloat16."""
 MOST_AXES = 8
@@ -28,6 +30,10 @@ MOST_AXES = 8
 @functools.cache
 def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
     """The graph of a kernel's value alone: a device has no floating-point flags."""
+    if name == COPY:
+        found = Graph()
+        found.outputs = [found.input(STORAGE[dtype])]
+        return found
     if name in GATES:
         gate = GATES[name]
         body = gate.value if form == "value" else gate.backward
@@ -77,7 +83,7 @@ def _flat(name: str, layout: Layout) -> str:
     lines += [f"        x{k} = fetch_whole(a{k} + i * PACK)" for k in packs]
     lines += ["        while i < whole:", "            j = opaque(i + step)"]
     lines += [f"            y{k} = x{k}" for k in packs]
-    lines += ["            if j < whole:"]
+    lines += ["            if j < whole:"] if packs else []
     lines += [f"                y{k} = fetch_whole(a{k} + j * PACK)" for k in packs]
     lines += [f"            found = compute({operands})"]
     lines += [f"            put_whole{m}(out{m} + i * PACK, found)" for m in outputs]

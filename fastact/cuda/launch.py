@@ -11,6 +11,8 @@ from typing import Any
 from fastact.cuda import package
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import Kernel
+from fastact.cuda.rowkernels import RowKernel
+from fastact.cuda.rowplan import Launch
 
 THREADS = 256
 """Threads of a block."""
@@ -25,7 +27,7 @@ _LEGACY, _PER_THREAD = 1, 2
 
 
 @functools.cache
-def compiled(kernel: Kernel, capability: tuple[int, int]) -> Any:
+def compiled(kernel: Kernel | RowKernel, capability: tuple[int, int]) -> Any:
     """What Numba makes of a kernel; it is compiled for a device at the first launch there."""
     module = package.need_driver()
     # Through PTX: that is what is checked.
@@ -114,3 +116,9 @@ def launch(
     blocks, threads, *own = configuration or grid(kernel, indices, device)
     found = compiled(kernel, _capability(device))
     found[blocks, threads, own[0] if own else stream(handle, device)](*arguments)
+
+
+def launch_rows(found: Launch, handle: int | None, device: int | None) -> None:
+    """Run a kernel over rows on a stream of the driver."""
+    kernel = compiled(found.kernel, _capability(device))
+    kernel[found.blocks, found.threads, stream(handle, device), found.geometry.memory](*found.arguments)
