@@ -16,7 +16,8 @@ import numpy as np
 from fastact.cuda import package
 from fastact.cuda.kernels import ROUNDS_TO_BFLOAT
 from fastact.cuda.rowlayout import STRETCH, WIDTH, WORD, RowLayout, Sizes, linked
-from fastact.cuda.rowpieces import Piece, Pieces
+from fastact.cuda.rowpieces import Piece
+from fastact.cuda.rowtotals import Pieces
 from fastact.link.linker import STORAGE
 from fastact.link.rows import LinkedProgram, LinkedRun
 
