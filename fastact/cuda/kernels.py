@@ -39,8 +39,7 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
         body = gate.value if form == "value" else gate.backward
         return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
-    settled = chosen.settled or REGISTRY[name].silent
-    return link(chosen.body, len(chosen.arguments), dtype, tier, settled=settled, fixed=chosen.fixed)
+    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed)
 
 
 @dataclass(frozen=True)

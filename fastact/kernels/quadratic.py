@@ -138,7 +138,8 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
 @declare(
     family=FAMILY,
     formula="clip(x/6 + 1/2, 0, 1)",
-    settled=("value", "grad"),
+    settled=("grad",),
+    settled_in_pairs=("value",),
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
     variant=Variant(
@@ -179,7 +180,7 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
-    settled=("grad",),
+    settled_in_pairs=("grad",),
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
     gradient_roots=(-1.5,),
@@ -194,8 +195,9 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
     cite="Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244",
 )
 def hardswish(x: Value) -> Value:
-    """x times (x + 3)/6 held within [0, 1]."""
-    return op.where(x >= 3.0, x, op.maximum(x, -3.0) * (op.clip(x, -3.0, 3.0) + 3.0) / 6.0)
+    """x times (x + 3)/6 between -3 and 3; -0 below, x above."""
+    y = op.clip(x, -3.0, 3.0)
+    return op.where(op.absolute(x) >= 3.0, op.maximum(x, -0.0), y * (y + 3.0) / 6.0)
 
 
 # -- (x + 1)/2 ------------------------------------------------------------------------------------------------------

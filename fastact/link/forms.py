@@ -21,7 +21,8 @@ class Form:
 
     ``variant`` names the form that takes over when one of its further parameters is given by keyword, ``usual`` the one
     for calls that leave all parameters out: they are constants of it, ``fixed``. ``base`` is the way back from both.
-    ``settled`` as in the declaration.
+    ``settled`` is the word, of which pairs are meant of f32, that is known to be enough for float32 ``exact``; "" where
+    close cases have to be decided.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Form:
     usual: str = ""
     base: str = ""
     fixed: tuple[float, ...] = ()
-    settled: bool = False
+    settled: str = ""
 
 
 def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,16 +67,22 @@ def forms(declaration: Declaration) -> dict[str, Form]:
             found.append(variant)
             found[found.index(form)] = replace(form, variant=variant.name)
     complete = {
-        form.name: replace(form, parameters=_parameters(declaration, form), settled=form.name in declaration.settled)
+        form.name: replace(form, parameters=_parameters(declaration, form), settled=_settled(declaration, form.name))
         for form in found
     }
     for form in tuple(complete.values()):
         usual = _usual(form)
         if usual is not None:  # and nothing is settled of other values of the parameters
-            form = replace(form, settled=False)
+            form = replace(form, settled="")
             complete[usual.name] = usual
             complete[form.name] = replace(form, usual=usual.name)
     return complete
+
+
+def _settled(declaration: Declaration, form: str) -> str:
+    if form in declaration.settled_in_pairs:
+        return "f32"
+    return "f64" if declaration.silent or form in declaration.settled else ""
 
 
 def _usual(form: Form) -> Form | None:
@@ -147,7 +154,7 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
     poles = declaration.poles if from_input else ()
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
-        graph = link(chosen.body, count, dtype, tier, settled=True, fixed=chosen.fixed, summed=summed)
+        graph = link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, summed=summed)
         return Kernel(graph, None)
     flags = alarm(domain, poles, chosen.place)
     graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, summed=summed)

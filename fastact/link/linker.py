@@ -175,14 +175,15 @@ def link(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None = None,
-    settled: bool = False,
+    settled: str = "",
     fixed: tuple[float, ...] = (),
     products: bool = False,
     summed: bool = False,
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
-    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in pairs.
+    ``settled``: what is known to be enough for float32 ``exact``, "f64" or pairs of "f32"; otherwise close cases are
+    decided in wider arithmetic.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
     does, since not enough is known of errors in float32.
@@ -208,7 +209,7 @@ def _linked(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None,
-    settled: bool,
+    settled: str,
     constants: list[Fraction],
     products: bool,
     summed: bool,
@@ -248,7 +249,7 @@ def _linked(
 def _paired(
     body: Callable[..., Any],
     alarm: Callable[..., Any] | None,
-    settled: bool,
+    settled: str,
     constants: list[Fraction],
     summed: bool,
 ) -> Graph | None:
@@ -262,6 +263,9 @@ def _paired(
         return None
     again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
     for place, value in enumerate(results):
+        if settled == "f32":
+            linking.deliver(linking.doubled(value).hi, "float32")
+            continue
         wide = functools.partial(_item, again, DOUBLE_WIDE, place)
         decisive = None if settled else functools.partial(_item, again, PAIR, place)
         linking.deliver(single.decide_pair(linking, value, wide, decisive), "float32")

@@ -68,6 +68,10 @@ class Pair:
     def _or_zero(self, word: Real | None) -> Real:
         return self.context.real(0.0) if word is None else word
 
+    def _or_nothing(self, word: Real | None) -> Real:
+        """What does not take the sign from a zero that it is added to, where nothing else decides on that sign."""
+        return self._or_zero(word) if word or not self.context.arithmetic.guarded else self.context.real(-0.0)
+
     def pair(self, hi: Real, lo: Real | None = None, slack: int = 1) -> Pair:
         """Another pair."""
         return Pair(hi, lo, slack)
@@ -87,7 +91,7 @@ class Pair:
         if isinstance(other, Real):
             return Pair(other)
         if isinstance(other, (int, float, Fraction)):
-            if other in (float("inf"), float("-inf")) or other != other:
+            if other in (float("inf"), float("-inf"), 0.0) or other != other:
                 return Pair(self.context.real(other))
             return Pair.exactly(self.context, other)
         return NotImplemented
@@ -227,7 +231,7 @@ class Pair:
         hi = self.first.choose(condition, b.first)
         if self.second is None and b.second is None:
             return Pair(hi)
-        low = self._or_zero(self.second).choose(condition, self._or_zero(b.second))
+        low = self._or_nothing(self.second).choose(condition, self._or_nothing(b.second))
         return Pair(hi, low, max(self.slack, b.slack))
 
     def unless(self, condition: Condition, rare: Pair) -> Pair:
