@@ -62,11 +62,11 @@ def target_machine(processor: Processor) -> llvm.TargetMachine:
     )
 
 
-def module_for(graph: Graph, evidence: Graph | None, processor: Processor) -> str:
-    """The LLVM IR of the loop ``kernel`` around the graph."""
+def module_for(graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0) -> str:
+    """The LLVM IR of the loop ``kernel`` around the graph, which fetches some operands before they are needed."""
     from fastact.cpu.loops import LoopBuilder
 
-    module = LoopBuilder(graph, evidence, processor.target(), "kernel").build()
+    module = LoopBuilder(graph, evidence, processor.target(), "kernel", fetched).build()
     module.triple = processor.triple
     return str(module)
 
@@ -92,10 +92,10 @@ def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor |
     return machine.emit_assembly(module)
 
 
-def object_code(graph: Graph, evidence: Graph | None, processor: Processor) -> bytes:
+def object_code(graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0) -> bytes:
     """The kernel as an object file, from the cache where it has it."""
-    parts = (graph.text(), evidence.text() if evidence else "")
-    return _cached(parts, lambda: module_for(graph, evidence, processor), processor)
+    parts = (graph.text(), evidence.text() if evidence else "", *([str(fetched)] if fetched else []))
+    return _cached(parts, lambda: module_for(graph, evidence, processor, fetched), processor)
 
 
 def cache_key(parts: tuple[str, ...], processor: Processor) -> str:
@@ -114,11 +114,11 @@ def _cached(parts: tuple[str, ...], build: Callable[[], str], processor: Process
     return code
 
 
-def address(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None) -> int:
+def address(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None, fetched: int = 0) -> int:
     """The address of the graph's inner loop, ready to be called."""
     processor = processor or host()
     with alone():
-        return _loaded(object_code(graph, evidence, processor), "kernel", processor)
+        return _loaded(object_code(graph, evidence, processor, fetched), "kernel", processor)
 
 
 def row_address(linked: LinkedProgram, width: int, processor: Processor | None = None) -> int:

@@ -25,6 +25,10 @@ from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
+LINE = 64
+"""Bytes that come from memory together."""
+AHEAD = 4096
+"""Bytes by which operands are fetched before they are needed: what lies nearer is under way already."""
 STRETCH = 8192
 """Elements after which flags are looked into where no block is needed: a flag once raised needs no more evidence."""
 
@@ -50,8 +54,10 @@ class Target:
 class LoopBuilder:
     """Builds the functions of one kernel in one module."""
 
-    def __init__(self, graph: Graph, evidence: Graph | None, target: Target, name: str) -> None:
+    def __init__(self, graph: Graph, evidence: Graph | None, target: Target, name: str, fetched: int = 0) -> None:
+        """``fetched``: of how many operands the processor is told early what will be needed."""
         self.graph, self.evidence, self.target, self.name = graph, evidence, target, name
+        self.fetched = fetched
         self.alarm = len(graph.outputs) > 1 and graph.outputs[-1].type == "i1"
         self.results = graph.outputs[:-1] if self.alarm else graph.outputs
         self.operands = [node.type for node in graph.inputs + self.results]
@@ -94,6 +100,7 @@ class LoopBuilder:
                 b.load(p, align=s, typ=typed(t, w))
                 for p, s, t in zip(where[:loads], self.sizes, self.operands, strict=False)
             ]
+            self._fetch(b, where[: self.fetched])
             outputs = emitter.graph(graph, values)
             results = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
             for value, p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
@@ -108,6 +115,15 @@ class LoopBuilder:
             found = b.or_(found, b.shl(any_lane, I32(bit)))
         b.ret(found)
         return function
+
+    def _fetch(self, b: ir.IRBuilder, places: list[ir.Value]) -> None:
+        """Ask for what lies `AHEAD`. Of one or two arrays processors know that by themselves."""
+        if places:
+            kind = ir.FunctionType(ir.VoidType(), [PTR, I32, I32, I32])
+            prefetch = self.module.globals.get("llvm.prefetch.p0") or ir.Function(self.module, kind, "llvm.prefetch.p0")
+        for place, size in zip(places, self.sizes, strict=False):
+            for line in range(0, self.width * size, LINE):
+                b.call(prefetch, [at(b, place, I64(AHEAD + line)), I32(0), I32(3), I32(1)])
 
     # -- strides, blocks and remainders -------------------------------------------------------------------------
     def _loop(self, body: ir.Function, judge: ir.Function | None) -> None:

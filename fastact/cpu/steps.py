@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fastact.cpu import compile, threads
 from fastact.cpu.kernels import adopt
 from fastact.cpu.ufunc import make_ufunc
-from fastact.kernels.steps import STEPS
+from fastact.kernels.steps import NUMBERS, STEPS
 from fastact.link.graph import Graph
 from fastact.link.linker import link
 
@@ -23,6 +24,11 @@ def graph(name: str, dtype: str) -> Graph:
     return link(body, inputs, dtype, "fast")
 
 
+def arrays(name: str) -> int:
+    """How many of the inputs of a step are arrays; the rest are numbers."""
+    return sum(parameter not in NUMBERS for parameter in inspect.signature(STEPS[name][0]).parameters)
+
+
 def step_address(name: str, dtype: str) -> int:
     """The address of the inner loop of a step, compiled or read from the cache.
 
@@ -32,7 +38,7 @@ def step_address(name: str, dtype: str) -> int:
     if key not in _addresses:
         with compile.alone():
             if key not in _addresses:
-                _addresses[key] = compile.address(graph(name, dtype))
+                _addresses[key] = compile.address(graph(name, dtype), fetched=arrays(name))
     return _addresses[key]
 
 

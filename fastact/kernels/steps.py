@@ -41,6 +41,8 @@ def lookahead(theta: Value, velocity: Value, mu: Value) -> Value:
     return fma(mu, velocity, theta)
 
 
+NUMBERS = ("lr", "mu", "decay")
+"""Inputs that are no arrays; they come last."""
 STEPS: dict[str, tuple[Callable[..., Any], int, int]] = {
     "sgd": (sgd, 4, 1),
     "momentum": (momentum, 6, 2),
