@@ -30,14 +30,15 @@ def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
 
 
 def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
-    """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign."""
+    """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign: that for which the first is
+    positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
     t = op.extended(x) * op.plain(alpha)
     s, c = t.context.blocks.sin_and_cos(t)
-    return s / op.absolute(op.plain(alpha)), op.absolute(op.plain(x)) * c
+    return op.absolute(s) / op.absolute(op.plain(alpha)), op.absolute(op.plain(x)) * op.where(s < 0.0, -c, c)
 
 
 def _difference(x: Value, alpha: Value) -> Value:
-    """|x| cos(t) - sin|t|/(2 |alpha|), or minus that."""
+    """|x| cos(t) - sin|t|/(2 |alpha|), or minus that where the sine is negative."""
     s, c = _parts(x, alpha)
     return c - s * 0.5
 
@@ -49,8 +50,7 @@ def _gradient_alpha(x: Value, alpha: Value) -> Value:
 def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
     """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels."""
     s, _ = _parts(x, alpha)
-    size = op.absolute(s)
-    difference = _careful(op.plain(_difference(x, alpha)), size, op.plain(x), op.plain(alpha))
+    difference = _careful(op.plain(_difference(x, alpha)), s, op.plain(x), op.plain(alpha))
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
     tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
     return op.where(tiny, g * x * x, value)
@@ -86,7 +86,7 @@ def _gradient(x: Value, alpha: Value) -> Value:
         "jax": "x + jax.numpy.sin(alpha*x)**2/alpha",
         "numexpr": "x + sin(alpha*x)**2/alpha",
     },
-    critical=(0.0, SNAKE_ROOT, 2.356194490192345, -3.9269908169872414, 1.5707963267948966),
+    critical=(0.0, SNAKE_ROOT, 2.356194490192345, -3.9269908169872414, 1.5707963267948966, 4.71238898038469),
     cite="Ziyin, Hartwig and Ueda 2020, arXiv:2006.08195",
 )
 def snake(x: Value, alpha: Value) -> Value:
