@@ -37,7 +37,9 @@ def ready(a: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def common(*arrays: Array) -> list[Array]:
-    """Arrays in the dtype that they have in common."""
+    """Arrays in the dtype that they have in common; they are ready already."""
+    if len({a.dtype for a in arrays}) == 1:
+        return list(arrays)
     dtype = np.result_type(*(a.dtype for a in arrays)).newbyteorder("=")
     return [ready(a, dtype) for a in arrays]
 

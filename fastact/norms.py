@@ -27,7 +27,7 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.precision import Approx, parse
-from fastact.rows import apply
+from fastact.rows import apply, name_of
 
 TINY = 1e-60
 
@@ -171,9 +171,9 @@ class RmsNorm(_Norm):
 
             return rowcall.norm(self.__name__, tier, self._axes("", axis), x, {"weight": weight}, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight})
-        number = self._eps(call.name, call.dtype.name, eps)
+        number = self._eps(call.name, name_of(call.dtype), eps)
         sink = call.sink(out)
-        call.run(f"rms_norm{_suffix(call.dtype.name, number, weight=weight)}", approx, sink.array, number)
+        call.run(f"rms_norm{_suffix(name_of(call.dtype), number, weight=weight)}", approx, sink.array, number)
         return sink.result()
 
     def backward(
@@ -195,11 +195,13 @@ class RmsNorm(_Norm):
             name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
             return rowcall.norm_backward(name, tier, axes, g, x, weight, None, chosen, out)[:2]
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
-        number = self._eps(call.name, call.dtype.name, eps)
+        number = self._eps(call.name, name_of(call.dtype), eps)
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.zeros(count), np.empty(count)
-        slope, _ = call.gradients("rms_norm", _suffix(call.dtype.name, number), approx, sink.array, number, (r,), mean)
+        slope, _ = call.gradients(
+            "rms_norm", _suffix(name_of(call.dtype), number), approx, sink.array, number, (r,), mean
+        )
         return sink.result(), slope[()]
 
     def _eps(self, name: str, dtype: str, eps: float | None) -> float:
@@ -245,7 +247,9 @@ class LayerNorm(_Norm):
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
         number = _number(call.name, eps)
         sink = call.sink(out)
-        call.run(f"layer_norm{_suffix(call.dtype.name, number, weight=weight, bias=bias)}", approx, sink.array, number)
+        call.run(
+            f"layer_norm{_suffix(name_of(call.dtype), number, weight=weight, bias=bias)}", approx, sink.array, number
+        )
         return sink.result()
 
     def backward(
@@ -274,7 +278,7 @@ class LayerNorm(_Norm):
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.empty((2, count))
-        suffix = _suffix(call.dtype.name, number)
+        suffix = _suffix(name_of(call.dtype), number)
         slope, shift = call.gradients("layer_norm", suffix, approx, sink.array, number, (mean, r), mean)
         return sink.result(), slope[()], shift[()]
 
@@ -381,13 +385,11 @@ class _Channels:
             x, sink = x.reshape(1), sink.reshape(1)
         # Rows are what follows the channel, or else what comes before it.
         axes = tuple(range(self.axis + 1, x.ndim)) or tuple(range(self.axis))
-        shaped = [a.reshape((-1, *(1,) * (x.ndim - 1 - self.axis))) for a in moments]
         views = [along.rows(a, axes) for a in (x, sink)]
         read = along.copied_rows(x, axes) if views[0] is None else views[0]
         target = np.empty(read.shape, self.dtype) if views[1] is None else views[1]
-        kept = [d for d in range(x.ndim) if d not in axes]
-        first: Any = (..., *(0,) * len(axes))
-        spread = [np.broadcast_to(a, x.shape).transpose(*kept, *axes)[first] for a in shaped]
+        outer = tuple(n for d, n in enumerate(x.shape) if d not in axes)  # the last of these are the channels
+        spread = [a if a.shape == outer else np.broadcast_to(a, outer) for a in moments]
         apply(program, parse(approx), self.dtype, [read, *spread, target], (eps,))
         if views[1] is None:
             along.back(target, sink, axes)

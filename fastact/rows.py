@@ -30,11 +30,17 @@ from fastact.precision import Approx, parse
 INFINITY = math.inf
 
 
+@functools.cache
+def name_of(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype, which takes NumPy a while to make up."""
+    return dtype.name
+
+
 def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
     """Run a program of arrays whose rows are their last axis."""
     from fastact.cpu import rows
 
-    rows.apply(program, tier, dtype.name, arrays, numbers)
+    rows.apply(program, tier, name_of(dtype), arrays, numbers)
 
 
 def run(

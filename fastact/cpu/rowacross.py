@@ -14,7 +14,7 @@ from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.rowfacts import Facts
 from fastact.cpu.rowpieces import Words, word_of
-from fastact.cpu.rowtotals import VECTORS, Slots, TotalsAcross
+from fastact.cpu.rowtotals import VECTORS, WIDE, Slots, TotalsAcross
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedProgram, LinkedRun
 
@@ -32,6 +32,7 @@ class AcrossKernel(TotalsAcross):
     def build(self, short: bool) -> ir.Module:
         """The module; ``short``: for rows of no more elements than there are lanes."""
         self.short, self.width = short, rows_in_vector(self.linked)
+        self.most = VECTORS if self.linked.runs else WIDE
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), "kernel")
         b = ir.IRBuilder(function.append_basic_block("entry"))
         args, dims, steps, _ = function.args
@@ -63,9 +64,9 @@ class AcrossKernel(TotalsAcross):
         b.position_at_end(work)
         self.copy = b.inttoptr(b.and_(b.add(b.ptrtoint(memory, I64), I64(63)), I64(-64)), PTR)
         vectors = b.sdiv(rows, I64(self.width))
-        with counted(b, vectors, VECTORS) as first:
+        with counted(b, vectors, self.most) as first:
             left = b.sub(vectors, first)
-            self.vectors = b.select(b.icmp_signed("<", left, I64(VECTORS)), left, I64(VECTORS))
+            self.vectors = b.select(b.icmp_signed("<", left, I64(self.most)), left, I64(self.most))
             start = b.mul(first, I64(self.width))
             self.places = [at(b, p, b.mul(start, s)) for p, s in zip(base, self.steps, strict=True)]
             self._strip(b)
@@ -207,7 +208,7 @@ class AcrossKernel(TotalsAcross):
     def _kept_on(self, b: ir.IRBuilder, slots: list[Slots], words: Words, s: ir.Value, replaces: int) -> None:
         """Put words where the last ``replaces`` are, or beside them."""
         if not replaces:
-            slots += [Slots(b, (word_of(word),), self.width) for word in words]
+            slots += [Slots(b, (word_of(word),), self.width, most=self.most) for word in words]
         for slot, word in zip(slots[len(slots) - len(words) :], words, strict=True):
             slot.store(b, [word], s)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import struct
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,10 @@ class Kernel:
         self.widths = sorted(beside(linked))
         self.kept = sum(len(run.kept) for run in linked.runs)
         self.variants: dict[int, Variant] = {}
+        elements, count = sum(o.kind == "element" for o in self.operands), len(self.operands) + 1
+        self.together = struct.Struct(f"={6 + elements}q{len(linked.program.numbers)}d{2 * count + 1}q")
+        self.sizes = [o.size for o in self.operands if o.kind == "element"]
+        self.kinds = [(o.kind, o.size) for o in self.operands]
 
     def variant(self, length: int) -> Variant:
         """The loop for rows of that length, compiled or read from the cache."""
@@ -91,6 +96,13 @@ def apply(name: str, tier: str, dtype: str, arrays: Sequence[Array], numbers: Se
 
 def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
     """Run a kernel."""
+    if arrays[0].size < threads.SMALLEST or threads.get_num_threads() == 1:
+        for a in arrays:
+            if not a.flags.c_contiguous:
+                break
+        else:
+            _plain(found, arrays, numbers)
+            return
     operands = found.operands
     length = next(a.shape[-1] for a, o in zip(arrays, operands, strict=True) if o.kind != "row")
     outer = next(
@@ -109,9 +121,7 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
             strides.append(a.strides[:-1])
         else:
             strides.append(a.strides if o.kind == "row" else (0,) * len(outer))
-    room = found.kept * 8 * ((length + 63) & -64)
-    keep = int(0 < room <= KEPT)
-    values = [length, keep, room * keep, *_memory(), 0, *along]
+    values = [length, *_room(found, length), *_memory(), 0, *along]
     facts = (ctypes.c_int64 * (len(values) + len(numbers)))(*values)
     if numbers:
         ctypes.memmove(
@@ -132,6 +142,32 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
     if shape[-1]:
         _several(found.variant(length), shape, addresses, strides, length, owners)
     if facts[5]:
+        raise MemoryError(f"no memory for blocks of rows of {length} elements")
+
+
+def _room(found: Kernel, length: int) -> tuple[int, int]:
+    """Whether what is kept of a row is kept, and the bytes it takes."""
+    room = found.kept * 8 * ((length + 63) & -64)
+    return (1, room) if 0 < room <= KEPT else (0, 0)
+
+
+def _plain(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
+    """The same of arrays in C's order, on this thread: their rows lie one after the other."""
+    size, length = arrays[0].size, arrays[0].shape[-1]
+    if not size:
+        return
+    memory = ctypes.create_string_buffer(found.together.size)
+    facts = ctypes.addressof(memory)
+    places = facts + 8 * (6 + len(found.sizes) + len(numbers))
+    addresses = [a.__array_interface__["data"][0] for a in arrays]
+    steps = [length * n if kind == "element" else n if kind == "row" else 0 for kind, n in found.kinds]
+    found.together.pack_into(
+        memory, 0, length, *_room(found, length), *_memory(), 0, *found.sizes, *numbers,
+        *addresses, facts, *steps, 0, size // length,
+    )  # fmt: skip
+    count = len(arrays) + 1
+    found.variant(length).function(places, places + 16 * count, places + 8 * count, None)
+    if found.together.unpack_from(memory)[5]:
         raise MemoryError(f"no memory for blocks of rows of {length} elements")
 
 

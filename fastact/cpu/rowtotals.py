@@ -21,6 +21,8 @@ from fastact.link.rows import LinkedRun, Total
 
 VECTORS = 4
 """Vectors of rows that are computed together, a strip, at most."""
+WIDE = 64
+"""The same where nothing is added up, so that rows of the array are read and written along."""
 FIRST = I64(0)
 LEVELS = 5
 """Of the tree, that of four leaves and that of the root included, at most."""
@@ -29,12 +31,14 @@ LEVELS = 5
 class Slots:
     """Words on the stack, each a vector for each vector of a strip."""
 
-    def __init__(self, b: ir.IRBuilder, types: tuple[str, ...], width: int, number: int = 1) -> None:
-        self.kinds = [typed(type, width) for type in types]
-        self.rooms = [stack(b, ir.ArrayType(kind, VECTORS * number), 64) for kind in self.kinds]
+    def __init__(
+        self, b: ir.IRBuilder, types: tuple[str, ...], width: int, number: int = 1, most: int = VECTORS
+    ) -> None:
+        self.kinds, self.most = [typed(type, width) for type in types], most
+        self.rooms = [stack(b, ir.ArrayType(kind, most * number), 64) for kind in self.kinds]
 
     def place(self, b: ir.IRBuilder, word: int, s: ir.Value, number: ir.Value) -> ir.Value:
-        where = b.add(b.mul(number, I64(VECTORS)), s)
+        where = b.add(b.mul(number, I64(self.most)), s)
         return b.gep(self.rooms[word], [where], source_etype=self.kinds[word])
 
     def load(self, b: ir.IRBuilder, s: ir.Value, number: ir.Value = FIRST) -> Words:
