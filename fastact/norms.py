@@ -73,6 +73,7 @@ class _Call:
         self.elements = arrays[: len(given)]
         self.columns = [np.ascontiguousarray(a.reshape(-1)) for a in arrays[len(given) :]]
         self.dtype = self.elements[0].dtype
+        self.kind = name_of(self.dtype)
 
     def sink(self, out: Any) -> along.Sink:
         checked = along.check_out(self.name, out, self.shape, self.dtype, self.elements, self.columns)
@@ -171,9 +172,9 @@ class RmsNorm(_Norm):
 
             return rowcall.norm(self.__name__, tier, self._axes("", axis), x, {"weight": weight}, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight})
-        number = self._eps(call.name, name_of(call.dtype), eps)
+        number = self._eps(call.name, call.kind, eps)
         sink = call.sink(out)
-        call.run(f"rms_norm{_suffix(name_of(call.dtype), number, weight=weight)}", approx, sink.array, number)
+        call.run(f"rms_norm{_suffix(call.kind, number, weight=weight)}", approx, sink.array, number)
         return sink.result()
 
     def backward(
@@ -195,13 +196,11 @@ class RmsNorm(_Norm):
             name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
             return rowcall.norm_backward(name, tier, axes, g, x, weight, None, chosen, out)[:2]
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
-        number = self._eps(call.name, name_of(call.dtype), eps)
+        number = self._eps(call.name, call.kind, eps)
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.zeros(count), np.empty(count)
-        slope, _ = call.gradients(
-            "rms_norm", _suffix(name_of(call.dtype), number), approx, sink.array, number, (r,), mean
-        )
+        slope, _ = call.gradients("rms_norm", _suffix(call.kind, number), approx, sink.array, number, (r,), mean)
         return sink.result(), slope[()]
 
     def _eps(self, name: str, dtype: str, eps: float | None) -> float:
@@ -247,9 +246,7 @@ class LayerNorm(_Norm):
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
         number = _number(call.name, eps)
         sink = call.sink(out)
-        call.run(
-            f"layer_norm{_suffix(name_of(call.dtype), number, weight=weight, bias=bias)}", approx, sink.array, number
-        )
+        call.run(f"layer_norm{_suffix(call.kind, number, weight=weight, bias=bias)}", approx, sink.array, number)
         return sink.result()
 
     def backward(
@@ -278,7 +275,7 @@ class LayerNorm(_Norm):
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.empty((2, count))
-        suffix = _suffix(name_of(call.dtype), number)
+        suffix = _suffix(call.kind, number)
         slope, shift = call.gradients("layer_norm", suffix, approx, sink.array, number, (mean, r), mean)
         return sink.result(), slope[()], shift[()]
 
