@@ -81,31 +81,51 @@ class _Form:
             raise TypeError(f"{self.__name__}() takes ({g}a, b), or ({g}x) to split x, not {len(args)} arguments")
         return self._run(ufunc, args, options)
 
-    def _on_device(self, args: tuple[Any, ...], axis: int | None, approx: Approx, options: dict[str, Any]) -> Any:
-        from fastact.cuda import call
+    def device(self, approx: Approx = None) -> Any:
+        """The gate of a tier as a device function of (a, b), for ``@cuda.jit`` kernels to call with numbers."""
+        if self._form != "value":
+            raise NotImplementedError(f"{self.__name__} gives two numbers; only gates themselves are device functions")
+        from fastact.cuda.device import device
+
+        return device(self._declaration.name, "value", parse(approx))
+
+    def cuda(self, approx: Approx = None) -> Any:
+        """The kernel of a tier, ``kernel(a, b, out)`` or ``kernel[blocks, threads, stream](a, b, out)``; that of the
+        gradients takes g first and has two outputs."""
+        from fastact.cuda.device import Launchable
+
+        return Launchable(self._target(), parse(approx))
+
+    def _target(self) -> Any:
+        from fastact.cuda.call import Target
         from fastact.link.forms import Form
 
         declaration, form = self._declaration, self._form
         body = declaration.value if form == "value" else declaration.backward
-        place = self._inputs - 2
-        target = call.Target(
-            self.__name__, declaration.name, Form(form, body, ARGUMENTS[form], place), outputs=self._outputs
-        )
+        place = Form(form, body, ARGUMENTS[form], self._inputs - 2)
+        return Target(self.__name__, declaration.name, place, outputs=self._outputs)
+
+    def _on_device(self, args: tuple[Any, ...], axis: int | None, approx: Approx, options: dict[str, Any]) -> Any:
+        from fastact.cuda import call
+
+        declaration, form, target = self._declaration, self._form, self._target()
         if len(args) != self._inputs - 1:
             if axis is not None:
                 raise TypeError(f"{self.__name__}(): axis is for one array that is split, not for two")
             return call.call(target, parse(approx), args, options)
         x, out = args[-1], options.get("out")
         first = (lambda halves: halves[::-1]) if declaration.gate_last else (lambda halves: halves)
-        along = self._axis(tuple(x.shape), -1 if axis is None else axis)
+        shape = call.shape_of(self.__name__, "x", x)
+        along = self._axis(shape, -1 if axis is None else axis)
         inputs = (*args[:-1], *first(call.split(x, along)))
         if form == "value":
             return call.call(target, parse(approx), inputs, options)
         out = out[0] if type(out) is tuple and len(out) == 1 else out
         if out is None:
             out = call.like(x)
-        elif tuple(out.shape) != tuple(x.shape):
-            raise ValueError(f"{self.__name__}(): out has shape {out.shape}, but x, and so the gradient, has {x.shape}")
+        elif call.shape_of(self.__name__, "out", out) != shape:
+            found = call.shape_of(self.__name__, "out", out)
+            raise ValueError(f"{self.__name__}(): out has shape {found}, but x, and so the gradient, has {shape}")
         call.call(target, parse(approx), inputs, {**options, "out": tuple(first(call.split(out, along)))})
         return out
 

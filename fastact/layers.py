@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastact.arguments import elsewhere
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.function import FUNCTIONS, Function
@@ -209,6 +210,9 @@ def _gate(chosen: str | Gate) -> Gate:
 
 def _arrays(name: str, given: dict[str, Any]) -> dict[str, Array]:
     """What is given, as arrays of one dtype."""
+    for label, value in given.items():
+        if elsewhere((value,), {}):
+            raise NotImplementedError(f"{name}() is not there for arrays on a CUDA device, but {label} is one")
     arrays = {label: np.asarray(value) for label, value in given.items() if value is not None}
     first = arrays["x"].dtype
     for label, array in arrays.items():

@@ -83,7 +83,7 @@ class RowFunction:
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
         name = self.__name__
         tier = parse(approx)
-        if elsewhere((x,), {"out": out}):
+        if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
         given = along.array(name, "x", x)
         axes = along.axes(name, axis, given.ndim)
@@ -108,7 +108,7 @@ class RowFunction:
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
         name = f"{self.__name__}.backward_from_output"
         tier = parse(approx)
-        if elsewhere((g, y), {"out": out}):
+        if elsewhere((g, y, where), {"out": out}):
             return _on_device(name, f"{self.__name__}_backward", tier, axis, {"g": g, "y": y}, out, where)
         gradient, output = along.array(name, "g", g), along.array(name, "y", y)
         along.same_shape(name, g=gradient, y=output)
@@ -131,7 +131,7 @@ class RowFunction:
     ) -> Any:
         """The gradient with respect to x, from the gradient g with respect to the output, and x: that from the output,
         which is computed once more."""
-        if elsewhere((g, x), {"out": out}):
+        if elsewhere((g, x, where), {"out": out}):
             from fastact.cuda import rowcall
 
             name, programs = f"{self.__name__}.backward", (self.__name__, f"{self.__name__}_backward")
@@ -245,7 +245,7 @@ class LogSumExp:
     ) -> Any:
         name = self.__name__
         tier = parse(approx)
-        if elsewhere((x,), {"out": out}):
+        if elsewhere((x, where), {"out": out}):
             from fastact.cuda import rowcall
 
             meant = functools.partial(along.axes, name, axis)
@@ -283,7 +283,7 @@ class LogSumExp:
         ``axis``, ``keepdims`` and ``where`` are those of the call; g has the shape of its result. ``out`` may be x."""
         name = "logsumexp.backward"
         tier = parse(approx)
-        if elsewhere((g, x), {"out": out}):
+        if elsewhere((g, x, where), {"out": out}):
             from fastact.cuda import rowcall
 
             meant = functools.partial(along.axes, name, axis)

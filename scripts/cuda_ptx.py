@@ -5,6 +5,8 @@
     python scripts/cuda_ptx.py --check          exits with 1 if the report is not of today's kernels
     python scripts/cuda_ptx.py --table          prints the report
 
+Gates, rows and norms have a report of their own: `cuda_ptx_rows.py`.
+
 The value of each function is compiled in every dtype and tier for every capability, its product with the gradient for
 9.0, and the PTX checked: packs of 16 bytes, nothing kept in local memory, no approximate instruction and none that may
 be contracted, no float64 where the graph has none. Where ptxas is installed it says how many registers are taken and
@@ -61,6 +63,11 @@ _SEQUENCES = {
 """What one instruction of PTX becomes where the device has none for it; the usual path of each."""
 
 
+def words_of(kind: str) -> int:
+    """Registers of a type."""
+    return 2 if kind.endswith("64") else 1
+
+
 def cost(instruction: ptx_machine.Instruction) -> dict[str, float]:
     """What an instruction takes of the units of a multiprocessor."""
     op, kind = instruction.op, instruction.parts[-1]
@@ -70,7 +77,10 @@ def cost(instruction: ptx_machine.Instruction) -> dict[str, float]:
         return {}  # taken along by other instructions, or done once
     words = 2 if kind.endswith("64") and not kind.startswith("f") else 1
     if op in ("ld", "st"):
-        return {"issue": 1, "memory": 4.0 if any(p in ("v2", "v4") for p in instruction.parts) else 1.0}
+        return {
+            "issue": 1,
+            "memory": 4.0 if any(p in ("v2", "v4") for p in instruction.parts) else float(words_of(kind)),
+        }
     if op in ("fma", "add", "sub", "mul", "setp") and kind == "f64":
         return {"issue": 1, "float64": 1}
     if op in ("fma", "add", "sub", "mul") and kind in ("f32", "f16"):
@@ -121,7 +131,7 @@ def counted(kernel: Kernel, text: str) -> dict[str, float]:
     for kind in kernel.layout.kinds:
         values = (3 * rng.standard_normal(n)).astype(dtype) if kind == "v" else np.array([0.25], dtype)
         arguments.append(machine.place(values) if kind == "v" else int(values.view(f"i{dtype.itemsize}")[0]))
-    arguments += [machine.place(np.zeros(n, dtype)), n]
+    arguments += [*(machine.place(np.zeros(n, dtype)) for _ in range(kernel.layout.outputs)), n]
     issued = machine.launch(program, blocks, threads, arguments)
     total = dict.fromkeys(UNITS, 0.0)
     for count, instruction in zip(issued, program.instructions, strict=True):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import gpu_rows
 import numpy as np
 
 from fastact.cpu.kernels import inner_ufunc
@@ -40,7 +41,10 @@ Case = tuple[str, str, str, str]
 def cases(names: list[str]) -> list[Case]:
     """The values first, then products with the gradient, then everything else."""
     found: list[tuple[int, Case]] = []
+    found += [(1, case) for case in gpu_rows.cases(names, list(DTYPES))]
     for name in names:
+        if name in gpu_rows.NAMES:
+            continue
         labels = list(ARGUMENTS) if name in GATES else list(forms(REGISTRY[name]))
         for form in labels:
             rank = {"value": 0, "usual_value": 0, "backward": 1, "usual_backward": 1}.get(form, 2)
@@ -126,6 +130,8 @@ def bits(value: Any) -> int:
 
 def compare(case: Case, count: int) -> dict[str, Any]:
     """The bits of one kernel."""
+    if case[1] == gpu_rows.FORM:
+        return gpu_rows.compare(case, count, np.dtype(DTYPES[case[2]]), cuda.to_device, different)
     values = operands(case, count)
     expected = on_cpu(case, values)
     kept = [as_stored(v) if v.ndim else v for v in values]
@@ -173,7 +179,7 @@ def seconds(call: Callable[[], Any], rounds: int = ROUNDS) -> float:
     call()
     cuda.synchronize()
     best = float("inf")
-    for _ in range(rounds):
+    for _ in range(1 if package.simulated() else rounds):
         if package.simulated():
             began = time.perf_counter()
             call()
@@ -224,6 +230,8 @@ class Buffers:
 
 def speed(case: Case, buffers: Buffers, bandwidth: float) -> dict[str, Any]:
     """The share of a copy's bandwidth that a kernel reaches."""
+    if case[1] == gpu_rows.FORM:
+        return gpu_rows.speed(case, buffers, bandwidth, seconds, cuda.to_device)
     name, form, dtype, _ = case
     arrays, _, parameters, outputs = shape_of(name, form)
     stored, count = np.dtype(DTYPES[dtype]), buffers.count

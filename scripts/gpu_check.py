@@ -5,9 +5,11 @@
 
 1. Bits: every function, gate and gradient in every dtype and tier, against the kernels of the CPU, on all 65,536
    numbers of 16 bits and on 2^24 numbers of float32 and float64 each, and exp and mish on all 2^32 numbers of float32;
-   strided and broadcast operands; arrays of PyTorch and CuPy where they are installed.
-2. Speed: time per call at 2^28 elements (less where the memory is small), as a share of the bandwidth of a copy within
-   the device, which is measured beside it; PyTorch's and CuPy's own functions, where they are installed.
+   softmax, norms and their gradients on rows of several lengths; strided and broadcast operands; arrays of PyTorch and
+   CuPy where they are installed.
+2. Speed: time per call at 2^28 elements (less where the memory is small), of 8,192 rows of 4,096, as a share of the
+   bandwidth of a copy within the device, which is measured beside it; PyTorch's and CuPy's own functions, where they
+   are installed.
 3. Launches: time per call of small arrays.
 
 Needs numba-cuda, or a Numba with a CUDA toolkit, and NumPy; ml_dtypes for bfloat16. What there was no time for is named
@@ -34,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+import gpu_rows
 from gpu_cases import Buffers, Case, Runner, cases, compare, copy_bandwidth, cuda, different, every, seconds, speed
 
 import fastact
@@ -98,7 +101,7 @@ def doors() -> dict[str, str]:
         same = host.shape == expected.shape and not len(different(np.ravel(host), np.ravel(expected)))
         return "" if same else "other bits"
 
-    d = cuda.to_device
+    d, r = cuda.to_device, np.ascontiguousarray(x[:3, :20])
     checks: dict[str, Callable[[], str]] = {
         "rows": lambda: equal(fastact.mish(d(x)), fastact.mish(x)),
         "every other column": lambda: equal(fastact.mish(d(x)[:, ::2]), fastact.mish(x[:, ::2])),
@@ -108,6 +111,18 @@ def doors() -> dict[str, str]:
         "a number": lambda: equal(fastact.elu(d(x), 0.5), fastact.elu(x, 0.5)),
         "gradient": lambda: equal(fastact.mish.backward(d(x), d(x)), fastact.mish.backward(x, x)),
         "gate": lambda: equal(fastact.swiglu(d(x), d(x)), fastact.swiglu(x, x)),
+        "softmax": lambda: equal(fastact.softmax(d(r)), fastact.softmax(r)),
+        "softmax, first axis": lambda: equal(fastact.softmax(d(r), axis=0), fastact.softmax(r, axis=0)),
+        "log_softmax, gradient": lambda: equal(
+            fastact.log_softmax.backward(d(r), d(r)), fastact.log_softmax.backward(r, r)
+        ),
+        "layer_norm": lambda: equal(fastact.layer_norm(d(r), d(r[0])), fastact.layer_norm(r, r[0])),
+        "rms_norm, gradient": lambda: equal(
+            fastact.rms_norm.backward(d(r), d(r))[0], fastact.rms_norm.backward(r, r)[0]
+        ),
+        "batch_norm": lambda: equal(
+            fastact.batch_norm(d(r), d(r[0]), d(r[0] ** 2)), fastact.batch_norm(r, r[0], r[0] ** 2)
+        ),
         "a stream": lambda: equal(_streamed(x), fastact.mish(x)),
         "a device function": lambda: equal(_in_kernel(x.ravel()), fastact.mish(x.ravel(), approx="fast")),
     }
@@ -118,6 +133,8 @@ def doors() -> dict[str, str]:
             t = torch.from_numpy(x).cuda()
             checks["torch"] = lambda: equal(fastact.mish(t), fastact.mish(x))
             checks["torch, transposed"] = lambda: equal(fastact.mish(t.T), fastact.mish(x.T))
+            checks["torch, softmax"] = lambda: equal(fastact.softmax(t.T), fastact.softmax(x.T))
+            checks["torch, layer_norm"] = lambda: equal(fastact.layer_norm(t, t[0]), fastact.layer_norm(x, x[0]))
             checks["torch, bfloat16"] = lambda: (
                 "" if fastact.mish(t.bfloat16()).dtype is torch.bfloat16 else "another dtype"
             )
@@ -125,6 +142,7 @@ def doors() -> dict[str, str]:
         import cupy
 
         checks["cupy"] = lambda: equal(fastact.mish(cupy.asarray(x)), fastact.mish(x))
+        checks["cupy, softmax"] = lambda: equal(fastact.softmax(cupy.asarray(x)), fastact.softmax(x))
         checks["cupy, columns"] = lambda: equal(fastact.mish(cupy.asarray(x)[:, ::3]), fastact.mish(x[:, ::3]))
     found = {}
     for label, check in checks.items():
@@ -211,7 +229,7 @@ def worker(options: argparse.Namespace) -> int:
         until, bandwidth = float(line[0]), float(line[1])
         buffers = Buffers(options.elements)
         for case in sorted(done, key=lambda case: case[2]):
-            if case[1] in ("value", "backward") and time.time() < until:
+            if case[1] in ("value", "backward", "rows") and time.time() < until:
                 try:
                     say("speed", speed(case, buffers, bandwidth))
                 except Exception as error:
@@ -273,7 +291,9 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
         report["messages"] = [log for log, (p, _) in zip(logs, running, strict=True) if p.returncode not in (0, -9)]
     checked = {tuple(row["case"]) for row in report["bits"]}
     report["left_out"] = [case for case in cases(options.names) if case not in checked]
-    report["peers"] = peers(options.names, options.elements, bandwidth, options.began + options.limit * 0.98)
+    end = options.began + options.limit * 0.98
+    report["peers"] = gpu_rows.peers(options.names, options.elements, bandwidth, seconds, end)
+    report["peers"] += peers(options.names, options.elements, bandwidth, end)
     report["overhead"] = overhead()
     report["seconds"] = time.time() - options.began
     return report
@@ -311,9 +331,11 @@ def table(report: dict[str, Any]) -> str:
     )
     for name, form in dict.fromkeys(case[:2] for case in shares):
         cells = [f"{100 * shares[name, form, *c]:7.1f}" if (name, form, *c) in shares else " " * 7 for c in columns]
-        more = [others.get((peer, name, "float32")) if form == "value" else None for peer in ("torch", "cupy")]
+        more = [
+            others.get((peer, name, "float32")) if form in ("value", "rows") else None for peer in ("torch", "cupy")
+        ]
         cells += [f"{100 * value:6.1f}" if value is not None else " " * 6 for value in more]
-        lines.append(f"{name + ' ' + form:26}" + " ".join(cells))
+        lines.append(f"{name + ('' if form == 'rows' else ' ' + form):26}" + " ".join(cells))
     return "\n".join(lines) + "\n"
 
 
@@ -330,7 +352,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    known = [*REGISTRY, *GATES]
+    known = [*REGISTRY, *GATES, *gpu_rows.NAMES]
     options.names = options.functions.split(",") if options.functions else known
     unknown = [name for name in options.names if name not in known]
     if unknown:

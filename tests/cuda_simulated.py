@@ -331,6 +331,46 @@ def test_gates(name: str) -> None:
         assert same(on_device, gate.backward(full, x, approx=tier))
 
 
+def test_gates_of_unknown_libraries_and_in_kernels() -> None:
+    d, x, g = cuda.to_device, made((3, 10)), made((3, 5), seed=1)
+    assert same(fastact.swiglu(Stranger(x)), fastact.swiglu(x))
+    assert same(fastact.swiglu.backward(Stranger(g), Stranger(x)), fastact.swiglu.backward(g, x))
+    out = np.zeros_like(x)
+    fastact.swiglu.backward(Stranger(g), Stranger(x), out=Stranger(out))
+    np.testing.assert_array_equal(out, fastact.swiglu.backward(g, x))
+    a, b = made((7,)), made((7,), seed=2)
+    first, second, z = (d(np.zeros(7, np.float32)) for _ in range(3))
+    fastact.swiglu.cuda("fast")(d(a), d(b), first)
+    assert same(first, fastact.swiglu(a, b, approx="fast"))
+    fastact.swiglu.backward.cuda("fast")[1, 8](d(a), d(a), d(b), first, second)
+    for result, expected in zip((first, second), fastact.swiglu.backward(a, a, b, approx="fast"), strict=True):
+        assert same(result, expected)
+    swiglu = fastact.swiglu.device("fast")
+
+    @cuda.jit
+    def kernel(x: Any, y: Any, z: Any) -> None:
+        i = cuda.grid(1)
+        if i < x.size:
+            z[i] = swiglu(x[i], y[i])
+
+    kernel[1, 8](d(a), d(b), z)
+    assert same(z, fastact.swiglu(a, b, approx="fast"))
+    with pytest.raises(NotImplementedError, match="gives two numbers"):
+        fastact.swiglu.backward.device()
+    with pytest.raises(TypeError, match=r"takes \(g, a, b, out0, out1\)"):
+        fastact.swiglu.backward.cuda()(d(a), d(a), d(b), first)
+
+
+def test_what_is_not_there_says_so() -> None:
+    x, w = cuda.to_device(made((3, 4))), made((4, 4))
+    with pytest.raises(NotImplementedError, match="not there for arrays on a CUDA device, but x is one"):
+        fastact.ffn(x, w, w, activation="relu")
+    with pytest.raises(TypeError, match=r"arrays of NumPy|an array or a list"):
+        fastact.optim.sgd(x, x, lr=0.1)
+    with pytest.raises(NotImplementedError, match="no where= yet"):
+        fastact.softmax(made((3, 4)), where=x)
+
+
 def test_errors_of_gates() -> None:
     d, x = cuda.to_device, made((4, 7))
     with pytest.raises(ValueError, match="odd length 7"):

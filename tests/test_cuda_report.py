@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("ml_dtypes")
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 cuda_ptx = pytest.importorskip("cuda_ptx")
+cuda_ptx_rows = pytest.importorskip("cuda_ptx_rows")
 ptx_machine = pytest.importorskip("ptx_machine")
 
 ROWS = cuda_ptx.read()
@@ -34,6 +35,29 @@ def test_its_predictions_follow_from_its_counts() -> None:
     for row in ROWS.values():
         assert row["share"] == cuda_ptx.predicted(row["per_element"], row["bytes"])
         assert row["per_element"]["memory"] > 0 and 0 < row["share"]["H200"] <= row["share"]["H100"] <= 1
+
+
+def test_rows_and_gates_too() -> None:
+    """Those of gates, rows and norms are in a report of their own."""
+    rows = cuda_ptx_rows.read()
+    assert cuda_ptx_rows.stale(rows) == [], "run scripts/cuda_ptx_rows.py"
+    assert set(rows) == set(cuda_ptx_rows.wanted())
+    for key, row in rows.items():
+        assert row["faults"] == [] and row["spilled"] == 0, key
+        assert row["share"] == cuda_ptx.predicted(row["per_element"], row["bytes"])
+        if row["form"] == "rows":
+            # A block of so many threads has 65,536 registers.
+            limit = 128 if row["threads"] > 256 or row["dtype"] == "float32" else 255
+            assert row["registers"] <= limit, key
+            assert row["per_element"]["memory"] > 0 and row["memory"] <= 40960
+
+
+def test_softmax_is_limited_by_memory() -> None:
+    """Of float32 in fast and rough; and of what it computes with, hardly anything is float64: the sums of four."""
+    rows = cuda_ptx_rows.read()
+    for tier in ("fast", "rough"):
+        row = rows["softmax", "rows", "float32", tier]
+        assert row["share"]["H200"] >= 0.85 and row["per_element"]["float64"] < 1
 
 
 HEAD = """

@@ -38,17 +38,17 @@ def test_arguments() -> None:
 
 def test_all_of_it_in_the_simulator(tmp_path: Path) -> None:
     pytest.importorskip("numba.cuda.simulator")
-    arguments = ["--functions", "relu,bilinear", "--inputs", "16", "--elements", "64", "--workers", "1"]
+    arguments = ["--functions", "relu,bilinear,softmax", "--inputs", "16", "--elements", "64", "--workers", "1"]
     result = run("-o", str(tmp_path / "report"), *arguments, NUMBA_ENABLE_CUDASIM="1")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
     assert (tmp_path / "report.txt").read_text() in result.stdout + "\n"
     done = {tuple(row["case"]) for row in report["bits"]}
-    assert done == set(gpu_cases.cases(["relu", "bilinear"])) and not report["left_out"]
+    assert done == set(gpu_cases.cases(["relu", "bilinear", "softmax"])) and not report["left_out"]
     assert not any(row["different"] for row in report["bits"]) and not report["failed"] and not report["messages"]
     assert report["doors"] and not any(report["doors"].values())
     measured = {tuple(row["case"]) for row in report["speed"]}
-    assert measured == {case for case in done if case[1] in ("value", "backward")}
+    assert measured == {case for case in done if case[1] in ("value", "backward", "rows")}
 
 
 def test_different_bits_are_found() -> None:

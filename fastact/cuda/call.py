@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,18 @@ def _views(target: Target, inputs: list[Any], outs: list[Any]) -> tuple[list[Vie
     return find(target.title, labels, inputs, outs, labels[target.form.place])
 
 
+def _view(title: str, label: str, value: Any) -> View:
+    if not arrays.on_device(value):
+        raise TypeError(
+            f"{title}() takes arrays that are all on one CUDA device or all on the host, "
+            f"but {label} is a {type(value).__name__} on the host"
+        )
+    try:
+        return arrays.view(value)
+    except arrays.Unsuitable as error:
+        raise TypeError(f"{title}() takes {OFFERED} on a device, but {label} {error}") from None
+
+
 def find(
     title: str, names: Sequence[str], inputs: Sequence[Any], outs: Sequence[Any], main: str
 ) -> tuple[list[View | None], list[View | None]]:
@@ -177,16 +190,8 @@ def find(
     for label, value in zip(labels, [*inputs, *outs], strict=True):
         if value is None or (label != "out" and is_number(value)):
             views.append(None)
-        elif not arrays.on_device(value):
-            raise TypeError(
-                f"{title}() takes arrays that are all on one CUDA device or all on the host, "
-                f"but {label} is a {type(value).__name__} on the host"
-            )
         else:
-            try:
-                views.append(arrays.view(value))
-            except arrays.Unsuitable as error:
-                raise TypeError(f"{title}() takes {OFFERED} on a device, but {label} {error}") from None
+            views.append(_view(title, label, value))
     given = [(label, view) for label, view in zip(labels, views, strict=True) if view is not None]
     if all(label == "out" for label, _ in given):
         raise TypeError(f"{title}(): out is on a CUDA device, but {main} is not")
@@ -255,11 +260,33 @@ def like(value: Any) -> Any:
         return arrays.empty_like(value, view, view.shape, strides_like([view], view.shape))
 
 
+def shape_of(title: str, label: str, value: Any) -> tuple[int, ...]:
+    """The shape of a device array."""
+    return _view(title, label, value).shape
+
+
+class Part:
+    """A part of an array that cannot be cut itself."""
+
+    def __init__(self, value: Any, view: View, shape: tuple[int, ...], offset: int) -> None:
+        self.dtype, self.keep, self.device = view.dtype, value, SimpleNamespace(id=view.device)
+        typestr = "<V2" if view.dtype == "bfloat16" else np.dtype(view.dtype).str
+        self.__cuda_array_interface__ = {
+            "shape": shape, "strides": view.strides, "data": (view.address + offset, not view.writeable),
+            "typestr": typestr, "version": 3, "stream": view.stream,
+        }  # fmt: skip
+
+
 def split(value: Any, axis: int) -> tuple[Any, Any]:
     """The two halves of a device array along an axis, which counts from the front and has an even length."""
     before = (slice(None),) * axis
-    half = value.shape[axis] // 2
-    return value[(*before, slice(None, half))], value[(*before, slice(half, None))]
+    if hasattr(value, "__getitem__"):
+        half = value.shape[axis] // 2
+        return value[(*before, slice(None, half))], value[(*before, slice(half, None))]
+    view = arrays.view(value)
+    half = view.shape[axis] // 2
+    shape = (*view.shape[:axis], half, *view.shape[axis + 1 :])
+    return Part(value, view, shape, 0), Part(value, view, shape, half * view.strides[axis])
 
 
 def strides_like(views: list[View], shape: tuple[int, ...]) -> tuple[int, ...]:

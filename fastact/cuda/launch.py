@@ -27,11 +27,14 @@ _LEGACY, _PER_THREAD = 1, 2
 
 
 @functools.cache
-def compiled(kernel: Kernel | RowKernel, capability: tuple[int, int]) -> Any:
-    """What Numba makes of a kernel; it is compiled for a device at the first launch there."""
+def compiled(kernel: Kernel | RowKernel, capability: tuple[int, int], registers: int | None = None) -> Any:
+    """What Numba makes of a kernel; it is compiled for a device at the first launch there. ``registers`` are those that
+    a thread may have, if that is said."""
     module = package.need_driver()
     # Through PTX: that is what is checked.
-    options = {"lto": False} if "lto" in inspect.signature(module.jit).parameters else {}
+    options: dict[str, Any] = {"lto": False} if "lto" in inspect.signature(module.jit).parameters else {}
+    if registers is not None:
+        options["max_registers"] = registers
     return module.jit(**options)(kernel.python(capability))
 
 
@@ -118,7 +121,25 @@ def launch(
     found[blocks, threads, own[0] if own else stream(handle, device)](*arguments)
 
 
+@functools.cache
+def _fitting(kernel: RowKernel, capability: tuple[int, int], threads: int) -> Any:
+    """The kernel, with as many registers as there are for so many threads of a block."""
+    found = compiled(kernel, capability)
+    if package.simulated():
+        return found
+    with contextlib.suppress(Exception):  # how registers are asked for has changed before; nearly always they suffice
+        from numba.core import types
+
+        found.compile((types.int64,) * len(kernel.parameters))
+        registers = found.get_regs_per_thread()
+        most = max(registers.values()) if isinstance(registers, dict) else registers
+        if -(-int(most) // 8) * 8 * threads > _REGISTERS:
+            return compiled(kernel, capability, _REGISTERS // threads // 8 * 8)
+    return found
+
+
 def launch_rows(found: Launch, handle: int | None, device: int | None) -> None:
     """Run a kernel over rows on a stream of the driver."""
-    kernel = compiled(found.kernel, _capability(device))
+    wide, high = found.threads
+    kernel = _fitting(found.kernel, _capability(device), wide * high)
     kernel[found.blocks, found.threads, stream(handle, device), found.geometry.memory](*found.arguments)

@@ -181,9 +181,13 @@ class _Source:
             if kind != "column":
                 yield f"{name}_at = " + " + ".join(f"i{axis} * {name}_{axis}" for axis in axes)
 
-    def _fetched(self, first: str) -> Iterator[str]:
-        """A thread's elements and columns."""
-        for name, storage in zip((*self.elements, *self.columns), self.program.inputs, strict=True):
+    def _fetched(self, first: str, columns: bool = False) -> Iterator[str]:
+        """A thread's elements, or its columns."""
+        count = len(self.elements)
+        names, stored = self.elements, self.program.inputs[:count]
+        if columns:
+            names, stored = self.columns, self.program.inputs[count:]
+        for name, storage in zip(names, stored, strict=True):
             address = name if name in self.columns else f"{name} + {name}_at"
             yield f"x_{name} = {self.use(self.make.fetch(storage))}({address}, {first}, length, {name}_step)"
 
@@ -233,7 +237,7 @@ class _Source:
     def _found(self, place: int, run: LinkedRun, first: str) -> Iterator[str]:
         """What a thread's elements bring."""
         if not self.sizes.raw(run):
-            given = [f"x_{name}" for name in (*self.elements, *self.columns)]
+            given = [f"x_{name}" for name in self.elements]
             piece = self.use(self.make.run(place))
             yield f"found{place} = {piece}({', '.join([*given, 'lent', first, 'length'])})"
 
@@ -303,12 +307,14 @@ class _Source:
         last = len(self.program.runs)
         yield f"lent = {self.use(self.make.lend(last))}(room, base)" if self.make.lent(last) else "lent = ()"
         if not self.long:
+            yield from self._fetched("first", columns=True)
             yield from self._results("first")
             return
         yield "chunk = 0"
         yield "while chunk < vectors:"
         yield f"    here = first + chunk * {self.sizes.vector}"
         yield from ("    " + line for line in self._fetched("here"))
+        yield from ("    " + line for line in self._fetched("here", columns=True))
         yield from ("    " + line for line in self._results("here"))
         yield "    chunk += reach"
 

@@ -22,9 +22,9 @@ from fastact.link.rows import LinkedProgram, LinkedRun, Total, link_rows
 PIECES = 4
 """Packs of a thread."""
 MOST = 512
-"""Threads of a block."""
+"""Threads of a block; 128 registers are left for each then."""
 USUAL = 256
-"""Threads of a block of several rows."""
+"""Threads of a block of several rows, and of those that need more registers."""
 ROOM = 40960
 """Bytes of a block's memory, at most."""
 WIDTH = 64
@@ -69,6 +69,13 @@ class Sizes:
     @property
     def vector(self) -> int:
         return lanes(self.program.dtype)
+
+    @property
+    def most(self) -> int:
+        """Threads of a block, at most."""
+        terms = [t for run in self.program.runs if not self.raw(run) for t in run.totals if t.kind == "sum"]
+        wide = self.program.lent == ("f64",) or not all(t.narrow for t in terms)
+        return USUAL if self.program.held == 2 or (wide and self.pack == LANES["i16"]) else MOST
 
     @property
     def pieces(self) -> int:
@@ -205,8 +212,8 @@ def geometry(name: str, dtype: str, tier: str, length: int, rows: int, adjacent:
     sizes = Sizes(program, "resident")
     vectors = -(-length // (4 * sizes.vector)) * 4
     threads = vectors * sizes.across
-    if threads > MOST // beside:
-        sizes, threads = Sizes(program, "long"), MOST // beside
+    if threads > sizes.most // beside:
+        sizes, threads = Sizes(program, "long"), sizes.most // beside
     together = max(1, min(rows, max(beside, usual // threads)))
     while True:
         stage = min(STRETCH // sizes.vector, threads // sizes.across) if sizes.folds else threads // sizes.across

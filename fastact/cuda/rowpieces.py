@@ -118,13 +118,12 @@ class Elements:
         return Piece(f"put{place}", ("i64", "i64", "i64", "i64", every), None, code)
 
     def inputs(self, m: Any, given: tuple[Words, ...]) -> list[Words]:
-        """Elements and columns, for each place of the thread."""
-        apart = [self.apart(m, kind, words) for kind, words in zip(self.program.inputs, given, strict=True)]
+        """Elements, and columns if these are given, for each place of the thread."""
+        apart = [self.apart(m, kind, words) for kind, words in zip(self.program.inputs, given, strict=False)]
         return [list(values) for values in zip(*apart, strict=True)]
 
-    @property
-    def given(self) -> tuple[Types, ...]:
-        return tuple(self.held(kind) for kind in self.program.inputs)
+    def given(self, count: int) -> tuple[Types, ...]:
+        return tuple(self.held(kind) for kind in self.program.inputs[:count])
 
     # -- numbers of the row -------------------------------------------------------------------------------------------
     def lent(self, place: int) -> Types:
@@ -205,6 +204,6 @@ class Elements:
             return words
 
         types = tuple(kind for kind in kept for _ in range(self.count))
-        arguments = (*self.given, *((types,) if kept else ()), self.lent(len(self.program.runs)))
+        arguments = (*self.given(columns), *((types,) if kept else ()), self.lent(len(self.program.runs)))
         results = tuple(word for node in graph.outputs for word in self.held(node.type))
         return Piece("result", arguments, results, code)

@@ -14,15 +14,20 @@ class Pieces(Elements):
 
     # -- totals -------------------------------------------------------------------------------------------------------
     def run(self, place: int) -> Piece:
-        """(elements, columns, lent words, first element, number of elements): what a thread brings to the totals by
-        itself; the terms of its elements; what is kept of them."""
+        """(elements, lent words, first element, number of elements): what a thread brings to the totals by itself; the
+        terms of its elements; what is kept of them."""
         run, sizes = self.program.runs[place], self.sizes
         summed, reduced = sizes.summed(run), sizes.reduced(run)
-        columns = len(self.program.inputs)
+        columns = self.program.inputs[self.elements :]
+        used = {argument.index for node in run.graph.live() for argument in node.args}
+        unread = run.graph.inputs[self.elements : len(self.program.inputs)]
+        if used & {node.index for node in unread}:
+            raise NotImplementedError("columns in the only sum of a run")
 
         def code(m: Any, *args: Any) -> list[Words]:
-            given, lent, first, length = args[:columns], args[columns], args[-2], args[-1]
-            found = m.graphs(run.graph, [[*inputs, *lent] for inputs in self.inputs(m, given)])
+            *given, lent, first, length = args
+            none = [m.constant(kind, 0) for kind in columns]
+            found = m.graphs(run.graph, [[*own, *none, *lent] for own in self.inputs(m, tuple(given))])
             start = {id(t): n for t, n in zip(run.totals, self._starts(run), strict=True)}
             words = [[element[start[id(t)] + w] for element in found] for t in run.totals for w in range(len(t.words))]
             neutral = [m.constant(kind, t.start) for t in run.totals for kind in self._brought(t)]
@@ -55,7 +60,7 @@ class Pieces(Elements):
         ]
         return Piece(
             f"run{place}",
-            (*self.given, self.lent(place), "i64", "i64"),
+            (*self.given(self.elements), self.lent(place), "i64", "i64"),
             tuple(r for r, there in results if there),
             code,
         )
