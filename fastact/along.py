@@ -14,10 +14,14 @@ from fastact.arguments import OFFERED, elsewhere, float_dtype
 
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
+USUAL = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
+"""Dtypes of arrays that are taken as they are; those of the other byte order are not among them."""
 
 
 def array(name: str, label: str, value: Any) -> Array:
     """A plain array of a dtype that functions here have; booleans and integers become floats as in ``np.exp``."""
+    if type(value) is np.ndarray and value.dtype in USUAL and value.flags.aligned:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}(): {label} is a masked array; give its data, and where= for what counts")
     if elsewhere((value,), {}):
@@ -46,6 +50,8 @@ def common(*arrays: Array) -> list[Array]:
 
 def axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """The axes meant, in ascending order; None means all. A number counts as one of a single axis."""
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     if ndim == 0:
         if axis is None or axis == ():
             return ()

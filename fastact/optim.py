@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,6 +32,8 @@ Arrays: TypeAlias = Array | Sequence[Array]
 
 __all__ = ["Quadratic", "Setting", "lookahead", "momentum", "nesterov", "quadratic", "sgd"]
 
+LARGE = 1e38
+"""Numbers of which the rounding to float32 may overflow are not below it."""
 FEW = 4
 """Arrays whose memory is compared each with each."""
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -132,6 +135,11 @@ def lookahead(theta: Arrays, velocity: Arrays, mu: float, out: Arrays | None = N
 def _with_velocity(
     name: str, theta: Arrays, gradient: Arrays, velocity: Arrays, lr: float, mu: float, weight_decay: float
 ) -> None:
+    if _surely_apart(theta, velocity, gradient):
+        dtype = theta.dtype  # type: ignore[union-attr]
+        own = _numbers(name, {dtype}, lr=lr, mu=mu, weight_decay=weight_decay)[dtype]
+        _apply(name, (theta, gradient, velocity, *own), (theta, velocity))  # type: ignore[arg-type]
+        return
     parameters, gradients, velocities = _lists(name, theta=theta, gradient=gradient, velocity=velocity)
     dtypes = _check(name, {"theta": parameters, "velocity": velocities}, {"gradient": gradients})
     numbers = _numbers(name, dtypes, lr=lr, mu=mu, weight_decay=weight_decay)
@@ -201,6 +209,19 @@ def _check(
     return {array.dtype for array in heads}
 
 
+def _surely_apart(theta: Any, velocity: Any, gradient: Any) -> bool:
+    """Whether these are arrays as they mostly are, with nothing in them to refuse."""
+    arrays = theta, velocity, gradient
+    if not all(type(a) is np.ndarray and a.flags.c_contiguous for a in arrays):
+        return False
+    if not (theta.dtype in DTYPES and theta.dtype == velocity.dtype == gradient.dtype and theta.dtype.isnative):
+        return False
+    if not (theta.shape == velocity.shape == gradient.shape and theta.flags.writeable and velocity.flags.writeable):
+        return False
+    first, second, third = sorted(a.__array_interface__["data"][0] for a in arrays)
+    return bool(first + theta.nbytes <= second and second + theta.nbytes <= third)
+
+
 def _folded(array: Array) -> bool:
     """Whether some elements may lie on others of the same array; no array made without stride tricks has such."""
     if array.flags.forc:
@@ -246,7 +267,8 @@ def _numbers(name: str, dtypes: set[np.dtype[Any]], **given: float) -> dict[np.d
             raise TypeError(f"{name}(): {label} is a number, not {type(value).__name__}")
     found = {}
     for dtype in dtypes or {DTYPES[1]}:
-        with np.errstate(all="ignore"):
+        large = any(not abs(value) < LARGE for value in given.values())
+        with np.errstate(all="ignore") if large else nullcontext():
             rounded = {label: dtype.type(float(value)) for label, value in given.items()}
         for label, number in rounded.items():
             if not number >= 0 or number == math.inf or (label == "mu" and number >= 1):

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -49,12 +50,14 @@ class Kernel:
         self.variants: dict[int, Variant] = {}
         elements, count = sum(o.kind == "element" for o in self.operands), len(self.operands) + 1
         self.together = struct.Struct(f"={6 + elements}q{len(linked.program.numbers)}d{2 * count + 1}q")
+        self.memory = ctypes.c_char * self.together.size
         self.sizes = [o.size for o in self.operands if o.kind == "element"]
         self.kinds = [(o.kind, o.size) for o in self.operands]
 
     def variant(self, length: int) -> Variant:
         """The loop for rows of that length, compiled or read from the cache."""
-        return self._variant(next((w for w in self.widths if length <= w), 0))
+        place = bisect_left(self.widths, length)
+        return self._variant(self.widths[place] if place < len(self.widths) else 0)
 
     def across(self, length: int) -> Variant:
         """The same for rows that lie side by side."""
@@ -156,7 +159,7 @@ def _plain(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> 
     size, length = arrays[0].size, arrays[0].shape[-1]
     if not size:
         return
-    memory = ctypes.create_string_buffer(found.together.size)
+    memory = found.memory()
     facts = ctypes.addressof(memory)
     places = facts + 8 * (6 + len(found.sizes) + len(numbers))
     addresses = [a.__array_interface__["data"][0] for a in arrays]

@@ -63,7 +63,7 @@ def apply(name: str, args: tuple[Any, ...], out: tuple[np.ndarray[Any, Any], ...
     """Run a step whose arguments have been checked; a kernel that cannot be compiled raises before it writes."""
     x = args[0]
     ufunc = _ready(name, x.dtype)
-    if x.size >= threads.SMALLEST:
+    if x.size >= threads.SMALLEST and threads.get_num_threads() > 1:
         threads.call(ufunc, args, {"out": out}, x)
     else:
         ufunc(*args, out=out)
