@@ -26,6 +26,7 @@ TYPES: dict[str, Any] = {
 }  # fmt: skip
 _RAW = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _INSTRUCTION = re.compile(r"(?:@(!?)(%p\d+)\s+)?([a-z][\w.]*)\s*(.*?)$", re.DOTALL)
+_NOBODY, _SEVERAL = -1, -2
 _ANY = re.compile(
     r"\{\s*\.reg[^;]*;\s*\.reg[^;]*;\s*setp\.ne\.u32\s+%p1,\s*(%r\d+),\s*0;\s*bar\.red\.or\.pred\s+%p2,\s*0,\s*%p1;"
     r"\s*selp\.u32\s+(%r\d+),\s*1,\s*0,\s*%p2;\s*\}"
@@ -170,11 +171,14 @@ class _Run:
         self.threads, self.block = threads, lane.astype(np.int64) // threads
         self.room = np.zeros(blocks * shared, np.uint8)
         self.shared = shared
+        self.written, self.read = (np.full(self.room.size // 2, _NOBODY, np.int64) for _ in range(2))
+        """Who wrote and who read each 16 bits of that memory since the last barrier."""
         self.arguments = dict(zip(program.parameters, arguments, strict=True))
         self.tables = {name: machine.place(values) for name, values in program.tables.items()}
         self.count = count
         self.registers: dict[str, Array] = {}
         self.counter = np.zeros(count, np.int64)
+        self.waiting, self.votes = np.zeros(count, bool), np.zeros(count, bool)
         self.mask: Array = np.ones(count, bool)
         self.everyone = True
         self.issued = np.zeros(len(program.instructions), np.int64)
@@ -183,10 +187,14 @@ class _Run:
         end = len(self.program.instructions)
         starts = set(self.program.labels.values())
         while True:
-            place = int(self.counter.min())
-            if place >= end:
-                return
-            self.mask = self.counter == place
+            ready = (self.counter < end) & ~self.waiting
+            if not ready.any():
+                if not self.waiting.any():
+                    return
+                self.release()
+                continue
+            place = int(self.counter[ready].min())
+            self.mask = ready & (self.counter == place)
             self.everyone = bool(self.mask.all())
             warps = int(self.padded(self.mask).any(axis=1).sum())
             while place < end:
@@ -200,7 +208,7 @@ class _Run:
                     self.counter[taken] = target
                     break
                 self.do(instruction)
-                if place in starts:
+                if place in starts or instruction.op in ("bar", "barrier"):
                     self.counter[self.mask] = place
                     break
             else:
@@ -283,7 +291,7 @@ class _Run:
         names = i.operands[0].strip("{}").split(",")
         where, size = self.address(i, i.operands[1]), np.dtype(TYPES[kind]).itemsize
         self.aligned(where, size * len(names), i)
-        where, memory = self.placed(i, where)
+        where, memory = self.placed(i, where, size * len(names))
         cells = memory.view(_RAW[size])
         for k, name in enumerate(names):
             self.set(name.strip(), cells[where // size + k].view(TYPES[kind]))
@@ -293,7 +301,7 @@ class _Run:
         names = i.operands[1].strip("{}").split(",")
         where, size = self.address(i, i.operands[0]), np.dtype(TYPES[kind]).itemsize
         self.aligned(where, size * len(names), i)
-        where, memory = self.placed(i, where)
+        where, memory = self.placed(i, where, size * len(names))
         cells = memory.view(_RAW[size])
         for k, name in enumerate(names):
             values = self.get(name.strip(), kind).view(_RAW[size])
@@ -308,24 +316,54 @@ class _Run:
         assert where.min() >= 0 and where.max() + size <= limit, f"outside memory: {i}"
         self.machine.loaded.add(f"{i.op} {size}" + (" shared" if own else ""))
 
-    def placed(self, i: Instruction, where: Array) -> tuple[Array, Array]:
-        """Offsets, and the memory that they are in."""
-        if i.parts[1] == "shared":
-            return where + self.block * self.shared, self.room
-        return where, self.machine.memory
+    def placed(self, i: Instruction, where: Array, size: int) -> tuple[Array, Array]:
+        """Offsets, and the memory that they are in. Of memory that threads share, none may read what another writes
+        without a barrier in between, nor write what another reads."""
+        if i.parts[1] != "shared":
+            return where, self.machine.memory
+        where = where + self.block * self.shared
+        threads = np.nonzero(self.mask)[0]
+        for half in range(size // 2):
+            cells = where[threads] // 2 + half
+            assert ((self.written[cells] == threads) | (self.written[cells] == _NOBODY)).all(), f"a race: {i}"
+            if i.op == "ld":
+                others = (self.read[cells] != _NOBODY) & (self.read[cells] != threads)
+                self.read[cells] = np.where(others, _SEVERAL, threads)
+                shared = np.bincount(cells, minlength=1)[cells] > 1
+                self.read[cells[shared]] = _SEVERAL
+            else:
+                assert ((self.read[cells] == threads) | (self.read[cells] == _NOBODY)).all(), f"a race: {i}"
+                assert len(np.unique(cells)) == len(cells), f"a race: {i}"
+                self.written[cells] = threads
+        return where, self.room
 
     def do_bar(self, i: Instruction) -> None:
-        """All threads of a block that have not ended wait for one another; as here those that are behind go first, a
-        barrier that some of them reach alone is one that they would never pass."""
-        there = self.mask | (self.counter >= len(self.program.instructions))
-        blocks = self.mask.reshape(-1, self.threads)
-        assert (there.reshape(-1, self.threads).all(axis=1) | ~blocks.any(axis=1)).all(), f"not all are there: {i}"
+        """The threads wait; of a barrier that tells whether something holds for any, with what they have to say."""
+        if i.parts[1] not in ("sync", "red") or (i.parts[1] == "red" and i.parts[2] != "or"):
+            raise NotImplementedError(str(i))
+        self.waiting |= self.mask
         if i.parts[1] == "red":
-            if i.parts[2] != "or":
-                raise NotImplementedError(str(i))
             own = self.get(i.operands[-1], "pred") if i.parts[3] == "pred" else self.get(i.operands[1], "b32") != 0
-            found = np.repeat((own & self.mask).reshape(-1, self.threads).any(axis=1), self.threads)
-            self.set(i.operands[0], found if i.parts[3] == "pred" else found.astype(np.uint32))
+            self.votes = np.where(self.mask, own, self.votes)
+
+    def release(self) -> None:
+        """Let threads go on that wait at the same barrier as all others of their block that have not ended."""
+        waiting, counter = (a.reshape(-1, self.threads) for a in (self.waiting, self.counter))
+        first = np.where(waiting, counter, 0).max(axis=1)
+        fine = (~waiting | (counter == first[:, None])).all(axis=1)
+        assert fine.all(), "threads of a block wait at different barriers"
+        self.mask = self.waiting.copy()
+        self.everyone = bool(self.mask.all())
+        self.waiting[:] = False
+        self.written[:], self.read[:] = _NOBODY, _NOBODY
+        for place in np.unique(self.counter[self.mask]):
+            i = self.program.instructions[place - 1]
+            if i.parts[1] == "red":
+                every, here = self.mask, self.mask & (self.counter == place)
+                found = np.repeat((self.votes & here).reshape(-1, self.threads).any(axis=1), self.threads)
+                self.mask, self.everyone = here, bool(here.all())
+                self.set(i.operands[0], found if i.parts[3] == "pred" else found.astype(np.uint32))
+                self.mask = every
 
     do_barrier = do_bar
 

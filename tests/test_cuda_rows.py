@@ -66,7 +66,8 @@ def executed(
         assert found.geometry.memory <= ROOM and np.prod(found.threads) <= 512
         program, text = compiled(found.kernel, capability)
         check(text, found.kernel)
-        machine.launch(program, found.blocks, found.threads, found.arguments, found.geometry.memory)
+        more = len(labels) + 1  # blocks without rows, as there are in small launches
+        machine.launch(program, found.blocks + more, found.threads, found.arguments, found.geometry.memory)
         labels.append(found.kernel.layout.label)
     for low, start, size in places[len(arrays) :]:
         result = machine.read(start, size, np.uint8)
@@ -155,16 +156,17 @@ def test_the_bits_are_those_of_the_cpu(name: str) -> None:
     dtype, tier = PAIRS[5 * turn % 12]
     capability = CAPABILITIES[turn % 4]
     compared(name, dtype, tier, plain(7, 168), capability)
-    if turn % 2:
+    if turn % 3 == 0:
         compared(name, dtype, tier, plain(9, 16), capability)
-    else:  # the axis of the rows is not the last one
+    elif turn % 3 == 1:  # the axis of the rows is not the last one
         compared(name, dtype, tier, lambda kind, k: made((3, 100, 5), kind, k).transpose(0, 2, 1), capability)
 
 
 @pytest.mark.parametrize(("dtype", "tier"), PAIRS)
 def test_one_program_in_all_dtypes_and_tiers(dtype: str, tier: str) -> None:
-    for length, variant in ((1000, "resident1p"), (17 * 1024, "long1p")):
-        assert compared("softmax", dtype, tier, plain(2, length)) == [variant]
+    assert compared("softmax", dtype, tier, plain(2, 1000)) == ["resident1p"]
+    if tier == "fast":
+        assert compared("softmax", dtype, tier, plain(2, 17 * 1024)) == ["long1p"]
 
 
 def test_stretches_of_long_sums() -> None:
@@ -211,7 +213,37 @@ def test_what_a_block_holds() -> None:
                         assert found.threads * sizes.pack >= length and found.width >= found.threads * sizes.pack
 
 
-def test_a_barrier_that_some_never_reach_is_seen() -> None:
+def test_races_are_seen() -> None:
+    text = """
+.version 8.8
+.target sm_90
+.extern .shared .align 16 .b8 room[];
+.visible .entry kernel(
+	.param .u64 kernel_param_0
+)
+{
+	.reg .b32 	%r<3>;
+	.reg .b64 	%rd<4>;
+	mov.u32 	%r1, %tid.x;
+	mul.wide.u32 	%rd1, %r1, 4;
+	mov.u64 	%rd2, room;
+	add.s64 	%rd3, %rd2, %rd1;
+	st.shared.u32 	[%rd3], %r1;
+	BARRIER
+	ld.shared.u32 	%r2, [%rd3+4];
+	ret;
+}
+"""
+    for barrier, fine in (("bar.sync 	0;", True), ("", False)):
+        program = ptx_machine.parse(text.replace("BARRIER", barrier))
+        if fine:
+            ptx_machine.Machine().launch(program, 2, 32, [0], 256)
+        else:
+            with pytest.raises(AssertionError, match="a race"):
+                ptx_machine.Machine().launch(program, 2, 32, [0], 256)
+
+
+def test_barriers_that_threads_pass_apart_are_seen() -> None:
     text = """
 .version 8.8
 .target sm_90
@@ -223,11 +255,14 @@ def test_a_barrier_that_some_never_reach_is_seen() -> None:
 	.reg .b32 	%r<2>;
 	mov.u32 	%r1, %tid.x;
 	setp.gt.u32 	%p1, %r1, 3;
-	@%p1 bra 	$after;
+	@%p1 bra 	$other;
+	bar.sync 	0;
+	bra.uni 	$after;
+$other:
 	bar.sync 	0;
 $after:
 	ret;
 }
 """
-    with pytest.raises(AssertionError, match="not all are there"):
+    with pytest.raises(AssertionError, match="wait at different barriers"):
         ptx_machine.Machine().launch(ptx_machine.parse(text), 1, 32, [0])

@@ -142,6 +142,24 @@ class Machine:
             value = self.b.insert_element(value, word, I32(k))
         self.b.store(value, _pointer(self.b, self.b.add(room, offset), vector), align=PACK)
 
+    def either(self, condition: Any, first: Callable[[], Words], second: Callable[[], Words]) -> Words:
+        """The words of one of both."""
+        b = self.b
+        one, other, after = (b.append_basic_block(name) for name in ("one", "other", "after"))
+        b.cbranch(condition, one, other)
+        ends, found = [], []
+        for block, body in ((one, first), (other, second)):
+            b.position_at_end(block)
+            found.append(body())
+            ends.append(b.block)
+            b.branch(after)
+        b.position_at_end(after)
+        phis = [b.phi(word.type) for word in found[0]]
+        for end, words in zip(ends, found, strict=True):
+            for phi, word in zip(phis, words, strict=True):
+                phi.add_incoming(word, end)
+        return phis
+
     def when(self, condition: Any, body: Callable[[], Any]) -> None:
         with self.b.if_then(condition):
             body()

@@ -88,6 +88,7 @@ class RowKernel:
             from fastact.cuda.rowinstructions import made, room  # type: ignore[assignment]
 
             namespace["ROOM"] = room()
+        namespace["opaque"] = package.primitives().opaque()
         namespace.update({name: made(piece, bfloat) for name, piece in body.pieces.items()})
         exec(compile(text, f"<{self.label}>", "exec"), namespace)
         return namespace[self.label]
@@ -152,7 +153,10 @@ class _Source:
         along, beside = ("y", "x") if self.layout.adjacent else ("x", "y")
         yield f"p = cuda.threadIdx.{along}"
         yield f"threads = cuda.blockDim.{along}"
-        yield f"row = cuda.blockIdx.x * cuda.blockDim.{beside} + cuda.threadIdx.{beside}"
+        yield f"front = cuda.blockIdx.x * cuda.blockDim.{beside}"
+        yield "if front >= rows:"
+        yield "    return"
+        yield f"row = front + cuda.threadIdx.{beside}"
         yield "live = row < rows"
         yield "row = row if live else rows - 1"
         yield "limit = length if live else 0"
@@ -212,7 +216,7 @@ class _Source:
                 yield f"    brings = {self.use(self.make.merge(place))}(brings, found{place}[0])"
             yield "    count = min(reach, vectors - chunk)"
             yield from ("    " + line for line in self._summed(place, run, "chunk", "count"))
-            yield "    chunk += reach"
+            yield "    chunk = opaque(chunk + reach)"
         if reduced:
             yield f"{self.use(self.make.bring(place))}(room, own, p, threads, brings)"
             yield "cuda.syncthreads()"
@@ -223,9 +227,9 @@ class _Source:
             yield "    while q < threads:"
             yield f"        others = {self.use(self.make.brought(place))}(room, own, q, threads)"
             yield f"        merged = {self.use(self.make.merge(place))}(merged, others)"
-            yield f"        q += {self.width}"
+            yield f"        q = opaque(q + {self.width})"
             yield f"    {self.use(self.make.keep(place, True))}(room, base, j, merged)"
-            yield "    j += threads"
+            yield "    j = opaque(j + threads)"
             yield "cuda.syncthreads()"
         yield from self._joined(place)
         yield "if role == 0:"
@@ -276,7 +280,7 @@ class _Source:
         yield "            u = 0"
         yield "            while u < end:"
         yield f"                state = {self.use(make.chain(place, steps))}(room, terms, u, j, stage, state{further})"
-        yield f"                u += {steps}"
+        yield f"                u = opaque(u + {steps})"
         if folded:
             stretch = STRETCH // self.sizes.vector
             yield f"        last = {done} + at + end >= vectors"
@@ -285,21 +289,21 @@ class _Source:
             yield "        if last:"
             yield f"            state = {self.use(make.close(place))}(state)"
         yield f"        {self.use(make.keep(place, False))}(room, base, j, state)"
-        yield "        j += threads"
-        yield "    at += stage"
+        yield "        j = opaque(j + threads)"
+        yield "    at = opaque(at + stage)"
         yield "    cuda.syncthreads()"
 
     def _joined(self, place: int) -> Iterator[str]:
         """Lanes are added four at a time, until four are left."""
         join = self.use(self.make.join(place))
-        yield f"h = {self.width} // 4"
+        yield f"h = {self.width} >> 2"
         yield "while h >= 4:"
         yield "    j = role"
         yield "    while j < h:"
         yield f"        {join}(room, base, j, h)"
-        yield "        j += threads"
+        yield "        j = opaque(j + threads)"
         yield "    cuda.syncthreads()"
-        yield "    h = h // 4"
+        yield "    h = h >> 2"
 
     # -- results ------------------------------------------------------------------------------------------------------
     def _written(self) -> Iterator[str]:
@@ -316,7 +320,7 @@ class _Source:
         yield from ("    " + line for line in self._fetched("here"))
         yield from ("    " + line for line in self._fetched("here", columns=True))
         yield from ("    " + line for line in self._results("here"))
-        yield "    chunk += reach"
+        yield "    chunk = opaque(chunk + reach)"
 
     def _results(self, first: str) -> Iterator[str]:
         assert self.program.result is not None

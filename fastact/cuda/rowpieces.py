@@ -75,15 +75,25 @@ class Elements:
         """(address of the row, first element, number of elements, step): a thread's elements. In place of those that
         are not there it has others."""
 
+        size, distance = size_of(storage), self.sizes.quarter * size_of(storage)
+
+        def pack(m: Any, address: Any, first: Any, length: Any, u: int) -> Words:
+            place = m.add(first, u * self.sizes.quarter)
+            place = m.choose(m.less(place, length), place, 0)
+            return list(m.load_pack(m.add(address, m.multiply(place, size)), storage))
+
         def code(m: Any, address: Any, first: Any, length: Any, step: Any) -> Words:
-            found: Words = []
+            pieces = range(self.sizes.pieces)
             if self.packed(storage):
-                for u in range(self.sizes.pieces):
-                    place = m.add(first, u * self.sizes.quarter)
-                    place = m.choose(m.less(place, length), place, 0)
-                    found += m.load_pack(m.add(address, m.multiply(place, size_of(storage))), storage)
-                return found
-            last = m.add(length, -1)
+                start = m.add(address, m.multiply(first, size))
+                return list(
+                    m.either(
+                        m.less(m.add(first, self.offsets()[-1]), length),
+                        lambda: [word for u in pieces for word in m.load_pack(m.add(start, u * distance), storage)],
+                        lambda: [word for u in pieces for word in pack(m, address, first, length, u)],
+                    )
+                )
+            found, last = [], m.add(length, -1)
             for offset in self.offsets():
                 place = m.add(first, offset)
                 place = m.choose(m.less(place, length), place, last)
@@ -102,12 +112,24 @@ class Elements:
         def code(m: Any, address: Any, first: Any, length: Any, step: Any, words: Words) -> None:
             own = words[start : start + len(self.held(storage))]
             if self.packed(storage):
-                each = len(own) // self.sizes.pieces
-                for u in range(self.sizes.pieces):
-                    at = m.add(first, u * self.sizes.quarter)
-                    where = m.add(address, m.multiply(at, size_of(storage)))
-                    part = own[u * each : (u + 1) * each]
-                    m.when(m.less(at, length), functools.partial(m.store_pack, where, storage, part))
+                pieces, each = range(self.sizes.pieces), len(own) // self.sizes.pieces
+                begin = m.add(address, m.multiply(first, size_of(storage)))
+
+                def write(u: int) -> None:
+                    where = m.add(begin, u * self.sizes.quarter * size_of(storage))
+                    m.store_pack(where, storage, own[u * each : (u + 1) * each])
+
+                def write_all() -> Words:
+                    for u in pieces:
+                        write(u)
+                    return []
+
+                def write_some() -> Words:
+                    for u in pieces:
+                        m.when(m.less(m.add(first, u * self.sizes.quarter), length), functools.partial(write, u))
+                    return []
+
+                m.either(m.less(m.add(first, self.offsets()[-1]), length), write_all, write_some)
                 return
             for offset, value in zip(self.offsets(), own, strict=True):
                 at = m.add(first, offset)

@@ -108,6 +108,9 @@ class Machine:
     def share_pack(self, room: Any, offset: int, kind: str, words: Words) -> None:
         self._cells(room, offset, kind, len(words))[:] = words
 
+    def either(self, condition: bool, first: Callable[[], Words], second: Callable[[], Words]) -> Words:
+        return first() if condition else second()
+
     def when(self, condition: bool, body: Callable[[], Any]) -> None:
         if condition:
             body()
