@@ -53,14 +53,14 @@ class Pieces:
         return rows, stated(largest)
 
 
-def erfcx_intervals(start: float, end: float) -> tuple[tuple[float, float], ...]:
-    """Eight to each of the octaves of start + y, from there to start + end."""
-    edges = [start * 2.0**octave * (1 + eighth / 8) - start for octave in range(5) for eighth in range(8)]
+def octaves(start: float, end: float, parts: int = 8) -> tuple[tuple[float, float], ...]:
+    """So many intervals to each of the octaves of start + y, from there to start + end."""
+    edges = [start * 2.0**octave * (1 + part / parts) - start for octave in range(5) for part in range(parts)]
     return tuple(((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges) if a < end)
 
 
 def erfcx(name: str, start: float, end: float, degree: int, **more: int) -> Pieces:
-    intervals = erfcx_intervals(start, end)
+    intervals = octaves(start, end)
     return Pieces(
         name,
         "exp(y^2) erfc(y), y = c_j + h",
@@ -72,6 +72,22 @@ def erfcx(name: str, start: float, end: float, degree: int, **more: int) -> Piec
     )
 
 
+NORMAL_END = 12.84375
+
+
+def normal_tail(name: str, degree: int) -> Pieces:
+    intervals = octaves(1.0, NORMAL_END, 4)
+    return Pieces(
+        name,
+        "exp(y^2/2) Phi(-y), y = c_j + h",
+        f"c_j the centres of {len(intervals)} intervals: 4 to each octave of 1 + y",
+        exact=lambda y: (y * y / 2).exp() * (y / arb(2).sqrt()).erfc() / 2,
+        intervals=intervals,
+        degree=degree,
+        bits=24,
+    )
+
+
 ERF_STEP = 49 / 256
 
 PIECES = [
@@ -79,6 +95,9 @@ PIECES = [
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
     erfcx("erfcx_single_fast", 1.0, 11.0, 5, pairs=1, bits=24),
     erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
+    normal_tail("normal_single_rough", 3),
+    normal_tail("normal_single_spare", 4),
+    normal_tail("normal_single_fast", 5),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

@@ -88,6 +88,10 @@ def erfcx_to(high):
     return 0, high, lambda x: (x - 3) / (x + 3), lambda x, p: p / (x + 3), erfcx, erfcx
 
 
+def normal(y):
+    return mp.ncdf(-y) * mp.exp(y * y / 2)
+
+
 def gelu_gradient(x):
     return mp.ncdf(x) + x * mp.npdf(x)
 
@@ -197,9 +201,9 @@ def test_stated_error_is_reached(name, level):
     assert table.error - 0.1 < measured <= table.error
 
 
-def octaves(start, end):
-    """Centres and reaches of eight intervals to each octave of start + y."""
-    edges = [start * 2**octave * (1 + mp.mpf(eighth) / 8) - start for octave in range(5) for eighth in range(8)]
+def octaves(start, end, parts=8):
+    """Centres and reaches of the intervals, so many to each octave of start + y."""
+    edges = [start * 2**octave * (1 + mp.mpf(part) / parts) - start for octave in range(5) for part in range(parts)]
     return [((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges) if a < end]
 
 
@@ -209,6 +213,9 @@ INTERVALS = {
     "erfcx_single_rough": (erfcx, octaves(1, 11)),
     "erfcx_single_fast": (erfcx, octaves(1, 11)),
     "erfcx_double_fast": (erfcx, octaves(2, 30)),
+    "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single_spare": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single_fast": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "erf": (lambda y: mp.erf(y) / y, [(mp.mpf(49) * j / 256, mp.mpf(49) / 512) for j in range(32)]),
 }
 

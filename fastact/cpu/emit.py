@@ -199,6 +199,8 @@ class Emitter:
         one = self.declared(f"llvm.x86.avx512.permvar.{suffix[0]}.512", kind, [kind, whole])
         two = self.declared(f"llvm.x86.avx512.vpermi2var.{suffix[1]}.512", kind, [kind, whole, kind])
         found = []
+        if len(parts) < 4:
+            index = _without_mask(index, len(entries) - 1)
         for start in range(0, self.width, count):
             i = self.lanes(index, start, count)
             if len(parts) == 1:
@@ -318,6 +320,15 @@ class Emitter:
         even, odd = self.lanes(bits, 0, w // 2), self.lanes(bits, w // 2, w // 2)
         odd = b.and_(odd, constant("i32", w // 2, -65536))
         return b.bitcast(b.or_(b.lshr(even, constant("i32", w // 2, 16)), odd), typed("i16", w))
+
+
+def _without_mask(index: ir.Value, mask: int) -> ir.Value:
+    """What an index is cut out of, where nothing but the bits of the mask is kept: instructions look at no others."""
+    if getattr(index, "opname", "") == "and":
+        value, kept = index.operands
+        if isinstance(kept, ir.Constant) and {getattr(c, "constant", c) for c in kept.constant} == {mask}:
+            return value
+    return index
 
 
 def _half_to_single_by_integers(e: Emitter, bits: ir.Value) -> ir.Value:

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.roots import next_to_root
+from fastact.kernels.blocks.error_single import NORMAL_REACH, normal_tail
+from fastact.kernels.blocks.roots import in_single_words, next_to_root
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -88,11 +89,17 @@ def _gelu_gradient(x: Value) -> Value:
 )
 def gelu(x: Value) -> Value:
     """x Phi(x) = x erfc(-x/sqrt 2)/2 with Phi the normal distribution: for x < 0 x exp(-x^2/2) erfcx(-x/sqrt 2)/2,
-    which loses no digits in the tail, and for x >= 0 the complement."""
+    which loses no digits in the tail, and for x >= 0 the complement; in single words of float32 max(x, 0) - y Phi(-y)
+    with y = |x|, where that is not too small."""
     _, exponent, g = _normal(x)
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
-    return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
+    value = half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
+    if not in_single_words(x):
+        return value
+    y = op.minimum(op.absolute(x), NORMAL_REACH)
+    near = op.fma(-y, normal_tail(y), op.maximum(x, 0.0))
+    return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
 
 
 CUBE = Fraction("0.044715")

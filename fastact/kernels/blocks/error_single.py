@@ -99,14 +99,14 @@ def _erfcx(y: Value) -> Value:
     return single.polynomial(r.fma(-6.0, 1.0), context.table(f"erfcx_{a.level}")) * r
 
 
-def _on_interval(h: Value, name: str, j: Value, first: int) -> Value:
-    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo 32.
+def _on_interval(h: Value, name: str, j: Value, first: int, size: int = 32) -> Value:
+    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo the size of tables.
 
     A constant term that is a pair spares the result the error of its rounding."""
     rows = PIECES[name].coefficients
 
     def coefficient(k: int, part: int | None = None) -> Value:
-        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (32 - len(rows))
+        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (size - len(rows))
         return h.lookup(tuple(column[-first:] + column[:-first] if first else column), j)
 
     p = coefficient(len(rows[0]) - 1)
@@ -115,6 +115,29 @@ def _on_interval(h: Value, name: str, j: Value, first: int) -> Value:
     if isinstance(rows[0][0], tuple):
         return p.fma(h, coefficient(0, 1)) + coefficient(0, 0)
     return p.fma(h, coefficient(0))
+
+
+NORMAL_REACH = 12.84375
+"""Up to here the probability times a number up to 2^7 is no subnormal float32."""
+NORMAL_FIRST = 12
+"""The number of the first interval, that of 1: the last bits of its exponent, and the first two of its mantissa."""
+NORMAL_CENTRES = tuple(2.0 ** (k // 4) * (1.0 + (k % 4 + 0.5) / 4.0) - 1.0 for k in ((j + 4) % 16 for j in range(16)))
+
+
+def normal_tail(y: Value) -> Value:
+    """The probability that a normally distributed number exceeds y, for 0 <= y <= `NORMAL_REACH` in float32:
+    exp(-y^2/2) = 2^n exp(r) times a polynomial on one of four intervals to each octave of y + 1, 2^n being added to the
+    exponent of the rest."""
+    context, a = y.context, y.context.arithmetic
+    j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
+    level = "rough" if a.rough else "spare" if a.spare else "fast"
+    g = _on_interval(y - y.lookup(NORMAL_CENTRES, j), f"normal_single_{level}", j, NORMAL_FIRST, 16)
+    exponent = minus_square(y, half=True)
+    high, low = (exponent.hi, exponent.low) if hasattr(exponent, "hi") else (exponent, None)
+    r, n = single._reduce_exp(high)
+    r, table = r if low is None else r + low, context.table("exp")
+    e = r * single.polynomial(r, table) if single.careless(a) else (r * r).fma(single.polynomial(r, table[1:]), r)
+    return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
 def exp_times(x: Value, factor: Value) -> Value:

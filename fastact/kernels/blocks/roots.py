@@ -28,6 +28,11 @@ def short(x: Value) -> bool:
     return bool(plain(x).context.arithmetic.word == "f32")
 
 
+def in_single_words(x: Value) -> bool:
+    """Whether numbers are single words, and those the shorter ones."""
+    return short(x) and not plain(x).context.arithmetic.pair
+
+
 def in_plenty(x: Value) -> bool:
     """Whether results have far fewer digits than numbers, and doubts about them are looked into."""
     return bool(x.context.arithmetic.wide and not short(x))
