@@ -97,7 +97,7 @@ PIECES = [
     erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
     normal_tail("normal_single_rough", 3),
     normal_tail("normal_single_spare", 4),
-    normal_tail("normal_single_fast", 5),
+    normal_tail("normal_single", 5),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

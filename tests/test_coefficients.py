@@ -215,7 +215,7 @@ INTERVALS = {
     "erfcx_double_fast": (erfcx, octaves(2, 30)),
     "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "normal_single_spare": (normal, octaves(1, mp.mpf("12.84375"), 4)),
-    "normal_single_fast": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "erf": (lambda y: mp.erf(y) / y, [(mp.mpf(49) * j / 256, mp.mpf(49) / 512) for j in range(32)]),
 }
 

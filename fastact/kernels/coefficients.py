@@ -1603,8 +1603,8 @@ PIECES: dict[str, Table] = {
         -19.38,
     ),
     # exp(y^2/2) Phi(-y), y = c_j + h, c_j the centres of 15 intervals: 4 to each octave of 1 + y
-    # degree 5, error 2^-23.46 relative; python scripts/fit.py normal_single_fast
-    "normal_single_fast": Table(
+    # degree 5, error 2^-23.46 relative; python scripts/fit.py normal_single
+    "normal_single": Table(
         (
             (
                 0.4537932276725769, -0.3422181308269501, 0.20550423860549927, -0.10550766438245773, 0.04843822121620178,

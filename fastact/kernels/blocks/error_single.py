@@ -130,13 +130,13 @@ def normal_tail(y: Value) -> Value:
     exponent of the rest."""
     context, a = y.context, y.context.arithmetic
     j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
-    level = "rough" if a.rough else "spare" if a.spare else "fast"
-    g = _on_interval(y - y.lookup(NORMAL_CENTRES, j), f"normal_single_{level}", j, NORMAL_FIRST, 16)
+    table = "normal_single" + ("_rough" if a.rough else "_spare" if a.spare else "")
+    g = _on_interval(y - y.lookup(NORMAL_CENTRES, j), table, j, NORMAL_FIRST, 16)
     exponent = minus_square(y, half=True)
     high, low = (exponent.hi, exponent.low) if hasattr(exponent, "hi") else (exponent, None)
     r, n = single._reduce_exp(high)
-    r, table = r if low is None else r + low, context.table("exp")
-    e = r * single.polynomial(r, table) if single.careless(a) else (r * r).fma(single.polynomial(r, table[1:]), r)
+    r, p = r if low is None else r + low, context.table("exp")
+    e = r * single.polynomial(r, p) if single.careless(a) else (r * r).fma(single.polynomial(r, p[1:]), r)
     return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
