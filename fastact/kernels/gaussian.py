@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.error_single import NORMAL_REACH, normal_tail
+from fastact.kernels.blocks.error_single import NORMAL_REACH, normal_tail, unless_far
 from fastact.kernels.blocks.roots import in_single_words, next_to_root
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
@@ -99,7 +99,7 @@ def gelu(x: Value) -> Value:
         return value
     y = op.minimum(op.absolute(x), NORMAL_REACH)
     near = op.fma(-y, normal_tail(y), op.maximum(x, 0.0))
-    return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
+    return unless_far(near, x, value)
 
 
 CUBE = Fraction("0.044715")

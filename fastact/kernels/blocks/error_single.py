@@ -140,6 +140,11 @@ def normal_tail(y: Value) -> Value:
     return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
+def unless_far(near: Value, x: Value, value: Value) -> Value:
+    """``near``; the value where x < -`NORMAL_REACH`, if results are not all 0 there."""
+    return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
+
+
 def exp_times(x: Value, factor: Value) -> Value:
     """exp(x) factor for an x <= 0, perhaps a pair of words: 2^n (factor + factor (exp(r) - 1)), which rounds only once
     more than the factor is."""
