@@ -231,6 +231,27 @@ def test_threads_change_no_bit(shape: tuple[int, int]) -> None:
                     assert same(a, b)
 
 
+@pytest.mark.parametrize(("shape", "axis"), (((3, 70, 85), 1), ((300, 1001), 0), ((2, 3, 20_000), 1), ((65, 9, 51), 0)))
+def test_rows_side_by_side(shape: tuple[int, ...], axis: int) -> None:
+    """Whole vectors of rows and what is left over, along several other axes, on threads, within a larger array."""
+    x = np.random.default_rng(1).normal(0, 4, shape).astype(np.float32)
+    together = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    frame = np.full([n + 5 for n in shape], NAN, np.float32)
+    inside = tuple(slice(2, n + 2) for n in shape)
+    for name in ("softmax", "log_softmax"):
+        for tier in ("exact", "fast"):
+            function = getattr(fastact, name)
+            expected = np.moveaxis(function(together, approx=tier), -1, axis)
+            for threads in (1, 3):
+                with fastact.num_threads(threads):
+                    assert same(np.ascontiguousarray(function(x, axis, approx=tier)), np.ascontiguousarray(expected))
+                    frame[...] = NAN
+                    frame[inside] = x
+                    function(frame[inside], axis, out=frame[inside], approx=tier)
+                    assert same(np.ascontiguousarray(frame[inside]), np.ascontiguousarray(expected))
+                    assert np.count_nonzero(np.isnan(frame)) == frame.size - x.size
+
+
 @pytest.mark.parametrize("level", ("sse2", "avx2"))
 @pytest.mark.parametrize(("name", "dtype", "tier"), (
     ("softmax", "float32", "fast"), ("log_softmax", "float32", "exact"), ("softmax", "float64", "exact"),
