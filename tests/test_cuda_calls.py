@@ -42,7 +42,12 @@ def test_without_the_compiler_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "numba.cuda", None)
     package.cuda.cache_clear()
     try:
-        for call in (lambda: fastact.mish.device("fast"), lambda: fastact.mish.cuda(), lambda: fastact.mish(Device())):
+        x = Device()
+        for call in (
+            lambda: fastact.mish.device("fast"), lambda: fastact.mish.cuda(), lambda: fastact.mish(x),
+            lambda: fastact.swiglu(x, x), lambda: fastact.softmax(x), lambda: fastact.logsumexp.backward(x, x, ()),
+            lambda: fastact.layer_norm(x), lambda: fastact.rms_norm.backward(x, x),
+        ):  # fmt: skip
             with pytest.raises(ImportError, match=r"numba-cuda: pip install 'fastact\[cuda\]'$"):
                 call()
     finally:
@@ -53,9 +58,10 @@ def test_without_a_driver_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     pytest.importorskip("numba.cuda")
     monkeypatch.setattr(package, "_usable", lambda: False)
     monkeypatch.setattr(package, "_installed", lambda: True)
-    with pytest.raises(package.MissingDriver, match="no CUDA device can be used") as caught:
-        fastact.mish(Device())
-    assert "\n" not in str(caught.value)
+    for function in (fastact.mish, fastact.softmax, fastact.layer_norm):
+        with pytest.raises(package.MissingDriver, match="no CUDA device can be used") as caught:
+            function(Device())
+        assert "\n" not in str(caught.value)
     monkeypatch.setattr(package, "_installed", lambda: False)
     with pytest.raises(ImportError, match="fastact"):
         fastact.mish(Device())
