@@ -6,7 +6,6 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.error_single import NORMAL_REACH, normal_tail, unless_far
 from fastact.kernels.blocks.roots import in_single_words, next_to_root
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
@@ -95,11 +94,7 @@ def gelu(x: Value) -> Value:
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
     value = half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
-    if not in_single_words(x):
-        return value
-    y = op.minimum(op.absolute(x), NORMAL_REACH)
-    near = op.fma(-y, normal_tail(y), op.maximum(x, 0.0))
-    return unless_far(near, x, value)
+    return x.context.blocks.gelu(x, value) if in_single_words(x) else value
 
 
 CUBE = Fraction("0.044715")

@@ -8,9 +8,7 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import triple
 from fastact.kernels.blocks.roots import in_plenty, in_want
-from fastact.kernels.blocks.softplus import in_pairs, in_triples
 from fastact.kernels.declare import Parameter, declare
 from fastact.kernels.operations import Value
 
@@ -24,6 +22,8 @@ that have the usual 2^-66."""
 def _positive(alpha: Value) -> Value:
     """softplus(alpha)."""
     usual = op.plain(softplus(alpha, 1.0))
+    from fastact.kernels.blocks.softplus import in_pairs
+
     return in_pairs(op.plain(alpha), usual) if usual.context.arithmetic.pair else usual
 
 
@@ -48,56 +48,19 @@ def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *p
 
 
 # -- in three words -------------------------------------------------------------------------------------------------
-def _remains(value: Value, few: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
+def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) -> Value:
     """The value; what three words make of it where it is less than so few."""
     y = op.plain(x)
     if not in_want(x):
         return value
+    from fastact.kernels.blocks import xielu_long
+
+    body = getattr(xielu_long, name)
     size = op.absolute(y)
     alone = (op.absolute(value) < few) & (size > 1.0 / LARGE) & (size < LARGE)
     if y.context.arithmetic.pair:
         return value.unless(alone, body(y, *parameters))
     return value.unless(alone, y.context.wider(body, y, *map(op.plain, parameters)))
-
-
-def _pair_of(words: triple.Words, like: Value) -> Value:
-    return like.pair(*words[:2])
-
-
-def _long_rise(x: Value, m: Value) -> triple.Words:
-    """expm1(m) - x for m = min(x, eps)."""
-    inside = op.where(m < -triple.REACH, -triple.REACH, m)
-    rise = triple.expm1_less((inside,))
-    return triple.total(rise, triple.total((inside,), (-x,)))
-
-
-def _long_value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
-    like, above = op.plain(x), op.plain(x) > 0.0
-    y, p, n, b, m = map(op.word, (x, alpha_p, alpha_n, beta, eps))
-    s = in_triples(p.choose(above, n))
-    upper = triple.total(triple.product(s, (y,)), (b,))
-    low = op.where(y > 0.0, -1.0, y)
-    lower = triple.product(triple.total(s, (b,)), _long_rise(low, op.where(low > m, m, low)))
-    lower = triple.total(lower, triple.product((b,), (low,)))
-    upper = triple.product(upper, (y,))
-    return _pair_of(tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True)), like)
-
-
-def _long_slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
-    """For x <= eps, and for x > 0."""
-    like, above = op.plain(x), op.plain(x) > 0.0
-    y, p, n, b = map(op.word, (x, alpha_p, alpha_n, beta))
-    s = in_triples(p.choose(above, n))
-    upper = triple.product(s, (y * 2.0,))
-    low = op.where(y > 0.0, -1.0, op.where(y < -triple.REACH, -triple.REACH, y))
-    lower = triple.product(triple.total(s, (b,)), triple.total(triple.expm1_less((low,)), (low,)))
-    both = tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True))
-    return _pair_of(triple.total(both, (b,)), like)
-
-
-def _long_rise_above_eps(x: Value, eps: Value) -> Value:
-    y = op.word(x)
-    return _pair_of(_long_rise(op.where(y > 0.0, -1.0, y), op.word(eps)), op.plain(x))
 
 
 # -- the value ------------------------------------------------------------------------------------------------------
@@ -142,7 +105,7 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
     few = op.where(
         y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
     )
-    slope = _remains(slope, few, _long_slope, x, alpha_p, alpha_n, beta)
+    slope = _remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
     return op.unless_nan(slope, alpha_p, alpha_n, beta, eps)
 
 
@@ -195,7 +158,7 @@ def _rising(x: Value, eps: Value) -> Value:
     above = _rise_above_eps(y, m) if y.context.arithmetic.pair else y.context.wider(_rise_above_eps, y, m)
     between = (y > m) & (y <= 0.0)
     value = op.unless(_rise(x), between, above)
-    return _remains(value, op.where(between, op.absolute(y) * FEW, 0.0), _long_rise_above_eps, x, m)
+    return _remains(value, op.where(between, op.absolute(y) * FEW, 0.0), "rise_above_eps", x, m)
 
 
 def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -264,5 +227,5 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     upper = _above(above, alpha_p, beta)
     upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
-    value = _remains(value, _few(x, alpha_n, beta, eps), _long_value, x, alpha_p, alpha_n, beta, eps)
+    value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

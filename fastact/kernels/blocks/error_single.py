@@ -13,7 +13,7 @@ from math import inf
 from fastact.kernels.blocks import single
 from fastact.kernels.blocks.exactly import two_product
 from fastact.kernels.coefficients import PIECES
-from fastact.kernels.operations import Value, where
+from fastact.kernels.operations import Value, maximum, minimum, where
 
 
 def erf(x: Value) -> Value:
@@ -140,8 +140,10 @@ def normal_tail(y: Value) -> Value:
     return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
-def unless_far(near: Value, x: Value, value: Value) -> Value:
-    """``near``; the value where x < -`NORMAL_REACH`, if results are not all 0 there."""
+def gelu(x: Value, value: Value) -> Value:
+    """max(x, 0) - y Phi(-y) with y = |x|; the value where x < -`NORMAL_REACH`, if results are not all 0 there."""
+    y = minimum(abs(x), NORMAL_REACH)
+    near = (-y).fma(normal_tail(y), maximum(x, 0.0))
     return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
 
 

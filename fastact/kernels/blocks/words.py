@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, minus_square, vanishing
+from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, gelu, minus_square, vanishing
 from fastact.kernels.blocks.over import exp_over, exponents_from
 from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign, sin_squared
 from fastact.kernels.blocks.single import (
@@ -33,6 +33,7 @@ __all__ = [
     "exp_times",
     "expm1",
     "exponents_from",
+    "gelu",
     "log",
     "log1p",
     "log1p_exp",
