@@ -110,6 +110,7 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("torch", "snake", "grad_alpha", ""): Limits(floor=65536.0),
     # (beta + softplus) (expm1 - x) + beta x has a root for x < 0 and so has its gradient; expm1 - x cancels next to 0
     ("torch", "xielu", "value", ""): Limits(floor=8.0),
+    ("torch", "xielu", "value*", ""): Limits(floor=256.0),  # beta x, of an x of some hundreds
     ("torch", "xielu", "grad", ""): Limits(floor=4.0),
     ("torch", "xielu", "grad_alpha_n", ""): Limits(floor=1.0),
     # s r^2 + b cancels next to its root
@@ -190,6 +191,7 @@ LIMITS: dict[tuple[str, str, str, str], Limits] = {
     ("jax", "snake", "grad", ""): Limits(floor=256.0),
     ("jax", "snake", "grad_alpha", ""): Limits(floor=65536.0),
     ("jax", "xielu", "value", ""): Limits(floor=8.0),
+    ("jax", "xielu", "value*", ""): Limits(floor=256.0),  # beta x, of an x of some hundreds
     ("jax", "xielu", "grad", ""): Limits(floor=4.0),
     ("jax", "xielu", "grad_alpha_n", ""): Limits(floor=1.0),
     ("jax", "star_relu", "value", ""): Limits(floor=0.5),
