@@ -33,31 +33,36 @@ def elsewhere(args: Sequence[Any], options: dict[str, Any]) -> bool:
 # -- ranges -----------------------------------------------------------------------------------------------------------
 def check_range(name: str, parameter: Parameter, value: Any) -> None:
     """ValueError if a number of the value is outside the parameter's range; NaN is within every range."""
-    above, below = parameter.above, parameter.below
+    if parameter.above is None and parameter.below is None:
+        return
+    above = -np.inf if parameter.above is None else parameter.above
+    below = np.inf if parameter.below is None else parameter.below
     if type(value) in NUMBERS:
-        if (above is not None and value <= above) or (below is not None and value >= below):
+        if value <= above or value >= below:
             _out_of_range(name, parameter, value)
         return
     numbers = _numbers(value)
     if numbers is None:
         return
-    outside = np.zeros(numbers.shape, bool)
-    if above is not None:
-        outside |= numbers <= above
-    if below is not None:
-        outside |= numbers >= below
+    outside = (numbers <= above) | (numbers >= below)
     if outside.any():
         _out_of_range(name, parameter, numbers[outside].flat[0])
 
 
 def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequence[Any]) -> None:
     """ValueError if parameters are at odds with one another, or one with the function."""
-    numbers = [_numbers(value) for value in values]
-    if any(value is None for value in numbers):
+    held = [_numbers(value) for value in values]
+    numbers = [value for value in held if value is not None]
+    if len(numbers) < len(held):
         return
     for rejection in rejections:
-        if np.any(np.asarray(rejection.violated(*numbers))):
-            raise ValueError(f"{name}(): {rejection.reason}")
+        violated = np.asarray(rejection.violated(*numbers))
+        if violated.any():
+            first = np.unravel_index(np.argmax(violated), violated.shape)
+            given = (np.broadcast_to(value, violated.shape)[first] for value in numbers)
+            names = rejection.violated.__code__.co_varnames  # type: ignore[attr-defined]
+            said = ", ".join(f"{label} = {value!s}" for label, value in zip(names, given, strict=False))
+            raise ValueError(f"{name}(): {rejection.reason}; given {said}")
 
 
 def _numbers(value: Any) -> np.ndarray[Any, Any] | None:

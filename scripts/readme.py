@@ -7,6 +7,7 @@ With --check nothing is written and a table that is not up to date ends in exit 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -61,8 +62,10 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a table is not up to date")
     text = README.read_text()
-    if "--check" in sys.argv:
+    if parser.parse_args().check:
         if filled(text) != text:
             print("README.md is not up to date: run python scripts/readme.py", file=sys.stderr)
             return 1

@@ -96,10 +96,12 @@ def snake(x: Value, alpha: Value) -> Value:
     if not _narrow(x):
         total = _rising(y, a)
     elif not short(y):
-        return op.where((size > 2.0**-60) & (size < 2.0**56), _rising_in_words(y, a), y)
+        value = op.where((size > 2.0**-60) & (size < 2.0**56), _rising_in_words(y, a), y)
+        return value if op.word(a).is_one() else op.unless_nan(value, a)
     else:
         total = x.context.wider(_rising, y, a)
-    return op.where((size > 2.0**-70) & (size < 2.0**120), total, x)
+    value = op.where((size > 2.0**-70) & (size < 2.0**120), total, x)
+    return value if op.word(a).is_one() else op.unless_nan(value, a)
 
 
 def _rising(x: Value, alpha: Value) -> Value:

@@ -126,7 +126,7 @@ def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
     ),
     gradient=_rrelu_gradient,
     backward=_rrelu_backward,
-    rejections=(Rejection("lower exceeds upper", lambda lower, upper: lower > upper),),
+    rejections=(Rejection("lower exceeds upper, but has to be at most that", lambda lower, upper: lower > upper),),
     numpy="np.where(x > 0, x, (lower/2 + upper/2)*x)",
     peers={
         "torch": "torch.nn.functional.rrelu(x, lower, upper)",
@@ -321,7 +321,7 @@ def jump_relu(x: Value, theta: Value) -> Value:
 
 
 # -- shrinkage ------------------------------------------------------------------------------------------------------
-_BAND = (Rejection("lambd is negative", lambda lambd: lambd < 0),)
+_BAND = (Rejection("lambd is negative, but has to be at least 0", lambda lambd: lambd < 0),)
 
 
 def _shrink(x: Value, lambd: Value, outside: Value, inside: Value) -> Value:
