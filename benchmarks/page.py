@@ -132,8 +132,8 @@ TRIED = (
     "approximations are out of question: their bits differ between makers.",
     "- Tables of one register instead of two, and gelu as max(x, 0) - y Phi(-y), took a third of the instructions "
     "from gelu `fast`; a further division in place of the table would take as long as that.",
-    "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` as "
-    "in `fast`: what is left besides is too little to tell the tiers apart.",
+    "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` "
+    "as in `fast`: what is left besides is too little to tell the tiers apart.",
     "- Results that underflow cost a second look at the inputs, to find out whether the warning is justified: erfc and "
     "the gradient of erf on these data.",
     "- Three words of float64 next to the roots of xielu keep its digits; they are computed for whole vectors, and "
