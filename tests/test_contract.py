@@ -140,6 +140,21 @@ def test_products_with_an_incoming_gradient(name: str, form: str, dtype: str) ->
     check(case, x[finite], g[finite])
 
 
+FADING = ("exp", "sigmoid", "softplus", "elu", "silu", "mish", "gelu", "gelu_tanh", "quick_gelu", "tanh")
+
+
+@pytest.mark.parametrize("name", FADING)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_that_fade_meet_large_and_small_factors(name: str, dtype: str) -> None:
+    """Results are numbers where neither the gradient nor the product with one of its factors is, and 0 far out."""
+    case = Case(REGISTRY[name], "backward", dtype)
+    largest, least = float(case.format.largest), 2.0**case.format.smallest_exponent
+    x = np.random.default_rng(SEED).uniform(-1.0, 1.0, 150) * np.resize([30.0, 120.0, 400.0, 900.0, 3000.0], 150)
+    g = np.resize([largest / 2, -largest / 64, 1.0, largest**0.5, -(least**0.5), least * 3], 150)
+    x, g = x.astype(case.format.dtype), g.astype(case.format.dtype)
+    check(case, x, g)
+
+
 @pytest.mark.parametrize(("name", "form"), LEARNED)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_of_parameters(name: str, form: str, dtype: str) -> None:

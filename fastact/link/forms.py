@@ -36,10 +36,19 @@ class Form:
     fixed: tuple[float, ...] = ()
     settled: str = ""
 
+    @property
+    def products(self) -> bool:
+        """Whether results are gradients, as they are in any format, times a further input."""
+        return hasattr(self.body, "products")
+
 
 def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
     def backward(g: Any, x: Any, *parameters: Any) -> Any:
-        return g * gradient(x, *parameters)
+        from fastact.kernels.blocks.products import times_gradient
+
+        return times_gradient(g, gradient(x, *parameters), backward, (g, x, *parameters))
+
+    backward.products = True  # type: ignore[attr-defined]
 
     return backward
 
@@ -157,7 +166,7 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
         graph = link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, summed=summed)
         return Kernel(graph, None)
     flags = alarm(domain, poles, chosen.place)
-    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, summed=summed)
+    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, chosen.products, summed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots = declaration.roots if "value" in (form, chosen.base) else ()
     return Kernel(graph, evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed))

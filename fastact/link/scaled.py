@@ -86,12 +86,14 @@ class Scaled:
         return times(times(value, power_of_two(half)), power_of_two(exponent - half))
 
     def _reachable(self) -> Integer:
-        """The exponent, of products with further inputs held where two steps reach; below, the number is 0."""
+        """The exponent, of products with further inputs held where two steps reach; below, the number is 0, above it is
+        infinite."""
         a, exponent = self.context.arithmetic, self.exponent
         if not a.products:
             return exponent
-        low = 2 * (1 - a.bias)
-        return exponent.choose(exponent.compare("sgt", low), low)
+        low, high = 2 * (1 - a.bias), 2 * a.bias
+        exponent = exponent.choose(exponent.compare("sgt", low), low)
+        return exponent if self.bounded else exponent.choose(exponent.compare("slt", high), high)
 
     def rounded(self) -> Real:
         """The number rounded once to the working word, subnormal results included."""

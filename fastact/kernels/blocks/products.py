@@ -65,6 +65,22 @@ def product(
     return (value * p).unless(lost, context.wider(body, *inputs))
 
 
+def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs: tuple[Value, ...]) -> Value:
+    """g times a gradient; the same as ``body(*inputs)``. Where one number is as wide as a result, gradients that have
+    left the normal numbers, and that g may bring back, are computed in the next wider arithmetic."""
+    context, arithmetic = op.plain(g).context, op.plain(g).context.arithmetic
+    if arithmetic.pair or arithmetic.wide:
+        return g * gradient
+    factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
+    left = getattr(gradient, "far", None)
+    if left is None:
+        value = context.word_of(gradient)
+        left = (abs(value) < 1.0 / limit) & (abs(factor) > 1.0) | (abs(value) > limit)
+    else:
+        value = gradient.usual()
+    return (factor * value).unless(left, context.wider(body, *map(op.plain, inputs)))
+
+
 def _decisive(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate) -> Value:
     """The product in pairs of words that are to decide a rounding."""
     whole = [op.doubled(factor) for factor in factors]
