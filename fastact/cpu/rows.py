@@ -99,7 +99,7 @@ def apply(name: str, tier: str, dtype: str, arrays: Sequence[Array], numbers: Se
 
 def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
     """Run a kernel."""
-    if arrays[0].size < threads.SMALLEST or threads.get_num_threads() == 1:
+    if _alone(found, arrays[0].size, arrays[0].shape[-1]):
         for a in arrays:
             if not a.flags.c_contiguous:
                 break
@@ -146,6 +146,13 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
         _several(found.variant(length), shape, addresses, strides, length, owners)
     if facts[5]:
         raise MemoryError(f"no memory for blocks of rows of {length} elements")
+
+
+def _alone(found: Kernel, size: int, length: int) -> bool:
+    """Whether a call is left to its own thread: it is short, or known to take less than help is worth."""
+    if size < threads.SMALLEST or threads.get_num_threads() == 1:
+        return True
+    return found.variant(length).loop.cost * size < threads.WORTH
 
 
 def _room(found: Kernel, length: int) -> tuple[int, int]:
