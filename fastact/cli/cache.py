@@ -15,7 +15,7 @@ from fastact.cpu import cache, cores
 from fastact.cpu.target import host
 from fastact.kernels import REGISTRY
 from fastact.link.arithmetic import DTYPES
-from fastact.link.forms import forms, kernel
+from fastact.link.forms import forms
 
 FEW = 12
 """Kernels handed to a process at a time; it does not pay to start one for fewer."""
@@ -88,12 +88,12 @@ def _compiled(wanted: list[tuple[str, str, str, str]]) -> Iterator[str]:
 def _compile(which: tuple[str, str, str, str]) -> str:
     """Compile a kernel into the cache; what went wrong, if anything."""
     from fastact.cpu import compile
+    from fastact.cpu.kernels import asked, linked
 
-    name, form, tier, dtype = which
     try:
-        linked = kernel(REGISTRY[name], form, dtype, tier)
+        found = linked(*which)
         with compile.alone():
-            compile.object_code(linked.graph, linked.evidence, host())
+            compile.object_code(found.graph, found.evidence, host(), asked=asked(*which))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""

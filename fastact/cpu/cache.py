@@ -3,7 +3,8 @@
 The name of a file is the digest of all that its machine code depends on: the graph, the sources of this package's
 back end, the processor with its features, and the compiler's version. So a file can be missing, but it cannot be
 stale. Its contents carry their own digest, so that a damaged file is compiled anew. Files appear by an atomic
-rename; a folder that cannot be found, read or written is done without.
+rename; a folder that cannot be found, read or written is done without. A kernel may have a second name, a symbolic
+link; `fastact.cpu.shortcuts` makes these.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ import functools
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 MAGIC = b"fastact kernel 1\n"
-SUFFIX = ".kernel"
+SUFFIX, LINK = ".kernel", ".link"
 
 
 def folder() -> Path:
@@ -51,10 +51,10 @@ def key(*parts: str) -> str:
     return digest.hexdigest()[:40]
 
 
-def load(name: str) -> bytes | None:
+def load(name: str, suffix: str = SUFFIX) -> bytes | None:
     """The kernel of that name, or None where there is none or it is damaged."""
     try:
-        content = (folder() / (name + SUFFIX)).read_bytes()
+        content = (folder() / (name + suffix)).read_bytes()
     except (OSError, RuntimeError):  # RuntimeError: the user has no home
         return None
     head = len(MAGIC)
@@ -66,6 +66,8 @@ def load(name: str) -> bytes | None:
 
 def store(name: str, payload: bytes) -> bool:
     """Keep a kernel; False where the folder cannot be written."""
+    import tempfile
+
     try:
         place = folder()
         place.mkdir(parents=True, exist_ok=True)
@@ -83,8 +85,27 @@ def store(name: str, payload: bytes) -> bool:
     return True
 
 
+def link(name: str, target: str) -> bool:
+    """Give a kernel a second name; False where that cannot be done."""
+    try:
+        place = folder()
+        temporary = place / f".new-{os.urandom(8).hex()}"
+        temporary.symlink_to(target + SUFFIX)
+        try:
+            os.replace(temporary, place / (name + LINK))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except (OSError, RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
 def writable() -> bool:
     """Whether kernels can be kept."""
+    import tempfile
+
     try:
         place = folder()
         place.mkdir(parents=True, exist_ok=True)
@@ -108,4 +129,6 @@ def clear() -> int:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             count += 1
+    for path in list(folder().glob("*" + LINK)):
+        path.unlink(missing_ok=True)
     return count

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from fastact.cpu import cache
+from fastact.cpu import cache, objects, shortcuts
+from fastact.cpu.lock import alone
 from fastact.cpu.target import Processor, host
 from fastact.link.graph import Graph
 
 if TYPE_CHECKING:
     from fastact.link.rows import LinkedProgram
 
-_lock = threading.RLock()
 ACROSS_SHORT, ACROSS_LONG = -1, -2
 _alive: list[Any] = []
 """Execution engines; machine code lives as long as its engine."""
-
-
-def alone() -> threading.RLock:  # type: ignore[valid-type]
-    """What to hold while compiling: LLVM's global context serves one thread at a time."""
-    return _lock
-
-
-def _hold() -> None:
-    _lock.acquire()
-
-
-def _release() -> None:
-    _lock.release()
-
-
-def _renew() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles, so that the child finds LLVM in order; its only thread holds nothing.
-    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_renew)
 
 
 @functools.cache
@@ -92,10 +67,12 @@ def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor |
     return machine.emit_assembly(module)
 
 
-def object_code(graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0) -> bytes:
-    """The kernel as an object file, from the cache where it has it."""
+def object_code(
+    graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0, asked: Sequence[str] = ()
+) -> bytes:
+    """The kernel as an object file, from the cache where it has it, which is then found by what was ``asked``, too."""
     parts = (graph.text(), evidence.text() if evidence else "", *([str(fetched)] if fetched else []))
-    return _cached(parts, lambda: module_for(graph, evidence, processor, fetched), processor)
+    return _cached(parts, lambda: module_for(graph, evidence, processor, fetched), processor, asked)
 
 
 def cache_key(parts: tuple[str, ...], processor: Processor) -> str:
@@ -104,21 +81,32 @@ def cache_key(parts: tuple[str, ...], processor: Processor) -> str:
     return cache.key(*parts, processor.triple, processor.name, processor.features, *versions)
 
 
-def _cached(parts: tuple[str, ...], build: Callable[[], str], processor: Processor) -> bytes:
+def _cached(
+    parts: tuple[str, ...], build: Callable[[], str], processor: Processor, asked: Sequence[str] = ()
+) -> bytes:
     name = cache_key(parts, processor)
     code = cache.load(name)
+    kept = code is not None
     if code is None:
         module, machine = optimize(build(), processor)
         code = machine.emit_object(module)
-        cache.store(name, code)
+        kept = cache.store(name, code)
+    if asked and kept:
+        shortcuts.remember(name, *asked)
     return code
 
 
-def address(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None, fetched: int = 0) -> int:
+def address(
+    graph: Graph,
+    evidence: Graph | None = None,
+    processor: Processor | None = None,
+    fetched: int = 0,
+    asked: Sequence[str] = (),
+) -> int:
     """The address of the graph's inner loop, ready to be called."""
     processor = processor or host()
     with alone():
-        return _loaded(object_code(graph, evidence, processor, fetched), "kernel", processor)
+        return _loaded(object_code(graph, evidence, processor, fetched, asked), "kernel", processor)
 
 
 def row_address(linked: LinkedProgram, width: int, processor: Processor | None = None) -> int:
@@ -148,6 +136,9 @@ def native(text: str, symbol: str) -> int:
 
 
 def _loaded(code: bytes, symbol: str, processor: Processor) -> int:
+    found = objects.load(code, symbol)
+    if found:
+        return found
     _initialize()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(processor))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

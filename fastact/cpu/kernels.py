@@ -7,10 +7,11 @@ import functools
 
 import numpy as np
 
-from fastact.cpu import compile
+from fastact.cpu import shortcuts
+from fastact.cpu.lock import alone
 from fastact.cpu.ufunc import Maker, add_bfloat16, make_ufunc
-from fastact.kernels import GATES, REGISTRY
-from fastact.link.forms import BIASED, forms, kernel
+from fastact.kernels import GATES, OWN, REGISTRY
+from fastact.link.forms import BIASED, Kernel, forms, kernel
 from fastact.link.gates import ARGUMENTS, OUTPUTS, gate_kernel
 
 UFUNCS: dict[str, np.ufunc] = {}
@@ -31,12 +32,31 @@ def loop_address(name: str, form: str, tier: str, dtype: str) -> int:
     """The address of the inner loop of a kernel, compiled or read from the cache."""
     key = (name, form, tier, dtype)
     if key not in _addresses:
-        with compile.alone():
+        with alone():
             if key not in _addresses:
-                gate = GATES.get(name)
-                linked = gate_kernel(gate, form, dtype, tier) if gate else kernel(REGISTRY[name], form, dtype, tier)
-                _addresses[key] = compile.address(linked.graph, linked.evidence)
+                words = asked(*key)
+                _addresses[key] = (shortcuts.address(*words) if words else 0) or _linked_address(key, words)
     return _addresses[key]
+
+
+def asked(name: str, form: str, tier: str, dtype: str) -> tuple[str, ...]:
+    """The words by which a kernel is found in the cache without its graph; none if the function is not declared here,
+    since then the sources do not tell the kernel."""
+    declared = GATES.get(name) or REGISTRY[name]
+    return ("loop", name, form, tier, dtype) if declared is OWN.get(name) else ()
+
+
+def linked(name: str, form: str, tier: str, dtype: str) -> Kernel:
+    """The graphs of a kernel."""
+    gate = GATES.get(name)
+    return gate_kernel(gate, form, dtype, tier) if gate else kernel(REGISTRY[name], form, dtype, tier)
+
+
+def _linked_address(key: tuple[str, str, str, str], words: tuple[str, ...]) -> int:
+    from fastact.cpu import compile
+
+    found = linked(*key)
+    return compile.address(found.graph, found.evidence, asked=words)
 
 
 def address_of(ufunc: np.ufunc, dtype: str) -> int:

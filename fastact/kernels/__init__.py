@@ -15,9 +15,13 @@ from fastact.kernels import (
 )
 from fastact.kernels.declare import ALIASES, GATES, REGISTRY, Declaration, Gate, Parameter, Rejection, Variant
 
+OWN: dict[str, Declaration | Gate] = {**REGISTRY, **GATES}
+"""What the sources here declare, whatever is registered later."""
+
 __all__ = [
     "ALIASES",
     "GATES",
+    "OWN",
     "REGISTRY",
     "Declaration",
     "Gate",
