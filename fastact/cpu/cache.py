@@ -15,7 +15,10 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAGIC = b"fastact kernel 1\n"
 SUFFIX, LINK = ".kernel", ".link"
@@ -23,22 +26,37 @@ SUFFIX, LINK = ".kernel", ".link"
 
 def folder() -> Path:
     """Where kernels are kept: ``FASTACT_CACHE_DIR``, or the user's cache folder."""
+    from pathlib import Path  # which takes longer to import than a kernel to load
+
+    return Path(_folder())
+
+
+def _folder() -> str:
     chosen = os.environ.get("FASTACT_CACHE_DIR")
     if chosen:
-        return Path(chosen)
+        return chosen
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastact" / "Cache"
+        return os.path.join(os.environ.get("LOCALAPPDATA") or _home("AppData", "Local"), "fastact", "Cache")
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fastact"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastact"
+        return _home("Library", "Caches", "fastact")
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or _home(".cache"), "fastact")
+
+
+def _home(*parts: str) -> str:
+    home = os.path.expanduser("~")
+    if home == "~":
+        raise OSError("the user has no home")
+    return os.path.join(home, *parts)
 
 
 @functools.cache
 def backend_digest() -> str:
     """Digest of the sources that turn a graph into machine code."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    place = os.path.dirname(__file__)
+    for name in sorted(name for name in os.listdir(place) if name.endswith(".py")):
+        with open(os.path.join(place, name), "rb") as file:
+            digest.update(name.encode() + b"\0" + file.read())
     return digest.hexdigest()
 
 
@@ -54,8 +72,9 @@ def key(*parts: str) -> str:
 def load(name: str, suffix: str = SUFFIX) -> bytes | None:
     """The kernel of that name, or None where there is none or it is damaged."""
     try:
-        content = (folder() / (name + suffix)).read_bytes()
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        with open(os.path.join(_folder(), name + suffix), "rb") as file:
+            content = file.read()
+    except OSError:
         return None
     head = len(MAGIC)
     payload = content[head + 32 :]
@@ -80,7 +99,7 @@ def store(name: str, payload: bytes) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    except (OSError, RuntimeError):
+    except OSError:
         return False
     return True
 
@@ -97,7 +116,7 @@ def link(name: str, target: str) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    except (OSError, RuntimeError, NotImplementedError):
+    except (OSError, NotImplementedError):
         return False
     return True
 
@@ -111,7 +130,7 @@ def writable() -> bool:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             return True
-    except (OSError, RuntimeError):
+    except OSError:
         return False
 
 

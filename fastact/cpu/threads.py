@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cpu import cores, pool
+from fastact.cpu import pool
 from fastact.cpu.job import FLAGS, NEXT, PIECES
 
 SMALLEST = 1 << 15
@@ -68,12 +68,18 @@ def _environment() -> int | None:
     return None
 
 
+def _cores() -> int:
+    from fastact.cpu import cores  # which needs what takes a while to import
+
+    return cores.available()
+
+
 def get_num_threads() -> int:
     """The most threads that a call uses, the caller's included.
 
     It is that of the surrounding `num_threads`, or else what `set_num_threads` said, or else the environment variable
     FASTACT_NUM_THREADS, or else the number of cores that this process may use."""
-    return _here.get() or _chosen or _environment() or cores.available()
+    return _here.get() or _chosen or _environment() or _cores()
 
 
 def set_num_threads(n: int | None) -> None:
