@@ -54,27 +54,56 @@ class Door:
         self._required = self._inputs - len(self._parameters)
         self._own = frozenset(p.name for p in self._parameters)
         self._settled: dict[Any, tuple[Any, ...]] = {}
-        only = self._parameters[0].name if len(self._parameters) == 1 else ""
-        self._plan = self._required, self._place, only, self._settled
+        self._only = self._parameters[0].name if len(self._parameters) == 1 else ""
+        self._plain = {} if self._parameters else self._ufuncs
+        """The ufuncs by tier for calls that leave all parameters out."""
         self.__name__ = self.__qualname__ = title(declaration, form)
         self.__module__ = "fastact"
 
     # -- the call -----------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
-        if self._variant is not None and not self._further.isdisjoint(options):
-            options = {name: value for name, value in options.items() if value is not None or name not in self._further}
-            if not self._further.isdisjoint(options):
-                return self._variant(*args, approx=approx, **options)
-        if (options or len(args) != 1 or type(args[0]) is not ndarray) and elsewhere(args, options):
-            return self._on_device(args, approx, options)
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
-        door = self
-        if self._parameters:
-            if self._usual is not None and len(args) == self._required and self._own.isdisjoint(options):
-                door = self._usual
-            else:
-                args = self._complete(args, options)
-        ufunc = door._ufuncs.get(tier) or door.ufunc(tier)  # type: ignore[arg-type]
+        if not options and len(args) == 1:
+            x = args[0]
+            if type(x) is ndarray and x.size < threads.SMALLEST:  # of a small array one feels every step
+                ufunc = self._plain.get(tier)
+                if ufunc is not None:
+                    try:
+                        result = ufunc(x)
+                    except Exception as error:
+                        self._explain(error, ufunc, args, options)
+                        raise
+                    if failures:
+                        failures.report(ufunc.__name__)
+                    return result
+        return self._call(args, approx, tier, options)
+
+    def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
+        """The same, whatever the arguments are."""
+        ufunc = None
+        if len(options) < 2 and len(args) == self._required and type(args[0]) is type(args[-1]) is ndarray:
+            # other calls as they mostly are: arrays, with ``out`` or a number as the only parameter
+            if not options or type(options.get("out")) is ndarray:
+                ufunc = self._plain.get(tier)
+            elif self._only in options:
+                value, dtype = options[self._only], args[-1].dtype
+                known = self._settled.get((dtype, value)) if type(value) is float else None
+                if known is not None and args[0].dtype is dtype:
+                    ufunc, args, options = self._ufuncs.get(tier), args + known, {}
+        if ufunc is None:
+            if self._variant is not None and not self._further.isdisjoint(options):
+                options = {n: value for n, value in options.items() if value is not None or n not in self._further}
+                if not self._further.isdisjoint(options):
+                    return self._variant(*args, approx=approx, **options)
+            if elsewhere(args, options):
+                return self._on_device(args, approx, options)
+            door = self
+            if self._parameters:
+                if self._usual is not None and len(args) == self._required and self._own.isdisjoint(options):
+                    door = self._usual
+                else:
+                    args = self._complete(args, options)
+            ufunc = door._ufuncs.get(tier) or door.ufunc(tier)
         try:
             x = args[self._place]
             if type(x) is ndarray and x.size >= threads.SMALLEST:
@@ -98,7 +127,7 @@ class Door:
         """The positional arguments with the parameters among them, taken from keywords and defaults, and checked.
 
         Where all parameters are left out and have defaults, there is a ufunc of the other arguments alone instead."""
-        required, place, only, settled = self._plan
+        required, place, only, settled = self._required, self._place, self._only, self._settled
         count, key = len(args), None
         x = args[place] if count > place else None
         if type(x) is ndarray and (not place or (type(args[0]) is ndarray and args[0].dtype is x.dtype)):
@@ -284,6 +313,12 @@ class Function(Door):
                 door._further = frozenset(p.name for p in declaration.variant.parameters)  # type: ignore[union-attr]
             if door._form.usual and not isinstance(door, Summed):
                 door._usual = self._doors[door._form.usual]
+                door._plain = door._usual._ufuncs
+        # The gradients with respect to parameters, as grad_beta and backward_beta. A method __getattr__ would make all
+        # attributes slow, those that a call needs, too.
+        for name, door in self._doors.items():
+            if not door._form.base and name not in ("grad", "backward", "from_output"):
+                setattr(self, name, door)
 
     @property
     def grad(self) -> Door:
@@ -298,16 +333,9 @@ class Function(Door):
     @property
     def backward_from_output(self) -> Door:
         """g df/dx from the output alone, as a function of (g, y, *parameters)."""
-        return self._doors["from_output"] if "from_output" in self._doors else self.__getattr__("backward_from_output")
-
-    def __getattr__(self, name: str) -> Door:
-        """The gradients with respect to parameters: ``grad_beta``, ``backward_beta``."""
-        if name == "backward_from_output":
+        if "from_output" not in self._doors:
             raise AttributeError(f"the output of {self.__name__} does not determine its gradient; use .backward(g, x)")
-        door = self.__dict__.get("_doors", {}).get(name)
-        if door is None or name == "from_output" or door._form.base:
-            raise AttributeError(f"{self!r} has no attribute {name!r}")
-        return door  # type: ignore[no-any-return]
+        return self._doors["from_output"]
 
     @property
     def formula(self) -> str:
