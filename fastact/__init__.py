@@ -22,7 +22,8 @@ __version__ = "0.1.0"
 _ELSEWHERE = {
     **{name: "rows" for name in ("log_softmax", "logsumexp", "softmax", "softmin", "sparsemax")},
     **{name: "layers" for name in ("ffn", "ffn_glu")},
-    **{name: "norms" for name in ("batch_norm", "layer_norm", "rms_norm")},
+    **{name: "norms" for name in ("layer_norm", "rms_norm")},
+    "batch_norm": "channels",
 }
 """Public names of modules that are loaded when they are asked for."""
 

@@ -7,13 +7,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastact import optim as optim
 from fastact import ufuncs as ufuncs
+from fastact.channels import batch_norm as batch_norm
 from fastact.cpu.threads import get_num_threads as get_num_threads
 from fastact.cpu.threads import num_threads as num_threads
 from fastact.cpu.threads import set_num_threads as set_num_threads
 from fastact.gates import Gate as Gate
 from fastact.layers import ffn as ffn
 from fastact.layers import ffn_glu as ffn_glu
-from fastact.norms import batch_norm as batch_norm
 from fastact.norms import layer_norm as layer_norm
 from fastact.norms import rms_norm as rms_norm
 from fastact.precision import precision as precision

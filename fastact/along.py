@@ -11,9 +11,12 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import as_strided
 
 from fastact.arguments import OFFERED, elsewhere, float_dtype
+from fastact.cpu.places import address
 
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
+SMALL = 1 << 12
+"""Below so many elements one feels every step of a call."""
 USUAL = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
 """Dtypes of arrays that are taken as they are; those of the other byte order are not among them."""
 
@@ -31,6 +34,24 @@ def array(name: str, label: str, value: Any) -> Array:
     if dtype is None:
         raise TypeError(f"{name}() takes {OFFERED} (booleans and integers become floats), but {label} is {found.dtype}")
     return ready(found, dtype)
+
+
+def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = ()) -> bool:
+    """Whether rows are small arrays as they mostly are: of one shape and dtype, in C's order, along the last axis; and
+    columns likewise, of the length of the rows."""
+    x = arrays[0]
+    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray or not 0 < x.size < SMALL or not x.ndim:
+        return False
+    dtype, shape = x.dtype, x.shape
+    if dtype not in USUAL or not x.flags.carray:
+        return False
+    for a in arrays[1:]:
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
+            return False
+    for a in columns:
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray:
+            return False
+    return True
 
 
 def ready(a: Array, dtype: np.dtype[Any]) -> Array:
@@ -115,7 +136,7 @@ def check_out(
 
 def same(a: Array, b: Array) -> bool:
     """Whether two arrays are the same elements in the same order."""
-    where = a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    where = address(a) == address(b)
     return where and a.shape == b.shape and a.strides == b.strides and a.dtype == b.dtype
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from fastact.arguments import elsewhere
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
+from fastact.cpu.places import address
 from fastact.function import FUNCTIONS, Function
 from fastact.gates import Gate, gate
 from fastact.kernels import ALIASES, GATES, REGISTRY
@@ -252,7 +253,7 @@ def _result(name: str, arrays: dict[str, Array], width: int, out: Any) -> tuple[
         raise TypeError(f"{name}(): out is {out.dtype}, but the result is {x.dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name}(): out is read-only")
-    same = out.shape == x.shape and out.strides == x.strides and out.ctypes.data == x.ctypes.data
+    same = out.shape == x.shape and out.strides == x.strides and address(out) == address(x)
     others = [array for label, array in arrays.items() if not (label == "x" and same)]
     if not out.flags.c_contiguous or any(np.may_share_memory(out, array) for array in others):
         return out, np.empty(shape, x.dtype)

@@ -1,4 +1,4 @@
-"""rms_norm, layer_norm and batch_norm (with given moments), with the gradients of x, weight and bias.
+"""rms_norm and layer_norm, with the gradients of x, weight and bias.
 
 >>> import numpy as np, fastact
 >>> y = fastact.layer_norm(np.array([[1.0, 2.0, 4.0]]), weight=np.ones(3), bias=np.zeros(3))
@@ -27,12 +27,12 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.precision import Approx, parse
-from fastact.rows import apply, name_of
+from fastact.rows import apply, name_of, small
 
 TINY = 1e-60
 
 
-def _number(name: str, eps: Any) -> float:
+def number_of(name: str, eps: Any) -> float:
     if not isinstance(eps, Real) or isinstance(eps, bool):
         raise TypeError(f"{name}(): eps is a number, not {type(eps).__name__}")
     if not 0.0 <= float(eps) < float("inf"):
@@ -40,16 +40,22 @@ def _number(name: str, eps: Any) -> float:
     return float(eps)
 
 
-def _whole(name: str, axis: Any) -> int:
-    if not hasattr(axis, "__index__"):
-        raise TypeError(f"{name}(): axis is a whole number, not {type(axis).__name__}")
-    return int(axis.__index__())
-
-
 def _suffix(dtype: str, eps: float, **given: Any) -> str:
     """Which variant of a program it is. Only where eps is tiny can a float32 row have a scale that is no float32."""
     parts = [f"_{label}" for label, value in given.items() if value is not None]
     return "".join(parts) + ("_scaled" if dtype == "float64" or eps < TINY else "")
+
+
+@functools.cache
+def _spacing(dtype: str) -> float:
+    """The distance from 1 to the next number."""
+    return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
+
+
+@functools.cache
+def _variant(norm: str, dtype: np.dtype[Any], tiny: bool, *given: str) -> str:
+    """The program of a norm that is given these."""
+    return f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **dict.fromkeys(given, True))}"
 
 
 class _Call:
@@ -124,7 +130,7 @@ class _Call:
         return first, second
 
 
-class _Norm:
+class Norm:
     """A norm, with the gradients of its arguments."""
 
     def __init__(self, name: str) -> None:
@@ -141,7 +147,7 @@ class _Norm:
         return self.__name__
 
 
-class RmsNorm(_Norm):
+class RmsNorm(Norm):
     """rms_norm(x, weight=None, *, axis=-1, eps=None): x/sqrt(mean(x^2) + eps) times the weight.
 
     x : array_like
@@ -163,6 +169,9 @@ class RmsNorm(_Norm):
         approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = parse(approx)
+        if out is None and eps is None and along.plain(axis, x, columns=(weight,)):
+            program = _variant("rms_norm", x.dtype, False, "weight")
+            return small(program, tier, (x, weight), (_spacing(name_of(x.dtype)),))
         if elsewhere((x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -204,12 +213,10 @@ class RmsNorm(_Norm):
         return sink.result(), slope[()]
 
     def _eps(self, name: str, dtype: str, eps: float | None) -> float:
-        if eps is not None:
-            return _number(name, eps)
-        return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
+        return _spacing(dtype) if eps is None else number_of(name, eps)
 
 
-class LayerNorm(_Norm):
+class LayerNorm(Norm):
     """layer_norm(x, weight=None, bias=None, *, axis=-1, eps=1e-5): (x - mean)/sqrt(variance + eps) weight + bias.
 
     x : array_like
@@ -234,17 +241,20 @@ class LayerNorm(_Norm):
         approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = parse(approx)
+        if out is None and type(eps) is float and 0.0 <= eps < 1.0 and along.plain(axis, x, columns=(weight, bias)):
+            program = _variant("layer_norm", x.dtype, eps < TINY, "weight", "bias")
+            return small(program, tier, (x, weight, bias), (eps,))
         if elsewhere((x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
             def chosen(dtype: str) -> tuple[str, float]:
-                number = _number(self.__name__, eps)
+                number = number_of(self.__name__, eps)
                 return f"layer_norm{_suffix(dtype, number, weight=weight, bias=bias)}", number
 
             columns = {"weight": weight, "bias": bias}
             return rowcall.norm(self.__name__, tier, self._axes("", axis), x, columns, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
-        number = _number(call.name, eps)
+        number = number_of(call.name, eps)
         sink = call.sink(out)
         call.run(f"layer_norm{_suffix(call.kind, number, weight=weight, bias=bias)}", approx, sink.array, number)
         return sink.result()
@@ -262,7 +272,7 @@ class LayerNorm(_Norm):
             from fastact.cuda import rowcall
 
             def chosen(dtype: str) -> tuple[str, str, float]:
-                number = _number(f"{self.__name__}.backward", eps)
+                number = number_of(f"{self.__name__}.backward", eps)
                 moments = f"layer_norm_moments{_suffix(dtype, number)}"
                 return moments, f"layer_norm_backward{_suffix(dtype, number, weight=weight)}", number
 
@@ -271,7 +281,7 @@ class LayerNorm(_Norm):
         if bias is not None:
             _Call(f"{self.__name__}.backward", axis, {"x": x}, {"bias": bias})  # which refuses a wrong shape
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
-        number = _number(call.name, eps)
+        number = number_of(call.name, eps)
         sink = call.sink(out)
         count = prod(call.shape) // max(prod(call.normalised), 1)
         mean, r = np.empty((2, count))
@@ -280,119 +290,6 @@ class LayerNorm(_Norm):
         return sink.result(), slope[()], shift[()]
 
 
-class BatchNorm(_Norm):
-    """batch_norm(x, mean, variance, weight=None, bias=None, *, axis=1, eps=1e-5), with moments that are given, as in
-    inference: (x - mean)/sqrt(variance + eps) weight + bias.
-
-    x : array_like
-    mean, variance, weight, bias : array_like of as many numbers as x has channels
-    axis : the axis of the channels
-    eps : at least 0
-    out : array of the shape of x
-    approx : 'exact', 'fast' or 'rough', as everywhere
-
-    Accuracy: with t = (x - mean)/sqrt(variance + eps) weight, the error is at most half a unit in the last place of the
-    result and 0.01 of t in `exact`, and 4 units of |t| + |bias| in `fast` and `rough`.
-
-    Errors as for `rms_norm`. S. Ioffe and C. Szegedy, Batch normalization, arXiv:1502.03167."""
-
-    def __call__(
-        self, x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, axis: int = 1,
-        eps: float = 1e-5, out: Any = None, approx: Approx = None,
-    ) -> Any:  # fmt: skip
-        tier = parse(approx)
-        if elsewhere((x, mean, variance, weight, bias), {"out": out}):
-            from fastact.cuda import rowcall
-
-            moments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
-            number, meant = _number(self.__name__, eps), self._axes("", _whole(self.__name__, axis))
-            return rowcall.batch_norm(self.__name__, tier, meant, x, moments, number, out)
-        call = _Channels(
-            self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
-        )
-        number = _number(call.name, eps)
-        sink = call.sink(out)
-        call.spread("batch_norm", approx, call.elements[0], call.moments, sink.array, number)
-        return sink.result()
-
-    def backward(
-        self, g: Any, x: Any, mean: Any, variance: Any, weight: Any = None, *, axis: int = 1, eps: float = 1e-5,
-        out: Any = None, approx: Approx = None,
-    ) -> tuple[Any, Any, Any]:  # fmt: skip
-        """The gradients with respect to x, weight and bias, from that with respect to the output, g; mean and variance
-        are held.
-
-        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
-        tier = parse(approx)
-        name = f"{self.__name__}.backward"
-        if elsewhere((g, x, mean, variance, weight), {"out": out}):
-            from fastact.cuda import rowcall
-
-            moments = {"mean": mean, "variance": variance, "weight": weight}
-            number, meant = _number(name, eps), self._axes(".backward", _whole(name, axis))
-            return rowcall.batch_norm_backward(name, tier, meant, g, x, moments, number, out)
-        call = _Channels(name, axis, {"g": g, "x": x}, [("mean", mean), ("variance", variance), ("weight", weight)])
-        number = _number(name, eps)
-        sink = call.sink(out)
-        slope, shift = np.zeros((2, call.channels), call.dtype)
-        if call.elements[0].size:
-            others = tuple(d for d in range(len(call.shape)) if d != call.axis)
-            views = [along.rows(a, others) for a in call.elements]
-            read = [along.copied_rows(a, others) if v is None else v for a, v in zip(call.elements, views, strict=True)]
-            arrays = [*read, *call.moments[:2], slope, shift]
-            apply("batch_norm_parameters", parse(approx), call.dtype, arrays, (number,))
-        call.spread("batch_norm_backward", approx, call.elements[0], call.moments[1:], sink.array, number)
-        return sink.result(), slope, shift
-
-
-class _Channels:
-    """The arguments of a norm of channels."""
-
-    def __init__(self, name: str, axis: int, elements: dict[str, Any], moments: list[tuple[str, Any]]) -> None:
-        self.name = name
-        given = {label: along.array(name, label, value) for label, value in elements.items()}
-        along.same_shape(name, **given)
-        self.shape = next(iter(given.values())).shape
-        (self.axis,) = along.axes(name, _whole(name, axis), max(len(self.shape), 1))
-        self.channels = self.shape[self.axis] if self.shape else 1
-        extra = []
-        for label, value in moments:
-            if value is None:
-                value = np.full(self.channels, label == "weight", next(iter(given.values())).dtype)
-            array = along.array(name, label, value)
-            if array.shape != (self.channels,):
-                raise ValueError(
-                    f"{name}(): {label} has shape {array.shape}, but x, of shape {self.shape}, has {self.channels} "
-                    f"channels along axis {self.axis}"
-                )
-            extra.append(array)
-        arrays = along.common(*given.values(), *extra)
-        self.elements, self.moments = arrays[: len(given)], arrays[len(given) :]
-        self.dtype = self.elements[0].dtype
-
-    def sink(self, out: Any) -> along.Sink:
-        checked = along.check_out(self.name, out, self.shape, self.dtype, self.elements, self.moments)
-        return along.Sink(checked, self.elements[-1], self.shape, self.dtype)
-
-    def spread(self, program: str, approx: Approx, x: Array, moments: list[Array], sink: Array, eps: float) -> None:
-        """Run a program of every element and the numbers of its channel."""
-        if not sink.size:
-            return
-        if x.ndim == 0:
-            x, sink = x.reshape(1), sink.reshape(1)
-        # Rows are what follows the channel, or else what comes before it.
-        axes = tuple(range(self.axis + 1, x.ndim)) or tuple(range(self.axis))
-        views = [along.rows(a, axes) for a in (x, sink)]
-        read = along.copied_rows(x, axes) if views[0] is None else views[0]
-        target = np.empty(read.shape, self.dtype) if views[1] is None else views[1]
-        outer = tuple(n for d, n in enumerate(x.shape) if d not in axes)  # the last of these are the channels
-        spread = [a if a.shape == outer else np.broadcast_to(a, outer) for a in moments]
-        apply(program, parse(approx), self.dtype, [read, *spread, target], (eps,))
-        if views[1] is None:
-            along.back(target, sink, axes)
-
-
 rms_norm = RmsNorm("rms_norm")
 layer_norm = LayerNorm("layer_norm")
-batch_norm = BatchNorm("batch_norm")
-__all__ = ["BatchNorm", "LayerNorm", "RmsNorm", "batch_norm", "layer_norm", "rms_norm"]
+__all__ = ["LayerNorm", "RmsNorm", "layer_norm", "rms_norm"]

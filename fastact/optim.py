@@ -27,6 +27,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from fastact.cpu.places import address
+
 Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = Array | Sequence[Array]
 
@@ -218,7 +220,7 @@ def _surely_apart(theta: Any, velocity: Any, gradient: Any) -> bool:
         return False
     if not (theta.shape == velocity.shape == gradient.shape and theta.flags.writeable and velocity.flags.writeable):
         return False
-    first, second, third = sorted(a.__array_interface__["data"][0] for a in arrays)
+    first, second, third = sorted(address(a) for a in arrays)
     return bool(first + theta.nbytes <= second and second + theta.nbytes <= third)
 
 
@@ -236,7 +238,7 @@ def _folded(array: Array) -> bool:
 
 def _same(a: Array, b: Array) -> bool:
     """Whether two arrays are the same elements in the same order."""
-    return a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data
+    return a.shape == b.shape and a.strides == b.strides and address(a) == address(b)
 
 
 def _refuse_overlap(name: str, written: list[tuple[str, Array]], read: list[Array]) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
+from fastact.cpu import rows
 from fastact.precision import Approx, parse
 
 INFINITY = math.inf
@@ -38,9 +39,15 @@ def name_of(dtype: np.dtype[Any]) -> str:
 
 def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
     """Run a program of arrays whose rows are their last axis."""
-    from fastact.cpu import rows
-
     rows.apply(program, tier, name_of(dtype), arrays, numbers)
+
+
+def small(program: str, tier: str, arrays: tuple[Array, ...], numbers: tuple[float, ...] = ()) -> Array:
+    """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
+    x = arrays[0]
+    sink = np.empty_like(x)
+    rows.in_order(rows.kernel(program, name_of(x.dtype), tier), (*arrays, sink), numbers)
+    return sink
 
 
 def run(
@@ -83,6 +90,8 @@ class RowFunction:
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
         name = self.__name__
         tier = parse(approx)
+        if out is None and where is True and along.plain(axis, x):
+            return small(name, tier, (x,))
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
         given = along.array(name, "x", x)
@@ -108,6 +117,8 @@ class RowFunction:
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
         name = f"{self.__name__}.backward_from_output"
         tier = parse(approx)
+        if out is None and where is True and along.plain(axis, g, y):
+            return small(f"{self.__name__}_backward", tier, (g, y))
         if elsewhere((g, y, where), {"out": out}):
             return _on_device(name, f"{self.__name__}_backward", tier, axis, {"g": g, "y": y}, out, where)
         gradient, output = along.array(name, "g", g), along.array(name, "y", y)

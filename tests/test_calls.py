@@ -190,3 +190,73 @@ def test_a_compile_error_is_raised(monkeypatch: pytest.MonkeyPatch, shape: tuple
             door(x, approx="rough")
     np.testing.assert_array_equal(door(x), fastact.mish(x))
     assert not fastact.cpu.failures.failures
+
+
+# -- the shorter ways of small arrays ---------------------------------------------------------------------------------
+def test_addresses_of_arrays() -> None:
+    from fastact.cpu import places
+
+    whole = np.arange(24.0).reshape(4, 6)
+    locked = whole.copy()
+    locked.flags.writeable = False
+    views = whole[1:, ::2], whole[::-1], whole.T, whole[2:2], np.asarray(whole[2, 3]), whole.view(Sub)
+    for a in (whole, locked, *views):
+        assert places.address(a) == places._by_description(a) == a.ctypes.data
+
+
+class Sub(np.ndarray):
+    """A subclass, which is no plain array."""
+
+
+def test_short_ways_lead_to_the_same_results() -> None:
+    """Calls that are recognised as usual ones, beside others that mean the same."""
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
+    other, g = x[:, ::-1].copy()[:, ::-1], np.ones_like(x)  # not in C's order
+    w, b = x[0] + 1, x[1]
+    y = fastact.softmax(x)
+    pairs = [
+        (fastact.softmax(x), fastact.softmax(other)),
+        (fastact.log_softmax(x), fastact.log_softmax(x, axis=1)),
+        (fastact.softmax.backward_from_output(g, y), fastact.softmax.backward_from_output(g, y, axis=1)),
+        (fastact.layer_norm(x, w, b), fastact.layer_norm(other, w, b)),
+        (fastact.layer_norm(x, w, b, eps=1e-70), fastact.layer_norm(other, w, b, eps=1e-70)),
+        (fastact.rms_norm(x, w), fastact.rms_norm(other, w)),
+        (fastact.exp(x), fastact.exp(x, where=True)),
+        (fastact.swish(x), fastact.swish(x, 1.0)),
+        (fastact.exp.backward(g, x), fastact.exp.backward(1.0, x)),
+        (fastact.exp(x, out=np.empty_like(x)), fastact.exp(x)),
+    ]
+    for k, (short, long) in enumerate(pairs):
+        assert type(short) is np.ndarray and short.dtype == np.float32 and short.tobytes() == long.tobytes(), k
+    for beta in (1.5, 0.0, -0.0, 2):
+        first, again = (fastact.swish(x, beta=beta) for _ in range(2))
+        assert first.tobytes() == again.tobytes() == fastact.swish(x, np.float32(beta)).tobytes()
+    assert type(fastact.softmax(x.view(Sub))) is np.ndarray
+    assert fastact.swish(x, beta=np.float64(1.5)).dtype == np.float64, "a number with a dtype keeps it"
+
+
+def test_short_ways_refuse_what_long_ones_refuse() -> None:
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match="tier"):
+        fastact.exp(x, approx="fats")
+    with pytest.raises(ValueError, match="tier"):
+        fastact.softmax(x, approx="fats")
+    with pytest.raises(TypeError, match="missing"):
+        fastact.exp.backward(x)
+    with pytest.raises(TypeError, match="missing"):
+        fastact.threshold(x)
+    with pytest.raises(TypeError, match="eps"):
+        fastact.layer_norm(x, x[0], x[0], eps="1")
+    with pytest.raises(ValueError, match="eps"):
+        fastact.layer_norm(x, x[0], x[0], eps=-1.0)
+    with pytest.raises(ValueError, match="weight"):
+        fastact.layer_norm(x, x[0, :2], x[0])
+    with pytest.raises(ValueError, match="shape"):
+        fastact.softmax.backward_from_output(x[:1], x)
+    with pytest.raises(np.exceptions.AxisError):
+        fastact.softmax(np.float32(1.0), axis=-2)
+    assert fastact.softmax(np.array(2.0, np.float32)) == 1.0
+    assert fastact.softmax(np.empty((0, 3), np.float32)).shape == (0, 3)
+    locked = np.ones((2, 3), np.float32)
+    locked.flags.writeable = False
+    assert np.allclose(fastact.softmax(locked), 1 / 3)

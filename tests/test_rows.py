@@ -15,7 +15,8 @@ import pytest
 
 import fastact
 from fastact.cpu import rows as compiled
-from fastact.cpu.compile import ACROSS_LONG, ACROSS_SHORT, row_address
+from fastact.cpu.compile import row_address
+from fastact.cpu.rows import ACROSS_LONG, ACROSS_SHORT
 from fastact.cpu.target import baseline, host
 
 TIERS = ("exact", "fast", "rough")

@@ -17,7 +17,6 @@ from fastact.link.graph import Graph
 if TYPE_CHECKING:
     from fastact.link.rows import LinkedProgram
 
-ACROSS_SHORT, ACROSS_LONG = -1, -2
 _alive: list[Any] = []
 """Execution engines; machine code lives as long as its engine."""
 
@@ -109,9 +108,13 @@ def address(
         return _loaded(object_code(graph, evidence, processor, fetched, asked), "kernel", processor)
 
 
-def row_address(linked: LinkedProgram, width: int, processor: Processor | None = None) -> int:
+def row_address(
+    linked: LinkedProgram, width: int, processor: Processor | None = None, asked: Sequence[str] = ()
+) -> int:
     """The address of the loop of a program over rows of up to ``width`` elements; 0 for long ones. `ACROSS_SHORT` and
     `ACROSS_LONG` stand for rows that lie side by side."""
+    from fastact.cpu.rows import ACROSS_SHORT
+
     processor = processor or host()
 
     def build() -> str:
@@ -126,7 +129,7 @@ def row_address(linked: LinkedProgram, width: int, processor: Processor | None =
         return str(module)
 
     with alone():
-        return _loaded(_cached(("rows", str(width), linked.text()), build, processor), "kernel", processor)
+        return _loaded(_cached(("rows", str(width), linked.text()), build, processor, asked), "kernel", processor)
 
 
 def native(text: str, symbol: str) -> int:

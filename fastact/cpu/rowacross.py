@@ -12,18 +12,14 @@ from llvmlite import ir
 from fastact.cpu.emit import SCALARS
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
-from fastact.cpu.rowfacts import Facts
+from fastact.cpu.rowfacts import Facts, rows_in_vector
 from fastact.cpu.rowpieces import Words, word_of
 from fastact.cpu.rowtotals import VECTORS, WIDE, Slots, TotalsAcross
 from fastact.link.graph import BITS, Graph
-from fastact.link.rows import LinkedProgram, LinkedRun
+from fastact.link.rows import LinkedRun
 
 COPIED = 1 << 19
 """Bytes of the copy of a strip, at most; where it would take more, elements are read from the array each time."""
-
-
-def rows_in_vector(linked: LinkedProgram) -> int:
-    return 8 if linked.held == 2 else 16
 
 
 class AcrossKernel(TotalsAcross):

@@ -28,6 +28,11 @@ def batch(linked: LinkedProgram) -> int:
     return 8 if linked.held == 2 else 16
 
 
+def rows_in_vector(linked: LinkedProgram) -> int:
+    """How many rows that lie side by side are computed at a time."""
+    return 8 if linked.held == 2 else 16
+
+
 class Facts:
     """Places of the facts of a call."""
 

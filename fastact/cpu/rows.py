@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastact.cpu import compile, pool, threads
+from fastact.cpu import pool, shortcuts, threads
 from fastact.cpu.job import NEXT, PIECES
+from fastact.cpu.lock import alone
+from fastact.cpu.places import address
 from fastact.cpu.ufunc import LOOP
-from fastact.kernels.programs import PROGRAMS
-from fastact.link.rows import LinkedProgram, link_rows
 
 if TYPE_CHECKING:
     from fastact.cpu.rowfacts import Operand
+    from fastact.link.rows import LinkedProgram
 
 Array = np.ndarray[Any, Any]
+ACROSS_SHORT, ACROSS_LONG = -1, -2
+"""Instead of a length: rows that lie side by side."""
 STRIP = 64
 """Rows that lie side by side and are computed together."""
+MOST_PLAIN = 100
+"""Sizes of arrays that a kernel remembers how to call with."""
 KEPT = 1 << 16
 """Bytes of what is kept of a row, at most; what would take more is computed once more."""
 
@@ -39,10 +44,11 @@ class Variant:
 class Kernel:
     """A program in a dtype and a tier, compiled for the lengths of rows that it has met."""
 
-    def __init__(self, linked: LinkedProgram) -> None:
-        from fastact.cpu.rowacross import rows_in_vector
-        from fastact.cpu.rowfacts import beside, lanes, operands
+    def __init__(self, linked: LinkedProgram, asked: tuple[str, ...] = ()) -> None:
+        """``asked``: words that stand for the program in the cache."""
+        from fastact.cpu.rowfacts import beside, lanes, operands, rows_in_vector
 
+        self.asked = asked
         self.linked, self.operands = linked, operands(linked)
         self.lanes, self.side_by_side = lanes(linked.dtype), rows_in_vector(linked)
         self.widths = sorted(beside(linked))
@@ -51,6 +57,8 @@ class Kernel:
         elements, count = sum(o.kind == "element" for o in self.operands), len(self.operands) + 1
         self.together = struct.Struct(f"={6 + elements}q{len(linked.program.numbers)}d{2 * count + 1}q")
         self.memory = ctypes.c_char * self.together.size
+        self.numbers = len(linked.program.numbers)
+        self.plain: dict[tuple[int, int], Plain] = {}
         self.sizes = [o.size for o in self.operands if o.kind == "element"]
         self.kinds = [(o.kind, o.size) for o in self.operands]
 
@@ -61,23 +69,36 @@ class Kernel:
 
     def across(self, length: int) -> Variant:
         """The same for rows that lie side by side."""
-        return self._variant(compile.ACROSS_SHORT if length <= self.lanes else compile.ACROSS_LONG)
+        return self._variant(ACROSS_SHORT if length <= self.lanes else ACROSS_LONG)
 
     def _variant(self, width: int) -> Variant:
         found = self.variants.get(width)
         if found is None:
-            with compile.alone():
+            with alone():
                 found = self.variants.get(width)
                 if found is None:
-                    found = self.variants[width] = Variant(compile.row_address(self.linked, width))
+                    found = self.variants[width] = Variant(self._address(width))
+        return found
+
+    def _address(self, width: int) -> int:
+        words = (*self.asked, str(width)) if self.asked else ()
+        found = shortcuts.address(*words) if words else 0
+        if not found:
+            from fastact.cpu.compile import row_address
+
+            found = row_address(self.linked, width, asked=words)
         return found
 
 
 @functools.cache
 def kernel(name: str, dtype: str, tier: str) -> Kernel:
     """The kernel of a program."""
-    with compile.alone():
-        return Kernel(link_rows(PROGRAMS[name], dtype, tier))
+    from fastact.kernels.programs import OWN, PROGRAMS
+    from fastact.link.rows import link_rows
+
+    with alone():
+        program = PROGRAMS[name]
+        return Kernel(link_rows(program, dtype, tier), ("rows", name, dtype, tier) if program is OWN.get(name) else ())
 
 
 @functools.cache
@@ -104,7 +125,7 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
             if not a.flags.c_contiguous:
                 break
         else:
-            _plain(found, arrays, numbers)
+            in_order(found, arrays, numbers)
             return
     operands = found.operands
     length = next(a.shape[-1] for a, o in zip(arrays, operands, strict=True) if o.kind != "row")
@@ -131,7 +152,7 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
             ctypes.addressof(facts) + 8 * len(values), (ctypes.c_double * len(numbers))(*numbers), 8 * len(numbers)
         )
     shape, strides = _merged(outer, strides)
-    addresses = [a.__array_interface__["data"][0] for a in arrays]
+    addresses = [address(a) for a in arrays]
     addresses.append(ctypes.addressof(facts))
     strides = [*(s or (0,) for s in strides), (0,) * max(len(shape), 1)]
     shape, owners = shape or [1], (arrays, facts)
@@ -161,23 +182,40 @@ def _room(found: Kernel, length: int) -> tuple[int, int]:
     return (1, room) if 0 < room <= KEPT else (0, 0)
 
 
-def _plain(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
-    """The same of arrays in C's order, on this thread: their rows lie one after the other."""
+class Plain:
+    """Calls of a kernel with arrays in C's order: all but their addresses and numbers is the same for each."""
+
+    def __init__(self, found: Kernel, size: int, length: int) -> None:
+        self.function, self.memory = found.variant(length).function, found.memory
+        keep, self.room = _room(found, length)
+        self.place = 8 * (6 + len(found.sizes) + found.numbers)
+        steps = [length * n if kind == "element" else n if kind == "row" else 0 for kind, n in found.kinds]
+        count = len(steps) + 1
+        self.steps, self.count = self.place + 8 * count, self.place + 16 * count
+        content = bytearray(found.together.size)
+        found.together.pack_into(
+            content, 0, length, keep, self.room, *_memory(), 0, *found.sizes, *[0.0] * found.numbers,
+            *[0] * count, *steps, 0, size // length,
+        )  # fmt: skip
+        self.content = bytes(content)
+        self.given = struct.Struct(f"={found.numbers}d{count}q")
+
+
+def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Run a kernel on arrays in C's order, on this thread: their rows lie one after the other."""
     size, length = arrays[0].size, arrays[0].shape[-1]
-    if not size:
-        return
-    memory = found.memory()
+    plan = found.plain.get((size, length))
+    if plan is None:
+        if not size:
+            return
+        if len(found.plain) >= MOST_PLAIN:
+            found.plain.clear()
+        plan = found.plain[size, length] = Plain(found, size, length)
+    memory = plan.memory.from_buffer_copy(plan.content)
     facts = ctypes.addressof(memory)
-    places = facts + 8 * (6 + len(found.sizes) + len(numbers))
-    addresses = [a.__array_interface__["data"][0] for a in arrays]
-    steps = [length * n if kind == "element" else n if kind == "row" else 0 for kind, n in found.kinds]
-    found.together.pack_into(
-        memory, 0, length, *_room(found, length), *_memory(), 0, *found.sizes, *numbers,
-        *addresses, facts, *steps, 0, size // length,
-    )  # fmt: skip
-    count = len(arrays) + 1
-    found.variant(length).function(places, places + 16 * count, places + 8 * count, None)
-    if found.together.unpack_from(memory)[5]:
+    plan.given.pack_into(memory, plan.place - 8 * len(numbers), *numbers, *map(address, arrays), facts)
+    plan.function(facts + plan.place, facts + plan.count, facts + plan.steps, None)
+    if plan.room and found.together.unpack_from(memory)[5]:
         raise MemoryError(f"no memory for blocks of rows of {length} elements")
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from fastact.cpu import pool
 from fastact.cpu.job import FLAGS, NEXT, PIECES
+from fastact.cpu.places import address
 
 SMALLEST = 1 << 15
 """Arrays below this many elements are not worth a look."""
@@ -203,7 +204,7 @@ def _operands(
 
 def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     """Whether two arrays are the same elements in the same order."""
-    return a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data
+    return a.shape == b.shape and a.strides == b.strides and address(a) == address(b)
 
 
 _READ, _WRITE = ["readonly"], ["writeonly", "allocate", "no_broadcast"]
@@ -225,11 +226,11 @@ def _arrange(
     else:
         if c or f:
             whole = tuple(np.empty_like(x) if a is None else a for a in operands)
-            return whole, [x.size], [a.__array_interface__["data"][0] for a in whole], strides
+            return whole, [x.size], [address(a) for a in whole], strides
     access: Any = [_READ] * inputs + [_WRITE] * (len(operands) - inputs)
     iterator = np.nditer(operands, ["external_loop", "zerosize_ok"], access, order="K")  # type: ignore[call-overload]
     views = iterator.itviews
-    addresses = [view.__array_interface__["data"][0] for view in views]
+    addresses = [address(view) for view in views]
     return iterator.operands, list(views[0].shape), addresses, [view.strides for view in views]
 
 

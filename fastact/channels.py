@@ -1,0 +1,139 @@
+"""batch_norm with given moments, with the gradients of x, weight and bias.
+
+Arrays, sums and what ``out`` may be are as in `fastact.norms`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastact import along
+from fastact.along import Array
+from fastact.arguments import elsewhere
+from fastact.norms import Norm, number_of
+from fastact.precision import Approx, parse
+from fastact.rows import apply
+
+
+def _whole(name: str, axis: Any) -> int:
+    if not hasattr(axis, "__index__"):
+        raise TypeError(f"{name}(): axis is a whole number, not {type(axis).__name__}")
+    return int(axis.__index__())
+
+
+class BatchNorm(Norm):
+    """batch_norm(x, mean, variance, weight=None, bias=None, *, axis=1, eps=1e-5), with moments that are given, as in
+    inference: (x - mean)/sqrt(variance + eps) weight + bias.
+
+    x : array_like
+    mean, variance, weight, bias : array_like of as many numbers as x has channels
+    axis : the axis of the channels
+    eps : at least 0
+    out : array of the shape of x
+    approx : 'exact', 'fast' or 'rough', as everywhere
+
+    Accuracy: with t = (x - mean)/sqrt(variance + eps) weight, the error is at most half a unit in the last place of the
+    result and 0.01 of t in `exact`, and 4 units of |t| + |bias| in `fast` and `rough`.
+
+    Errors as for `rms_norm`. S. Ioffe and C. Szegedy, Batch normalization, arXiv:1502.03167."""
+
+    def __call__(
+        self, x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, axis: int = 1,
+        eps: float = 1e-5, out: Any = None, approx: Approx = None,
+    ) -> Any:  # fmt: skip
+        tier = parse(approx)
+        if elsewhere((x, mean, variance, weight, bias), {"out": out}):
+            from fastact.cuda import rowcall
+
+            moments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
+            number, meant = number_of(self.__name__, eps), self._axes("", _whole(self.__name__, axis))
+            return rowcall.batch_norm(self.__name__, tier, meant, x, moments, number, out)
+        call = _Channels(
+            self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
+        )
+        number = number_of(call.name, eps)
+        sink = call.sink(out)
+        call.spread("batch_norm", approx, call.elements[0], call.moments, sink.array, number)
+        return sink.result()
+
+    def backward(
+        self, g: Any, x: Any, mean: Any, variance: Any, weight: Any = None, *, axis: int = 1, eps: float = 1e-5,
+        out: Any = None, approx: Approx = None,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
+        """The gradients with respect to x, weight and bias, from that with respect to the output, g; mean and variance
+        are held.
+
+        Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
+        tier = parse(approx)
+        name = f"{self.__name__}.backward"
+        if elsewhere((g, x, mean, variance, weight), {"out": out}):
+            from fastact.cuda import rowcall
+
+            moments = {"mean": mean, "variance": variance, "weight": weight}
+            number, meant = number_of(name, eps), self._axes(".backward", _whole(name, axis))
+            return rowcall.batch_norm_backward(name, tier, meant, g, x, moments, number, out)
+        call = _Channels(name, axis, {"g": g, "x": x}, [("mean", mean), ("variance", variance), ("weight", weight)])
+        number = number_of(name, eps)
+        sink = call.sink(out)
+        slope, shift = np.zeros((2, call.channels), call.dtype)
+        if call.elements[0].size:
+            others = tuple(d for d in range(len(call.shape)) if d != call.axis)
+            views = [along.rows(a, others) for a in call.elements]
+            read = [along.copied_rows(a, others) if v is None else v for a, v in zip(call.elements, views, strict=True)]
+            arrays = [*read, *call.moments[:2], slope, shift]
+            apply("batch_norm_parameters", parse(approx), call.dtype, arrays, (number,))
+        call.spread("batch_norm_backward", approx, call.elements[0], call.moments[1:], sink.array, number)
+        return sink.result(), slope, shift
+
+
+class _Channels:
+    """The arguments of a norm of channels."""
+
+    def __init__(self, name: str, axis: int, elements: dict[str, Any], moments: list[tuple[str, Any]]) -> None:
+        self.name = name
+        given = {label: along.array(name, label, value) for label, value in elements.items()}
+        along.same_shape(name, **given)
+        self.shape = next(iter(given.values())).shape
+        (self.axis,) = along.axes(name, _whole(name, axis), max(len(self.shape), 1))
+        self.channels = self.shape[self.axis] if self.shape else 1
+        extra = []
+        for label, value in moments:
+            if value is None:
+                value = np.full(self.channels, label == "weight", next(iter(given.values())).dtype)
+            array = along.array(name, label, value)
+            if array.shape != (self.channels,):
+                raise ValueError(
+                    f"{name}(): {label} has shape {array.shape}, but x, of shape {self.shape}, has {self.channels} "
+                    f"channels along axis {self.axis}"
+                )
+            extra.append(array)
+        arrays = along.common(*given.values(), *extra)
+        self.elements, self.moments = arrays[: len(given)], arrays[len(given) :]
+        self.dtype = self.elements[0].dtype
+
+    def sink(self, out: Any) -> along.Sink:
+        checked = along.check_out(self.name, out, self.shape, self.dtype, self.elements, self.moments)
+        return along.Sink(checked, self.elements[-1], self.shape, self.dtype)
+
+    def spread(self, program: str, approx: Approx, x: Array, moments: list[Array], sink: Array, eps: float) -> None:
+        """Run a program of every element and the numbers of its channel."""
+        if not sink.size:
+            return
+        if x.ndim == 0:
+            x, sink = x.reshape(1), sink.reshape(1)
+        # Rows are what follows the channel, or else what comes before it.
+        axes = tuple(range(self.axis + 1, x.ndim)) or tuple(range(self.axis))
+        views = [along.rows(a, axes) for a in (x, sink)]
+        read = along.copied_rows(x, axes) if views[0] is None else views[0]
+        target = np.empty(read.shape, self.dtype) if views[1] is None else views[1]
+        outer = tuple(n for d, n in enumerate(x.shape) if d not in axes)  # the last of these are the channels
+        spread = [a if a.shape == outer else np.broadcast_to(a, outer) for a in moments]
+        apply(program, parse(approx), self.dtype, [read, *spread, target], (eps,))
+        if views[1] is None:
+            along.back(target, sink, axes)
+
+
+batch_norm = BatchNorm("batch_norm")
+__all__ = ["BatchNorm", "batch_norm"]
