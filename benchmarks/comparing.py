@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import from_output
 import numpy as np
 from limits import Clock, Instruction, Rates, hot_loop
 
@@ -92,6 +93,10 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
     chosen = places()
     truth = Truth(declaration, task.x[chosen], task.parameters, None if form == "value" else "x")
     errors = {label: truth.summary(c.result()[chosen]) for label, c in contestants.items()}
+    for label in from_output.labels(task):
+        contestants[label] = from_output.ours(task, label)
+        given = from_output.truth(task, chosen)
+        errors[label] = given.summary(contestants[label].result()[chosen]) if given else None
     room = np.empty_like(task.x)
     calls: dict[str, Callable[[], object]] = {label: c.call for label, c in contestants.items()}
     calls |= {f"kernel {tier}": peers.into(task, tier, room).call for tier in TIERS}
@@ -110,6 +115,7 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
         "cycle": best[CLOCK] / Clock.cycles,
         "digest": {tier: linked(task, tier).graph.digest() for tier in TIERS},
         "skipped": skipped,
+        "from_output": from_output.keepers(task) if from_output.labels(task) else [],
     }
 
 

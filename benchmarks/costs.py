@@ -102,9 +102,9 @@ ROUND = 0.02
 """Seconds spent on a size, at least; large arrays take longer."""
 
 
-def growth(largest: int, step: int = 2) -> list[Row]:
-    """Nanoseconds per element of 2^4 to 2^largest float32 elements, on one thread and on all."""
-    x = np.random.default_rng(0).uniform(-10, 10, 1 << min(largest, 22)).astype(np.float32)
+def growth(largest: int, step: int = 2, dtype: str = "float32") -> list[Row]:
+    """Nanoseconds per element of 2^4 to 2^largest elements, on one thread and on all."""
+    x = np.random.default_rng(0).uniform(-10, 10, 1 << min(largest, 22)).astype(dtype)
     x = np.resize(x, 1 << largest)
     y = np.zeros_like(x)
     rows = []

@@ -19,6 +19,8 @@ README_NAMES = (
     "gelu_tanh",
 )  # fmt: skip
 README_COLUMNS = (*TIERS, "numpy", "torch", "jax", "onnxruntime", "svml_fast")
+GROWN = {"float32": "growth", "float64": "growth64"}
+"""Where the results of arrays of many sizes are."""
 YES = {True: "yes", False: "no"}
 TITLES = {"value": "values", "gradient": "gradients, times an incoming gradient of 1"}
 KINDS = (
@@ -105,15 +107,17 @@ def figure_lines(content: Row) -> list[str]:
     head = ["figure", "at least", "geometric mean", "kernels that reach it", "reached"]
     said = "How many times as fast, and how many kernels are at least that."
     out = ["", "## Figures", "", said, "", *table(head, lines)]
-    shares = summary.bandwidth(content["growth"])
-    if shares:
-        said = ", ".join(f"{s['what']} {s['share']:.0%}" for s in shares)
-        out += ["", f"On 2^26 float32 elements and {shares[0]['threads']} threads, of the bandwidth of a copy: {said}."]
+    for dtype, key in GROWN.items():
+        shares = summary.bandwidth(content.get(key) or [])
+        if shares:
+            said = ", ".join(f"{s['what']} {s['share']:.0%}" for s in shares)
+            on = f"On 2^26 {dtype} elements and {shares[0]['threads']} threads"
+            out += ["", f"{on}, of the bandwidth of a copy: {said}."]
     misses = [
-        [m["function"], m["form"], m["dtype"], m["tier"], LABELS[m["peer"]], f"{m['ratio']:.2f}", f["wanted"], bound]
+        [m["function"], m["form"], m["dtype"], LABELS[m["tier"]], LABELS[m["peer"]], f"{m['ratio']:.2f}", wanted, bound]
         for f in found
         for m in f["misses"]
-        for bound in [_bound(content["rows"], m)]
+        for wanted, bound in [(f["wanted"], _bound(content["rows"], m))]
     ]
     if misses:
         head = ["function", "form", "dtype", "tier", "against", "times as fast", "wanted", "bound by, share of limit"]
@@ -149,7 +153,7 @@ def _count(figure: Row) -> str:
 
 def _bound(rows: list[Row], miss: Row) -> str:
     for row in rows:
-        if all(row[key] == miss[key] for key in ("function", "form", "dtype")):
+        if all(row[key] == miss[key] for key in ("function", "form", "dtype")) and miss["tier"] in row["floor"]:
             return f"{row['floor'][miss['tier']]['by']}, {summary.share(row, miss['tier']):.0%}"
     return ""
 
@@ -175,8 +179,22 @@ def comparison(content: Row) -> list[str]:
                 ]
                 lines.append([row["function"], *cells])
             head = ["function", *(LABELS[label] for label in columns)]
-            out += ["", f"### {dtype}, {title}", "", *table(head, lines)]
+            out += ["", f"### {dtype}, {title}", "", *from_output(rows), *table(head, lines)]
     return out
+
+
+def from_output(rows: list[Row]) -> list[str]:
+    """What is to be known of gradients from the output, where there are such."""
+    if not any(label in row["ns"] for row in rows for label in summary.FROM_OUTPUT):
+        return []
+    kept = ", ".join(row["function"] for row in rows if row.get("from_output"))
+    return [
+        "`exact`, `fast` and `rough` begin with the input. The gradients that are called from output "
+        "(`backward_from_output`) begin with the output, rounded correctly, and so have less to do; their errors are "
+        f"those for this output. Likewise begins PyTorch's gradient of {kept or 'none of these'}, with its own output; "
+        "its error there is that for the input.",
+        "",
+    ]
 
 
 def rowwise(content: Row) -> list[str]:
@@ -250,19 +268,24 @@ def calls(content: Row) -> list[str]:
     return out
 
 
-def growth(content: Row) -> list[str]:
-    rows = content["growth"]
+def _grown(rows: list[Row]) -> list[str]:
     columns = list(rows[0]["ns"])
     lines = []
     for row in rows:
         cells = [nanoseconds(row["ns"][c]) if c in row["ns"] else "" for c in columns]
         lines.append([f"2^{row['power']}", str(row["threads"]), *cells])
+    return table(["elements", "threads", *columns], lines)
+
+
+def growth(content: Row) -> list[str]:
     out = [
         "", "## Work that grows", "", "![Nanoseconds per element against size](growth.png)", "",
         "Nanoseconds per float32 element through the front door, with `out=`. With more than one thread np.copyto runs "
         "on parts of the arrays in as many threads; np.exp does not.", "",
-        *table(["elements", "threads", *columns], lines),
+        *_grown(content["growth"]),
     ]  # fmt: skip
+    if content.get(GROWN["float64"]):
+        out += ["", "The same of float64:", "", *_grown(content[GROWN["float64"]])]
     lines = [[row["what"], size(row["array"]), size(row["bytes"])] for row in content["memory"]]
     grown = [[LABELS.get(row["what"], row["what"]), size(row["bytes"])] for row in content["resident"]]
     out += [

@@ -15,6 +15,8 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 TIERS = ("exact", "fast", "rough")
 COPY = "copy"
+FROM_OUTPUT = ("exact_output", "fast_output")
+"""Our gradients from the output."""
 YARDSTICK = "numpy exp"
 COMPARABLE = 4.0
 """ULP up to which a peer's error counts as comparable with that of ``fast``."""
@@ -61,7 +63,7 @@ def with_svml(rows: list[Row], svml: dict[str, Any] | None) -> None:
 
 def peers(row: Row) -> list[str]:
     """The other libraries in a row."""
-    return [label for label in row["ns"] if label not in (*TIERS, COPY)]
+    return [label for label in row["ns"] if label not in (*TIERS, *FROM_OUTPUT, COPY)]
 
 
 def comparable(row: Row, label: str) -> bool:
@@ -149,6 +151,7 @@ def figures(rows: list[Row]) -> list[Row]:
     found.append(figure(f"float64 {title}: composites", "3", _against(whole, "fast", good), 3.0))
     title = "exact against the fastest peer without SVML, whatever its error"
     found.append(figure(f"float32 {title}", "1, mean 2", _against(single, "exact", plain), 1.0, 2.0))
+    found += from_input_and_output(single, f"float32 {title}", plain)
     for peer, least in (("numpy", 1.0), ("torch", 0.0)):
         wanted = "1" if least else "mean 1"
         among = [(row, "exact", peer, ratio(row, "exact", peer)) for row in double if peer in row["ns"]]
@@ -160,6 +163,26 @@ def figures(rows: list[Row]) -> list[Row]:
         shares = [(row, tier, "limit", share(row, tier)) for row in chosen for tier in ("fast", "rough")]
         found.append(figure(f"{dtype} share of the computed limit, fast and rough", "mean 0.7", shares, 0.0, 0.7))
     return found
+
+
+def from_input_and_output(rows: list[Row], title: str, choose: Any) -> list[Row]:
+    """The part of a figure that are gradients, once from the input as everywhere else, and once from the output where a
+    peer computes them from that: then both have the same to do."""
+    gradients = [row for row in rows if row["form"] == "gradient"]
+    same = [
+        (row, "exact_output", peer, ratio(row, "exact_output", peer))
+        for row in gradients
+        for peer in [fastest(row, row.get("from_output", ()))]
+        if peer is not None
+    ]
+    if not same:
+        return []
+    more, wanted = _against(gradients, "exact", choose), "1, mean 2"
+    own = "float32 exact gradients from the output against peers that go from it, too"
+    return [
+        figure(f"{title}: of these, gradients, ours from the input", wanted, more, 1.0, 2.0),
+        figure(own, wanted, same, 1.0, 2.0),
+    ]
 
 
 def bandwidth(growth: list[Row], power: int = 26) -> list[Row]:
@@ -177,7 +200,8 @@ def bandwidth(growth: list[Row], power: int = 26) -> list[Row]:
 
 
 LABELS = {
-    "exact": "exact", "fast": "fast", "rough": "rough", "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch",
+    "exact": "exact", "fast": "fast", "rough": "rough", "exact_output": "exact, from output",
+    "fast_output": "fast, from output", "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch",
     "jax": "JAX", "numexpr": "numexpr", "numba": "Numba", "onnxruntime": "onnxruntime", "svml": "Numba+SVML",
     "svml_fast": "Numba+SVML, fastmath", "mkl_umath": "mkl_umath", COPY: "copy", "limit": "limit",
 }  # fmt: skip

@@ -121,6 +121,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         content["small"] = part("small arrays", lambda: costs.small(seconds / 3))
     content["start"] = part("new processes", lambda: costs.start(1 if options.quick else 3))
     content["growth"] = part("work that grows", lambda: costs.growth(22 if options.quick else 28))
+    largest = 22 if options.quick else 26
+    content["growth64"] = part("work that grows, float64", lambda: costs.growth(largest, dtype="float64"))
     content["memory"] = part("memory", costs.memory)
     content["resident"] = part("resident memory", costs.resident)
     summary.with_svml(rows, content["svml"])

@@ -54,7 +54,7 @@ def test_every_function_is_benchmarked_in_every_tier(suite: ModuleType) -> None:
 
 def test_peers_that_are_not_installed_are_not_collected(suite: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_installed", lambda: {"numpy": np.__version__})
-    assert {case.values[-1] for case in suite.cases()} == {*TIERS, "numpy"}
+    assert {case.values[-1] for case in suite.cases()} == {*TIERS, "numpy", "exact_output", "fast_output"}
 
 
 def test_the_command_runs_benchmarks_in_groups(tmp_path: Path) -> None:

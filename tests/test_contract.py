@@ -5,7 +5,6 @@ The certificates prove it for all inputs; these tests notice at once when a chan
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ pytest.importorskip("ml_dtypes")
 
 from accuracy_cases import DTYPES, LEARNED, NAMES, PRODUCTS, REGISTRY, SEED, SINGLE, TIERS
 
+from fastact.accuracy import outputs
 from fastact.accuracy.audit import Audit
 from fastact.accuracy.case import Case, differ
 from fastact.accuracy.contract import bound
@@ -28,32 +28,6 @@ AUDITED = 1 << 20
 MOST_OPEN = 4096
 """Of 2^20 inputs the audit leaves hardly one open, but thousands where many exact results are ties."""
 BLOCK = 1 << 16
-
-OUTPUT_GRADIENTS = {
-    "exp": "g*y",
-    "exp2": "g*y*log(2)",
-    "expm1": "g*(y + 1)",
-    "reciprocal": "-g*y**2",
-    "rsqrt": "-g*y**3/2",
-    "tanh": "g*(1 - y)*(1 + y)",
-    "sigmoid": "g*y*(1 - y)",
-    "relu": "where(y > 0, g, 0)",
-    "relu6": "where(y > 0 and y < 6, g, 0)",
-    "hardtanh": "where(y > min_val and y < max_val, g, 0)",
-    "leaky_relu": "where(y > 0, g, negative_slope*g)",
-    "hardshrink": "where(abs(y) > 0, g, 0)",
-    "softshrink": "where(abs(y) > 0, g, 0)",
-    "relu_squared": "2*g*sqrt(y)",
-    "sparse_plus": "where(y >= 1, g, g*sqrt(y))",
-    "softplus": "-g*expm1(-beta*y)",
-    "elu": "where(y > 0, g, g*(y + alpha))",
-    "selu": "where(y > 0, 1.0507009873554805*g, g*(y + 1.0507009873554805*1.6732632423543772))",
-    "celu": "where(y > 0, g, g*(y/alpha + 1))",
-    "softsign": "g*(1 - abs(y))**2",
-    "squareplus": "g*y**2/(y**2 + b/4)",
-    "sqrt": "g/(2*y)",
-}
-"""What f.backward_from_output(g, y) is, y being the output."""
 
 
 def broken(case: Case, tier: str, y: Floats, x: Floats, *more: Floats, truth: Floats | None = None) -> str:
@@ -168,15 +142,14 @@ class FromOutput(Case):
     def __init__(self, declaration: Any, dtype: str) -> None:
         super().__init__(declaration, "backward", dtype)
         self.form, self.wrt, self.floors = "from_output", None, ()
-        formula = re.sub(r"\by\b", "x", OUTPUT_GRADIENTS[declaration.name])
-        self.oracle = Oracle(formula, ("g", *(p.name for p in declaration.parameters)))
+        self.oracle = Oracle(outputs.formula(declaration.name), ("g", *(p.name for p in declaration.parameters)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in NAMES if REGISTRY[name].from_output is not None])
 def test_gradients_from_the_output(name: str, dtype: str) -> None:
     declaration = REGISTRY[name]
-    assert name in OUTPUT_GRADIENTS, f"add the gradient of {name} as a formula of its output"
+    assert name in outputs.FORMULAS, f"add the gradient of {name} as a formula of its output"
     case = Case(declaration, "value", dtype)
     y = case.results("exact", case.sample(250, SEED))
     y = y[np.isfinite(y) & (np.abs(y.astype(np.float64)) < format_of(dtype).largest ** 0.3)]

@@ -195,6 +195,51 @@ def test_figures_name_what_misses(summary: Any) -> None:
     assert double["misses"][0]["ratio"] == pytest.approx(2.0)
 
 
+def test_gradients_from_the_output_are_figures_of_their_own(summary: Any) -> None:
+    """They stand beside peers that go from the output, too, and are no peers themselves."""
+    ours = {"exact_output": 0.1, "fast_output": 0.05}
+    rows = [row("tanh", "gradient", torch=0.3, **ours), row("silu", "gradient", torch=0.4), row("mish", torch=0.9)]
+    assert all("output" not in f["figure"] for f in summary.figures(rows)), "where no peer goes from the output"
+    rows[0]["from_output"] = ["torch"]
+    found = {f["figure"]: f for f in summary.figures(rows)}
+    (back,) = (f for name, f in found.items() if "from the output" in name)
+    assert (back["kernels"], back["reached"], back["mean"]) == (1, 1, pytest.approx(3.0))
+    (forth,) = (f for name, f in found.items() if "from the input" in name)
+    assert (forth["kernels"], forth["reached"]) == (2, 0) and forth["mean"] == pytest.approx((0.6 * 0.8) ** 0.5)
+    rows[0]["ns"]["exact_output"] = 0.6
+    (back,) = (f for f in summary.figures(rows) if "from the output" in f["figure"])
+    assert back["misses"][0]["tier"] == "exact_output" and not back["holds"]
+    assert summary.peers(rows[0]) == ["torch"]
+
+
+@pytest.mark.parametrize("name", [name for name, d in REGISTRY.items() if d.from_output is not None])
+def test_gradients_from_the_output_are_measured_for_it(modules: dict[str, ModuleType], name: str) -> None:
+    pytest.importorskip("flint")
+    import from_output
+
+    declaration = REGISTRY[name]
+    x = np.linspace(max(declaration.domain[0], -3) + 0.1, 3, 60, dtype=np.float32)
+    task = peers.Task(declaration, "gradient", x, settings(declaration, np.float32))
+    truth = from_output.truth(task)
+    assert from_output.labels(task) == ["exact_output", "fast_output"]
+    with np.errstate(all="ignore"):
+        assert truth.summary(from_output.ours(task, "exact_output").result()).largest <= 0.501
+        assert truth.summary(from_output.ours(task, "fast_output").result()).largest <= 4.0
+        assert truth.summary(from_output.output(task)).largest > 0.501 or name == "exp", "another function is found out"
+    assert from_output.labels(peers.Task(declaration, "value", x, task.parameters)) == []
+
+
+def test_peers_that_keep_the_output_are_known(modules: dict[str, ModuleType]) -> None:
+    pytest.importorskip("torch")
+    import from_output
+
+    def keep(name: str) -> list[str]:
+        return list(from_output.keepers(peers.Task(REGISTRY[name], "gradient", np.ones(3, np.float32), ())))
+
+    assert all(keep(name) == ["torch"] for name in ("tanh", "exp", "relu", "sqrt"))
+    assert keep("log") == keep("silu") == []
+
+
 def test_svml_is_scaled_by_the_yardstick(summary: Any) -> None:
     rows = [row("exp", numpy=0.3), row("mish"), row("mish", form="gradient")]
     svml = {
@@ -217,6 +262,15 @@ def test_bandwidth_is_that_of_all_threads(summary: Any) -> None:
     ]
     assert summary.bandwidth(growth) == [{"what": "exp fast", "threads": 2, "share": pytest.approx(0.8)}]
     assert summary.bandwidth(growth[:0]) == []
+
+
+def test_both_dtypes_of_large_arrays_are_shown(modules: dict[str, ModuleType], summary: Any) -> None:
+    content = json.loads(summary.shown().read_text())
+    before = modules["page"].text(content)
+    content["growth64"] = [{"threads": 2, "power": 26, "ns": {"exp fast": 0.25, "np.copyto": 0.2}}]
+    lines = set(modules["page"].text(content).splitlines()) - set(before.splitlines())
+    assert "On 2^26 float64 elements and 2 threads, of the bandwidth of a copy: exp fast 80%." in lines
+    assert "| 2^26 | 2 | 0.250 | 0.200 |" in lines
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
