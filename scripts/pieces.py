@@ -18,7 +18,8 @@ POINTS = 120  # of the grid: the intervals are short
 
 @dataclass(frozen=True)
 class Pieces:
-    """value of `exact` at centre + h as a polynomial in h, relative to itself; `intervals` are (centre, reach)."""
+    """value of `exact` at centre + h as a polynomial in h, relative to `scale`, which is itself if there is none;
+    `intervals` are (centre, reach)."""
 
     name: str
     formula: str
@@ -28,6 +29,7 @@ class Pieces:
     degree: int
     pairs: int = 0
     bits: int = 53
+    scale: Callable[[arb], arb] | None = None
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest relative error."""
@@ -37,7 +39,10 @@ class Pieces:
             def exact(h: arb, centre: float = centre) -> arb:
                 return self.exact(arb(centre) + h)
 
-            problem = Problem(-reach, reach, exact, lambda h, p: p, exact)
+            def scale(h: arb, centre: float = centre) -> arb:
+                return (self.scale or self.exact)(arb(centre) + h)
+
+            problem = Problem(-reach, reach, exact, lambda h, p: p, scale)
             grid = Grid(problem, POINTS)
             row: list[Coefficient] = []
             # The pairs lose nothing; the others are fitted around the first that is rounded, float32 ones around each.
@@ -88,15 +93,43 @@ def normal_tail(name: str, degree: int) -> Pieces:
     )
 
 
+def normal(y: arb) -> arb:
+    return (y / arb(2).sqrt()).erfc() / 2
+
+
+BFLOAT_STEP = 7 / 16
+HALF_STEP = 3 / 16
+NORMAL_FEW = 2.0**-16  # times y it is below the normal numbers of float16
+
+
 ERF_STEP = 49 / 256
 
 PIECES = [
     erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
+    erfcx("erfcx_single_half", 1.0, 11.0, 3, bits=24),
     erfcx("erfcx_single_fast", 1.0, 11.0, 5, pairs=1, bits=24),
     erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
     normal_tail("normal_single_rough", 3),
-    normal_tail("normal_single_spare", 4),
+    Pieces(
+        "normal_single_bfloat",
+        "Phi(-y)^(1/8), y = 7 j/16 + h",
+        "|h| <= 7/32, j = 0 .. 31",
+        exact=lambda y: normal(y).root(8),
+        intervals=tuple((j * BFLOAT_STEP, BFLOAT_STEP / 2) for j in range(32)),
+        degree=4,
+        bits=24,
+    ),
+    Pieces(
+        "normal_single_half",
+        "Phi(-y), y = 3 j/16 + h",
+        "|h| <= 3/32, j = 0 .. 31; relative to 2^-16 + Phi(-y)",
+        exact=normal,
+        intervals=tuple((j * HALF_STEP, HALF_STEP / 2) for j in range(32)),
+        degree=4,
+        bits=24,
+        scale=lambda y: normal(y) + NORMAL_FEW,
+    ),
     normal_tail("normal_single", 5),
     Pieces(
         "erf",

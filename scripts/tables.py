@@ -16,6 +16,8 @@ from remez import PRECISION, Coefficient, Problem, expansion, rounded, shortest_
 # The working arithmetics: how many bits a coefficient has, and whether the leading ones come in pairs.
 LEVELS = {
     "single_rough": (24, False),
+    "single_half": (24, False),
+    "single_bfloat": (24, False),
     "single_fast": (24, False),
     "double_rough": (53, False),
     "double_fast": (53, False),
@@ -162,6 +164,21 @@ def erf_to_saturation(name: str, high: float, targets: dict[str, float]) -> Poly
         value=lambda z, p: z.sqrt() * p,
         weighting="erf(x)",
         targets=targets,
+    )
+
+
+def erf_centred(name: str, high: float, centre: float, written: str, targets: dict[str, float]) -> Polynomial:
+    return Polynomial(
+        name,
+        f"erf(x) = x P(z - {written}), z = x^2",
+        f"|x| <= {high:g}",
+        -centre,
+        centre,
+        exact=lambda s: (s + centre).sqrt().erf(),
+        value=lambda s, p: (s + centre).sqrt() * p,
+        weighting="erf(x)",
+        targets=targets,
+        at_once=True,
     )
 
 
@@ -313,6 +330,7 @@ ENTRIES: list[Polynomial | Values] = [
         relative=False,
         targets={
             "single_rough": -13.2,
+            "single_half": -18.3,
             "single_fast": -27.0,
             "double_rough": -25.5,
             "double_fast": -56.0,
@@ -320,8 +338,8 @@ ENTRIES: list[Polynomial | Values] = [
             "pair": -72.0,
         },
         fixed=(1.0,),
-        # A first coefficient of 1 would cost single_rough a degree; a second of 1/2 costs the pair nothing.
-        fixed_at={"single_rough": (), "pair": (1.0, 0.5)},
+        # A first coefficient of 1 would cost these a degree; a second of 1/2 costs the pair nothing.
+        fixed_at={"single_rough": (), "single_half": (), "pair": (1.0, 0.5)},
     ),
     exp(
         "expm1",
@@ -331,6 +349,8 @@ ENTRIES: list[Polynomial | Values] = [
         relative=True,
         targets={
             "single_rough": -13.2,
+            "single_bfloat": -15.9,
+            "single_half": -21.0,
             "single_fast": -27.0,
             "double_rough": -25.5,
             "double_fast": -56.0,
@@ -338,7 +358,7 @@ ENTRIES: list[Polynomial | Values] = [
             "pair": -72.0,
         },
         fixed=(1.0,),
-        fixed_at={"pair": (1.0, 0.5)},
+        fixed_at={"single_bfloat": (), "single_half": (), "pair": (1.0, 0.5)},
     ),
     Polynomial(
         "exp2",
@@ -352,6 +372,7 @@ ENTRIES: list[Polynomial | Values] = [
         weighting="2^r",
         targets={
             "single_rough": -13.2,
+            "single_half": -18.4,
             "single_fast": -27.0,
             "double_rough": -25.5,
             "double_fast": -56.0,
@@ -382,7 +403,13 @@ ENTRIES: list[Polynomial | Values] = [
         LOG_DOMAIN,
         LOG_LOW,
         LOG_HIGH,
-        targets={"single_rough": -13.2, "single_fast": -27.0, "double_rough": -25.5},
+        targets={
+            "single_rough": -13.2,
+            "single_bfloat": -16.1,
+            "single_half": -19.1,
+            "single_fast": -27.0,
+            "double_rough": -25.5,
+        },
     ),
     Polynomial(
         "log_atanh",
@@ -394,6 +421,7 @@ ENTRIES: list[Polynomial | Values] = [
         value=lambda z, p: z.sqrt() * (2 + z * p),
         weighting="log(1 + f)",
         targets={
+            "single_half": -22.5,
             "single_fast": -27.0,
             "double_rough": -25.5,
             "double_fast": -56.5,
@@ -438,6 +466,7 @@ ENTRIES: list[Polynomial | Values] = [
         weighting="sin(r)",
         targets={
             "single_rough": -13.2,
+            "single_half": -19.7,
             "single_fast": -26.5,
             "double_rough": -25.5,
             "double_fast": -56.0,
@@ -457,18 +486,9 @@ ENTRIES: list[Polynomial | Values] = [
     ),
     erf_to_saturation("erf_single_rough", 2.95, {"single_rough": -13.3}),
     erf_to_saturation("erf_double_rough", 4.1, {"double_rough": -25.6}),
-    Polynomial(
-        "erf_double_wide",
-        "erf(x) = x P(z - 125/16), z = x^2",
-        "|x| <= 3.95",
-        -7.8125,
-        7.8125,
-        exact=lambda s: (s + 7.8125).sqrt().erf(),
-        value=lambda s, p: (s + 7.8125).sqrt() * p,
-        weighting="erf(x)",
-        targets={"double_wide": -50.5},
-        at_once=True,
-    ),
+    erf_centred("erf_double_wide", 3.95, 7.8125, "125/16", {"double_wide": -50.5}),
+    erf_centred("erf_single_half", 2.64, 3.5, "7/2", {"single_half": -18.5}),
+    erf_centred("erf_single_bfloat", 2.23, 2.5, "5/2", {"single_bfloat": -15.0}),
     erf_near("erf_single_fast", 2.625, 1.375, {"single_fast": -26.0}),
     erf_near("erf_double_fast", 3.625, 2.375, {"double_fast": -54.4}),
     erfcx_quotient("erfcx_double_rough", 28.0, {"double_rough": -25.6}),
@@ -482,7 +502,15 @@ ENTRIES: list[Polynomial | Values] = [
     tanhshrink(
         "tanhshrink",
         1.0,
-        {"single_rough": -13.2, "single_fast": -24.9, "double_rough": -25.5, "double_fast": -53.9, "double_wide": -51.0},  # noqa: E501
+        {
+            "single_rough": -13.2,
+            "single_bfloat": -16.8,
+            "single_half": -19.5,
+            "single_fast": -24.9,
+            "double_rough": -25.5,
+            "double_fast": -53.9,
+            "double_wide": -51.0,
+        },
     ),
     tanhshrink("tanhshrink_pair", 0.5, {"pair": -68.0}),
     Polynomial(
@@ -496,6 +524,8 @@ ENTRIES: list[Polynomial | Values] = [
         weighting="expm1(x) - x",
         targets={
             "single_rough": -13.2,
+            "single_bfloat": -15.7,
+            "single_half": -19.5,
             "single_fast": -26.0,
             "double_rough": -25.5,
             "double_fast": -55.0,

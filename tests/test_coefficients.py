@@ -131,6 +131,8 @@ POLYNOMIALS |= {
     "erf_single_rough": erf_to(mp.mpf("2.95")),
     "erf_double_rough": erf_to(mp.mpf("4.1")),
     "erf_double_wide": (0, mp.mpf("3.95"), lambda x: x * x - mp.mpf(125) / 16, lambda x, p: x * p, mp.erf, mp.erf),
+    "erf_single_half": (0, mp.sqrt(7), lambda x: x * x - mp.mpf(7) / 2, lambda x, p: x * p, mp.erf, mp.erf),
+    "erf_single_bfloat": (0, mp.sqrt(5), lambda x: x * x - mp.mpf(5) / 2, lambda x, p: x * p, mp.erf, mp.erf),
     "erf_single_fast": erf_near(mp.mpf("2.625"), mp.mpf("1.375")),
     "erf_double_fast": erf_near(mp.mpf("3.625"), mp.mpf("2.375")),
     "erfcx_double_rough": erfcx_to(28),
@@ -207,16 +209,31 @@ def octaves(start, end, parts=8):
     return [((a + b) / 2, (b - a) / 2) for a, b in pairwise(edges) if a < end]
 
 
-# name: (function, intervals as (centre, reach)).
+def even(step, count=32):
+    return [(step * j, step / 2) for j in range(count)]
+
+
+def whole(y):
+    """What 16 bits show of y Phi(-y): all of Phi(-y), unless that is tiny."""
+    return normal_tail(y) + mp.mpf(2) ** -16
+
+
+def normal_tail(y):
+    return mp.erfc(y / mp.sqrt(2)) / 2
+
+
+# name: (function, intervals as (centre, reach), what errors are relative to if not the function itself).
 INTERVALS = {
     "erfcx": (erfcx, octaves(2, 30)),
     "erfcx_single_rough": (erfcx, octaves(1, 11)),
+    "erfcx_single_half": (erfcx, octaves(1, 11)),
     "erfcx_single_fast": (erfcx, octaves(1, 11)),
     "erfcx_double_fast": (erfcx, octaves(2, 30)),
     "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
-    "normal_single_spare": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single_half": (normal_tail, even(mp.mpf(3) / 16), whole),
+    "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
     "normal_single": (normal, octaves(1, mp.mpf("12.84375"), 4)),
-    "erf": (lambda y: mp.erf(y) / y, [(mp.mpf(49) * j / 256, mp.mpf(49) / 512) for j in range(32)]),
+    "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),
 }
 
 
@@ -227,7 +244,7 @@ def test_every_piecewise_table_is_checked_here():
 @pytest.mark.parametrize("name", INTERVALS)
 def test_stated_error_of_pieces_is_reached(name):
     draw = random.Random(name)
-    function, intervals = INTERVALS[name]
+    function, intervals, *scale = INTERVALS[name]
     rows, stated = PIECES[name]
     assert len(rows) == len(intervals)
     largest = 0
@@ -237,7 +254,8 @@ def test_stated_error_of_pieces_is_reached(name):
             for _ in range(60):
                 h = reach * mp.cos(mp.pi * draw.random())
                 truth = function(centre + h)
-                largest = max(largest, abs(mp.polyval(coefficients, h) / truth - 1))
+                error = mp.polyval(coefficients, h) - truth
+                largest = max(largest, abs(error / (scale[0](centre + h) if scale else truth)))
         measured = float(mp.log(largest, 2))
     assert stated - 0.1 < measured <= stated
 

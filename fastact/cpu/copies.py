@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from fastact.cpu.emit import SCALARS, typed
 from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.words import SCALARS, typed
 from fastact.link.graph import BITS
 
 TURN = 8

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from fastact.cpu.copies import copier
-from fastact.cpu.emit import SCALARS, Emitter, constant, typed
+from fastact.cpu.emit import Emitter
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.overlap import Parts, parts
+from fastact.cpu.words import LANES, SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
@@ -30,7 +32,10 @@ LINE = 64
 AHEAD = 4096
 """Bytes by which operands are fetched before they are needed: what lies nearer is under way already."""
 STRETCH = 8192
-"""Elements after which flags are looked into where no block is needed: a flag once raised needs no more evidence."""
+"""Elements after which flags are looked into where no block is needed."""
+FIRST_STRETCH = 256
+"""The same at the start, from where it doubles: a flag once raised needs no more evidence, and what all the elements
+are full of is found in the first ones."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class LoopBuilder:
             b.store(constant("i1", w, 0), slot)
         target = self.target
         emitter = Emitter(b, w, target.half_instructions, target.avx512, target.bfloat_instructions, apart=self.bfloat)
+        divided = parts(graph) if name == "body" and target.half_instructions and not self.fetched else None
+        if divided is not None:
+            self._overlapped(emitter, function, divided, loads, slots)
+            b.ret(self._found(emitter, slots))
+            return function
         with counted(b, function.args[-1]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]
@@ -102,19 +112,72 @@ class LoopBuilder:
             ]
             self._fetch(b, where[: self.fetched])
             outputs = emitter.graph(graph, values)
-            results = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
-            for value, p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
-                b.store(value, p, align=s)
-            raised = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type == "i1"]
-            for value, slot in zip(raised, slots, strict=True):
-                b.store(b.or_(value, b.load(slot, typ=typed("i1", w))), slot)
+            self._deliver(b, graph, outputs, where[loads:], loads, slots)
+        b.ret(self._found(emitter, slots))
+        return function
+
+    def _deliver(
+        self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
+        slots: list[ir.Value],
+    ) -> None:  # fmt: skip
+        """Results are stored, conditions gathered."""
+        results = [(v, node) for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
+        for (value, node), p, s in zip(results, where, self.sizes[loads:], strict=False):
+            lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
+            for i in range(0, self.width, lanes):
+                places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
+                part = value if lanes == self.width else b.shuffle_vector(value, value, places)
+                b.store(part, at(b, p, I64(i * s)), align=s)
+        raised = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type == "i1"]
+        for value, slot in zip(raised, slots, strict=True):
+            b.store(b.or_(value, b.load(slot, typ=typed("i1", self.width))), slot)
+
+    def _found(self, emitter: Emitter, slots: list[ir.Value]) -> ir.Value:
+        """The conditions gathered, as bits."""
+        b, w = emitter.builder, self.width
         found: ir.Value = I32(0)
         reduce = emitter.declared(f"llvm.vector.reduce.or.v{w}i1", SCALARS["i1"], [typed("i1", w)])
         for bit, slot in enumerate(slots):
             any_lane = b.zext(b.call(reduce, [b.load(slot, typ=typed("i1", w))]), I32)
             found = b.or_(found, b.shl(any_lane, I32(bit)))
-        b.ret(found)
-        return function
+        return found
+
+    def _overlapped(
+        self, emitter: Emitter, function: ir.Function, divided: Parts, loads: int, slots: list[ir.Value]
+    ) -> None:
+        """The loop with the first part of the body a vector ahead of the second; the last one's is computed twice."""
+        b, w, graph, pointers = emitter.builder, self.width, self.graph, function.args[:-1]
+
+        def where(i: ir.Value) -> list[ir.Value]:
+            element = b.mul(i, I64(w))
+            return [at(b, p, b.mul(element, I64(s))) for p, s in zip(pointers, self.sizes, strict=True)]
+
+        def first(i: ir.Value) -> dict[int, ir.Value]:
+            places = zip(where(i)[:loads], self.sizes, self.operands, strict=False)
+            stored = [b.load(p, align=s, typ=typed(t, w)) for p, s, t in places]
+            values = {node.index: stored[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
+            return emitter.nodes(divided.first, values)
+
+        last = b.sub(function.args[-1], I64(1))
+        start, entry = first(I64(0)), b.block
+        loop, after = b.append_basic_block("loop"), b.append_basic_block("after")
+        b.branch(loop)
+        b.position_at_end(loop)
+        i = b.phi(I64)
+        i.add_incoming(I64(0), entry)
+        kept = {node.index: b.phi(start[node.index].type) for node in divided.kept}
+        following = b.add(i, I64(1))
+        more = b.icmp_signed("<=", following, last)
+        ahead = first(b.select(more, following, last))
+        constants = {index: value for index, value in ahead.items() if isinstance(value, ir.Constant)}
+        values = emitter.nodes(divided.second, {**constants, **kept})
+        self._deliver(b, graph, [values[node.index] for node in graph.outputs], where(i)[loads:], loads, slots)
+        for index, phi in kept.items():
+            phi.add_incoming(start[index], entry)
+            phi.add_incoming(ahead[index], b.block)
+        i.add_incoming(following, b.block)
+        b.cbranch(more, loop, after)
+        b.position_at_end(after)
 
     def _fetch(self, b: ir.IRBuilder, places: list[ir.Value]) -> None:
         """Ask for what lies `AHEAD`. Of one or two arrays processors know that by themselves."""
@@ -149,7 +212,8 @@ class LoopBuilder:
         whole = direct[0]
         for d in direct[1:]:
             whole = b.and_(whole, d)
-        block = b.select(whole, I64(STRETCH) if judge is not None else n, I64(BLOCK))
+        largest = b.select(whole, I64(STRETCH) if judge is not None else n, I64(BLOCK))
+        smallest = b.select(whole, I64(FIRST_STRETCH) if judge is not None else n, I64(BLOCK))
         shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
         for k in range(self.inputs):
             with b.if_then(fixed[k]):
@@ -164,8 +228,9 @@ class LoopBuilder:
         head, inside, after = (b.append_basic_block(x) for x in ("blocks", "block", "done"))
         b.branch(head)
         b.position_at_end(head)
-        done = b.phi(I64)
+        done, block = b.phi(I64), b.phi(I64)
         done.add_incoming(I64(0), outer_start)
+        block.add_incoming(smallest, outer_start)
         b.cbranch(b.icmp_signed("<", done, n), inside, after)
         b.position_at_end(inside)
         left = b.sub(n, done)
@@ -192,6 +257,8 @@ class LoopBuilder:
             with b.if_then(b.not_(direct[k])):
                 self._copy(b, blocks[k], I64(self.sizes[k]), place[k], step[k], count, k)
         done.add_incoming(b.add(done, count), b.block)
+        twice = b.shl(block, I64(1))
+        block.add_incoming(b.select(b.icmp_signed("<", twice, largest), twice, largest), b.block)
         b.branch(head)
         b.position_at_end(after)
         flags.write(b, b.or_(before, b.load(raised, typ=flags.type)))

@@ -22,11 +22,12 @@ from numba.core import types
 from numba.core.environment import Environment
 from numba.core.funcdesc import default_mangler
 
-from fastact.cpu.emit import SCALARS, Emitter
+from fastact.cpu.emit import Emitter
 from fastact.cpu.flags import PTR
 from fastact.cpu.loops import LoopBuilder, Target
 from fastact.cpu.order import Detour, order
 from fastact.cpu.target import Processor
+from fastact.cpu.words import SCALARS
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms
 from fastact.link.graph import BITS, Graph

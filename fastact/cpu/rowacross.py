@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.emit import SCALARS
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.rowfacts import Facts, rows_in_vector
 from fastact.cpu.rowpieces import Words, word_of
 from fastact.cpu.rowtotals import VECTORS, WIDE, Slots, TotalsAcross
+from fastact.cpu.words import SCALARS
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedRun
 

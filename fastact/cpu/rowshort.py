@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from fastact.cpu.emit import SCALARS, constant, typed
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I1, I64, at, counted
 from fastact.cpu.rowfacts import Facts, batch
 from fastact.cpu.rowloops import RowBuilder
 from fastact.cpu.rowpieces import Words, word_of
+from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedRun
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from fastact.cpu.emit import SCALARS, constant, typed
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I64, counted
 from fastact.cpu.rowloops import STRETCH, RowBuilder
 from fastact.cpu.rowpieces import Words
+from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.rows import LinkedRun, Total
 
 VECTORS = 4

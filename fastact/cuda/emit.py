@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastact.cpu import emit as cpu
-from fastact.cpu.emit import SCALARS
+from fastact.cpu.words import SCALARS
 from fastact.link.graph import BITS, Graph, Node
 
 _TEXT = {

@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from fastact.cpu.emit import SCALARS
+from fastact.cpu.words import SCALARS
 from fastact.cuda.emit import I32, I64, Emitter
 from fastact.cuda.instructions import _at, _read_pack, _write_pack, intrinsic
 from fastact.cuda.package import PACK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -57,7 +58,7 @@ def _exponent(x: Value, beta: Value) -> Value:
 
 def _softplus_gradient(x: Value, beta: Value) -> Value:
     """s(beta x)."""
-    return 1.0 / op.one_plus_exp(-_exponent(x, beta))
+    return over_one_plus_exp(1.0, -_exponent(x, beta))
 
 
 def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
@@ -118,7 +119,7 @@ def _silu_slope(t: Value) -> Value:
 def silu(x: Value) -> Value:
     """x/(1 + exp(-x)), the power of two in the exponential held apart where it would overflow."""
     x = op.maximum(x, op.tail(x))
-    return x / op.one_plus(op.exp(-x))
+    return over_one_plus_exp(x, -x)
 
 
 def _swish_gradient(x: Value, beta: Value) -> Value:
@@ -162,7 +163,7 @@ def swish(x: Value, beta: Value) -> Value:
     anything vanish, 1 of the sign of x stands for x."""
     t = _exponent(x, beta)
     x = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
-    return x / op.one_plus(op.exp(-t))
+    return over_one_plus_exp(x, -t)
 
 
 MISH_SATURATION = 40.0

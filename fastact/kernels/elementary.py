@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -35,7 +36,7 @@ def exp(x: Value) -> Value:
 
 
 def _exp2_gradient(x: Value) -> Value:
-    return op.constant(x, "LN2") * op.exp2(x)
+    return times_exp2(op.constant(x, "LN2"), x)
 
 
 def _exp2_from_output(g: Value, y: Value) -> Value:
@@ -264,12 +265,12 @@ def _sigmoid_from_output(g: Value, y: Value) -> Value:
 )
 def sigmoid(x: Value) -> Value:
     """The logistic function 1/(1 + exp(-x)), the power of two in the exponential held apart where it would overflow."""
-    return 1.0 / op.one_plus_exp(-x)
+    return over_one_plus_exp(1.0, -x)
 
 
 def _logsigmoid_gradient(x: Value) -> Value:
     """s(-x)."""
-    return 1.0 / op.one_plus_exp(x)
+    return over_one_plus_exp(1.0, x)
 
 
 @declare(

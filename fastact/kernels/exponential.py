@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -243,4 +244,4 @@ def quick_gelu(x: Value) -> Value:
     x = op.maximum(x, tail * ALMOST)
     t = -(op.extended(op.minimum(op.plain(x), -tail * ALMOST)) * QUICK)
     t.context.note(t, tail, -tail)
-    return x / op.one_plus(op.exp(t))
+    return over_one_plus_exp(x, t)

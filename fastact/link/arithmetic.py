@@ -46,6 +46,11 @@ class Arithmetic:
         return self.wide and self.word == "f64"
 
     @property
+    def short(self) -> bool:
+        """Whether numbers are float32 and results have 11 bits or 8: an error of 2^-18 or 2^-15 is nothing to them."""
+        return self.level in ("single_half", "single_bfloat")
+
+    @property
     def careless(self) -> bool:
         """Whether some units in the last place may be lost."""
         return self.rough or self.spare
@@ -66,9 +71,12 @@ class Arithmetic:
     def tail(self) -> float:
         """A number t such that exp(t), and any number of the word times exp(t), is below every subnormal result,
         while 2^(t/ln 2) can still be reached by two scalings by normal powers of two (one where ``wide``). Of
-        ``products`` in float64 exp(t) times any two numbers is. Pairs of float32 leave it to others."""
+        ``products`` in float64 exp(t) times any two numbers is. Pairs of float32 leave it to others. For bfloat16,
+        if ``short``, t exp(t) is below, and nothing larger than t is multiplied with that."""
         if self.guarded:
             return -inf
+        if self.short and not self.wide:
+            return -99.0
         if self.word == "f32":
             return -85.0 if self.wide else -170.0
         if self.wide:
@@ -96,9 +104,9 @@ ARITHMETICS: dict[tuple[str, str], Arithmetic] = {
     ("float32", "fast"): SINGLE_FAST,
     ("float32", "rough"): SINGLE_ROUGH,
     ("float16", "exact"): SINGLE_WIDE,
-    ("float16", "fast"): replace(SINGLE_WIDE, spare=True),
+    ("float16", "fast"): replace(SINGLE_WIDE, level="single_half", spare=True),
     ("float16", "rough"): replace(SINGLE_ROUGH, wide=True),
     ("bfloat16", "exact"): SINGLE_FAST,
-    ("bfloat16", "fast"): replace(SINGLE_FAST, spare=True),
+    ("bfloat16", "fast"): replace(SINGLE_FAST, level="single_bfloat", spare=True),
     ("bfloat16", "rough"): SINGLE_ROUGH,
 }

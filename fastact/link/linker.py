@@ -11,6 +11,7 @@ from typing import Any
 from fastact.kernels import coefficients
 from fastact.kernels.blocks import pair as pair_blocks
 from fastact.kernels.blocks import pair_single as pair_single_blocks
+from fastact.kernels.blocks import short_words as short_blocks
 from fastact.kernels.blocks import words as word_blocks
 from fastact.link import single, sixteen
 from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_PAIR, Arithmetic
@@ -22,6 +23,8 @@ from fastact.link.values import Condition, Context, Integer, Number, Real, round
 
 SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
 """The arithmetics whose words are those of the result."""
+FINER = {"single_bfloat": "single_half", "single_half": "single_fast"}
+"""Whose tables serve a level that has none of its own."""
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
 
@@ -30,7 +33,8 @@ class Linking(Context):
 
     def __init__(self, arithmetic: Arithmetic, graph: Graph | None = None) -> None:
         pairs = pair_single_blocks if arithmetic.guarded else pair_blocks
-        super().__init__(arithmetic, pairs if arithmetic.pair else word_blocks)  # type: ignore[arg-type]
+        words = short_blocks if arithmetic.short else word_blocks
+        super().__init__(arithmetic, pairs if arithmetic.pair else words)  # type: ignore[arg-type]
         self.graph = self.graph if graph is None else graph
         self.argument_nodes: list[Node] = []
         """The arguments of the body, as they are stored."""
@@ -57,6 +61,8 @@ class Linking(Context):
         tables, level = coefficients.TABLES[name], self.arithmetic.level
         if self.arithmetic.guarded and level not in tables:
             raise pair_single_blocks.NoBlock(name)
+        while level not in tables:
+            level = FINER[level]
         return tables[level].coefficients
 
     def scaled(
@@ -217,6 +223,9 @@ def _linked(
     """The graph in the arithmetic of the dtype and the tier, for ``exact`` with what decides close cases."""
     double = products and tier == "exact" and dtype in sixteen.DTYPES
     arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
+    if arithmetic.short and not arithmetic.wide and inputs > 1:
+        # What is multiplied with a further input may be smaller than any bfloat16, and has to keep its digits.
+        arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
     arithmetic = replace(arithmetic, products=products)
     linking, arguments, results = _run(body, arithmetic, inputs, dtype, constants, summed)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
@@ -238,7 +247,7 @@ def _linked(
         arithmetic = linking.arithmetic
         if linking.doubts and dtype in sixteen.DTYPES and arithmetic.spare:
             # Where digits cancel, there are none to spare.
-            results = again(replace(arithmetic, spare=False))
+            results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False))
         for value in results:
             linking.deliver(value, dtype)
     if alarm is not None:

@@ -181,6 +181,18 @@ class Integer:
         return Real(self.context, self.context.graph.node("sitofp", word, self.node))
 
 
+def _contracted(a: Real, b: Real) -> Real | None:
+    """The sum of a product and a number as one operation; None of other sums."""
+    for product, other in ((a, b), (b, a)):
+        sign, node = 1, product.node
+        if node.op == "fneg":
+            sign, node = -1, node.args[0]
+        if node.op == "fmul":
+            x, y = (Real(a.context, factor) for factor in node.args)
+            return (x if sign > 0 else -x).fma(y, other)
+    return None
+
+
 class Real:
     """One machine word per number; every operation rounds to nearest."""
 
@@ -245,9 +257,14 @@ class Real:
         lifted = self.lift(other)  # type: ignore[arg-type]
         if lifted is NotImplemented:
             return NotImplemented
+        if self.arithmetic.short and op in ("fadd", "fsub"):
+            a, b = (lifted, self) if reverse else (self, lifted)
+            return _contracted(a, b if op == "fadd" else -b) or a._make(op, b)
         return lifted._make(op, self) if reverse else self._make(op, lifted)
 
     def __neg__(self) -> Real:
+        if self.node.op == "fneg" and self.arithmetic.short:
+            return Real(self.context, self.node.args[0])
         result = self._make("fneg")
         low, high = self.context.bounds(self)
         self.context.note(result, -high, -low)

@@ -23,7 +23,7 @@ def erf(x: Value) -> Value:
     if a.level in CONSTANT_FROM:
         end = CONSTANT_FROM[a.level]
         limited = single.limited(x, -end, end)
-        z = limited * limited - 7.8125 if a.spare else limited * limited
+        z = limited * limited - CENTRES[a.level] if a.spare else limited * limited
         value = limited * single.polynomial(z, table(f"erf_{a.level}"))
         return value if a.spare else where(abs(x) > end, x.lift(1.0).copysign(x), value)
     y = abs(x)
@@ -37,8 +37,16 @@ def erf(x: Value) -> Value:
 
 SEAM = 1.25
 """Where the two polynomials meet."""
-CONSTANT_FROM = {"single_rough": 2.95, "double_rough": 4.1, "double_wide": 3.95}
+CONSTANT_FROM = {
+    "single_rough": 2.95,
+    "single_bfloat": 2.23,
+    "single_half": 2.64,
+    "double_rough": 4.1,
+    "double_wide": 3.95,
+}
 """Where erf differs from 1 by less than half an ulp of the result, or by less than the error that is allowed."""
+CENTRES = {"single_bfloat": 2.5, "single_half": 3.5, "double_wide": 7.8125}
+"""Of the intervals of x^2."""
 
 
 def erfc(x: Value) -> Value:
@@ -88,18 +96,19 @@ def far_erfcx(y: Value) -> Value:
 
 def _erfcx(y: Value) -> Value:
     context, a = y.context, y.context.arithmetic
-    if f"erfcx_{a.level}" in PIECES:
+    level = "single_half" if a.short else a.level
+    if f"erfcx_{level}" in PIECES:
         start, shift = (1.0, a.mantissa_bits - 3) if a.word == "f32" else (2.0, a.mantissa_bits - 3)
         # Eight intervals to each octave of y + start; their number is in the leading bits.
         bits = (y + start).bits()
         centre = ((bits & -(1 << shift)) | (1 << (shift - 1))).as_real() - start
         j = bits.shift_right_logical(shift) & 31
-        return _on_interval(y - centre, f"erfcx_{a.level}", j, 24 if a.word == "f32" else 0)
+        return on_interval(y - centre, f"erfcx_{level}", j, 24 if a.word == "f32" else 0)
     r = 1.0 / (y + 3.0)
     return single.polynomial(r.fma(-6.0, 1.0), context.table(f"erfcx_{a.level}")) * r
 
 
-def _on_interval(h: Value, name: str, j: Value, first: int, size: int = 32) -> Value:
+def on_interval(h: Value, name: str, j: Value, first: int, size: int = 32) -> Value:
     """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo the size of tables.
 
     A constant term that is a pair spares the result the error of its rounding."""
@@ -130,8 +139,8 @@ def normal_tail(y: Value) -> Value:
     exponent of the rest."""
     context, a = y.context, y.context.arithmetic
     j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
-    table = "normal_single" + ("_rough" if a.rough else "_spare" if a.spare else "")
-    g = _on_interval(y - y.lookup(NORMAL_CENTRES, j), table, j, NORMAL_FIRST, 16)
+    table = "normal_single" + ("_rough" if a.rough else "")
+    g = on_interval(y - y.lookup(NORMAL_CENTRES, j), table, j, NORMAL_FIRST, 16)
     exponent = minus_square(y, half=True)
     high, low = (exponent.hi, exponent.low) if hasattr(exponent, "hi") else (exponent, None)
     r, n = single._reduce_exp(high)
