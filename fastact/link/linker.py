@@ -223,8 +223,8 @@ def _linked(
     """The graph in the arithmetic of the dtype and the tier, for ``exact`` with what decides close cases."""
     double = products and tier == "exact" and dtype in sixteen.DTYPES
     arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
-    if arithmetic.short and not arithmetic.wide and inputs > 1:
-        # What is multiplied with a further input may be smaller than any bfloat16, and has to keep its digits.
+    if arithmetic.short and (products or (inputs > 1 and not arithmetic.wide)):
+        # What is multiplied with a further input may be smaller than any result, and has to keep its digits.
         arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
     arithmetic = replace(arithmetic, products=products)
     linking, arguments, results = _run(body, arithmetic, inputs, dtype, constants, summed)
