@@ -2,7 +2,8 @@
 
     python -m pytest benchmarks/bench_norms.py --benchmark-only
 
-``extra_info`` holds nanoseconds per element. Those who compete are measured in one run: compare within a group.
+``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. Those who compete are
+measured in one run: compare within a group.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import errors
 import numpy as np
 import pytest
 
 import fastact
 
 SHAPES = ((512, 1024), (8192, 64), (65_536, 8))
+JUDGED = 2_000
+"""Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "torch")
 
 
@@ -26,9 +30,10 @@ def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
     return [a.astype(np.float32) for a in found]
 
 
-def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int) -> None:
+def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int, true: Any) -> None:
     benchmark.group = group
     benchmark(call)
+    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
     if benchmark.stats is not None:
         benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
 
@@ -51,7 +56,10 @@ def test_norm(benchmark: Any, function: str, shape: tuple[int, int], name: str) 
         def call() -> Any:
             return getattr(fastact, function)(x, *parameters, out=out, approx=name)
 
-    measured(benchmark, f"{function} of {shape}", call, x.size)
+    few = -(-JUDGED // shape[-1])
+    eps = 1e-5 if function == "layer_norm" else float(np.finfo(np.float32).eps)
+    true = errors.norm(function, x[:few], *parameters, eps=eps)
+    measured(benchmark, f"{function} of {shape}", call, x.size, true)
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
@@ -70,12 +78,12 @@ def test_batch_norm(benchmark: Any, shape: tuple[int, ...], name: str) -> None:
         def call() -> Any:
             return fastact.batch_norm(x, *moments, out=out, approx=name)
 
-    measured(benchmark, f"batch_norm of {shape}", call, x.size)
+    measured(benchmark, f"batch_norm of {shape}", call, x.size, errors.batch_norm(x[:2], *moments))
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_gradients(benchmark: Any, name: str) -> None:
-    """Of x, weight and bias."""
+    """Of x, weight and bias; the error is that of the first."""
     x, g, _, _, weight, bias = arrays((512, 1024), 1024)
     if name == "torch":
         torch = pytest.importorskip("torch")
@@ -89,4 +97,5 @@ def test_gradients(benchmark: Any, name: str) -> None:
         def call() -> Any:
             return fastact.layer_norm.backward(g, x, weight, approx=name)
 
-    measured(benchmark, "gradients of layer_norm of (512, 1024)", call, x.size)
+    true = errors.layer_norm_backward(g[:2], x[:2], weight)
+    measured(benchmark, "gradients of layer_norm of (512, 1024)", call, x.size, true)

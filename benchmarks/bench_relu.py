@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import errors
 import numpy as np
 import pytest
 from relu_ways import NUMPY, SIZES, WAYS, compiled, data
@@ -23,6 +24,7 @@ def test_compiled(benchmark: Any, form: str, way: str, size: int) -> None:
     benchmark(compiled(WAYS[form][way], x, y))
     expected = np.maximum(x, 0) if form == "forward" else (x > 0)
     assert (y == expected).all()
+    benchmark.extra_info["max_ulp"] = errors.of_array(y, errors.wide(expected))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -31,7 +33,9 @@ def test_numpy(benchmark: Any, way: str, size: int) -> None:
     x = data(size)
     benchmark.group = f"relu in NumPy float32 {size}"
     with np.errstate(divide="ignore"):
-        assert (benchmark(NUMPY[way], x) == np.maximum(x, 0)).all()
+        y = benchmark(NUMPY[way], x)
+    assert (y == np.maximum(x, 0)).all()
+    benchmark.extra_info["max_ulp"] = errors.of_array(y, errors.wide(np.maximum(x, 0)))
 
 
 def test_the_identity_at_the_edges() -> None:

@@ -2,7 +2,8 @@
 
     python -m pytest benchmarks/bench_row_shapes.py --benchmark-only
 
-``extra_info`` holds nanoseconds per element. Those who compete are measured in one run: compare within a group.
+``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. Those who compete are
+measured in one run: compare within a group.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import errors
 import numpy as np
 import pytest
 
 import fastact
 
 SHAPES = ((512, 1024), (8192, 64), (65_536, 8), (1_000_000, 3), (1, 1 << 20))
+JUDGED = 2_000
+"""Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "rough", "torch", "scipy")
 
 
@@ -33,9 +37,10 @@ def contestant(function: str, name: str, x: Any, axis: int) -> Callable[[], Any]
     return lambda: getattr(fastact, function)(x, axis, out=out, approx=name)
 
 
-def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int) -> None:
+def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int, true: Any) -> None:
     benchmark.group = group
     benchmark(call)
+    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
     if benchmark.stats is not None:
         benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
 
@@ -45,18 +50,21 @@ def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int) -> 
 @pytest.mark.parametrize("function", ("softmax", "log_softmax", "logsumexp"))
 def test_rows(benchmark: Any, function: str, shape: tuple[int, int], name: str) -> None:
     x = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
-    measured(benchmark, f"{function} of {shape}", contestant(function, name, x, -1), x.size)
+    true = errors.rows(function, x[: -(-JUDGED // shape[-1])])
+    measured(benchmark, f"{function} of {shape}", contestant(function, name, x, -1), x.size, true)
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_along_the_first_axis(benchmark: Any, name: str) -> None:
     x = np.random.default_rng(0).normal(0, 3, (512, 1024)).astype(np.float32)
-    measured(benchmark, "softmax of (512, 1024) along axis 0", contestant("softmax", name, x, 0), x.size)
+    true = errors.rows("softmax", x, 0)
+    measured(benchmark, "softmax of (512, 1024) along axis 0", contestant("softmax", name, x, 0), x.size, true)
 
 
 @pytest.mark.parametrize("name", CONTESTANTS[:-1])
 @pytest.mark.parametrize("function", ("softmax", "log_softmax"))
 def test_gradient(benchmark: Any, function: str, name: str) -> None:
+    """From the output, which PyTorch keeps; the errors are those for this output."""
     rng = np.random.default_rng(0)
     g, x = (rng.normal(0, 3, (512, 1024)).astype(np.float32) for _ in range(2))
     y = getattr(fastact, function)(x)
@@ -64,6 +72,7 @@ def test_gradient(benchmark: Any, function: str, name: str) -> None:
         torch = pytest.importorskip("torch")
         tensor = torch.from_numpy(x).requires_grad_()
         result, incoming = getattr(torch, function)(tensor, -1), torch.from_numpy(g)
+        y = result.detach().numpy()
 
         def call() -> Any:
             return torch.autograd.grad(result, tensor, incoming, retain_graph=True)
@@ -73,4 +82,5 @@ def test_gradient(benchmark: Any, function: str, name: str) -> None:
         def call() -> Any:
             return getattr(fastact, function).backward_from_output(g, y, out=out, approx=name)
 
-    measured(benchmark, f"gradient of {function} of (512, 1024)", call, x.size)
+    true = errors.rows_backward(function, g[:2], y[:2])
+    measured(benchmark, f"gradient of {function} of (512, 1024)", call, x.size, true)

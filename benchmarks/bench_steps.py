@@ -3,7 +3,8 @@
     python -m pytest benchmarks/bench_steps.py --benchmark-only
 
 A step with velocity reads three arrays and writes two: the copy beside it is of two and a half arrays, as many
-bytes read and written. ``extra_info`` holds gigabytes read and written per second.
+bytes read and written. ``extra_info`` holds gigabytes read and written per second, and the largest error in ULP of
+parameters after a step (of PyTorch after two, since the first makes its velocity).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import errors
 import numpy as np
 import pytest
 
@@ -46,12 +48,22 @@ def contestant(name: str, arrays: list[Any]) -> Callable[[], Any]:
     return lambda: step(theta, gradient, velocity, LR, MU, weight_decay=DECAY)
 
 
+def error(name: str, arrays: list[Any]) -> float | None:
+    """Of what a contestant makes of copies of some arrays; a copy has none."""
+    if name == "copy":
+        return None
+    given = [a.copy() for a in arrays]
+    contestant(name, given)()
+    return errors.of_array(given[0], errors.step(name, *arrays, LR, MU, DECAY))
+
+
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_step(benchmark: Any, dtype: str, size: int, name: str) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=size).astype(dtype) for _ in range(3)]
+    benchmark.extra_info["max_ulp"] = error(name, [a[:2_000] for a in arrays])
     benchmark.group = f"a step with velocity on {size} {dtype} elements"
     benchmark(contestant(name, arrays))
     if benchmark.stats is not None:

@@ -1,8 +1,8 @@
-"""Settings of the benchmarks: short measurements, one thread for every library."""
+"""Settings of the benchmarks: short measurements, one thread for every library, an error beside every time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -13,6 +13,7 @@ DEFAULTS = {"max-time": "0.1", "min-rounds": "5", "columns": "min,median,iqr,rou
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "computes_nothing: a benchmark whose result has no errors")
     options = config.option
     if not hasattr(options, "benchmark_only"):
         return
@@ -31,3 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def _single_threaded() -> Iterator[None]:
     with one_thread():
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A time without the error that was made in it says little."""
+    result = yield
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if benchmark is not None and item.get_closest_marker("computes_nothing") is None:
+        assert "max_ulp" in benchmark.extra_info, "a benchmark says what its largest error is"
+    return result

@@ -176,13 +176,14 @@ def first(result: Any) -> Any:
     return np.asarray(result.detach() if hasattr(result, "detach") else result)
 
 
-def truth(name: str, dtype: str, form: str) -> Any:
-    """What the first results are compared with, in long double; None where nothing is known that is better.
+def truth(name: str, dtype: str, form: str, given: dict[str, Any] | None = None) -> Any:
+    """What the first results are compared with, in long double; None where nothing is known that is better. ``given``
+    are other arrays than those of `data`.
 
     For gates it is b (or g b, for the gradient with respect to a) times the true activation, or its derivative; for
     rows their formula in long double. Gradients of rows cancel, and have no errors in ULP."""
     case = CASES[name]
-    arrays = {key: array[:JUDGED] if array.ndim == 2 else array for key, array in data(dtype).items()}
+    arrays = {key: array[:JUDGED] if array.ndim == 2 else array for key, array in (given or data(dtype)).items()}
     wide = {key: array.astype(np.longdouble) for key, array in arrays.items()}
     if case.activation:
         a = arrays["a"].reshape(-1)

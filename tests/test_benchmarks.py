@@ -76,6 +76,37 @@ def test_the_command_runs_benchmarks_in_groups(tmp_path: Path) -> None:
         assert 0 < extra["max_ulp"] < 4
 
 
+def test_every_time_has_its_error_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("pytest_benchmark")
+    pytest.importorskip("flint")
+    report = tmp_path / "report.json"
+    some = "512 or float32-1000- or tanh-float32-fast or 16-swish or reversed-fast or forward-max or swiglu"
+    files = [f"benchmarks/bench_{name}.py" for name in ("norms", "row_shapes", "gates", "steps", "calls", "relu")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", "--benchmark-only", "-k", some,
+         "--benchmark-max-time=0.0001", "--benchmark-min-rounds=1", f"--benchmark-json={report}"],
+        capture_output=True, text=True, timeout=120, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(report.read_text())["benchmarks"]
+    assert {Path(one["fullname"].split("::")[0]).name for one in found} == {Path(file).name for file in files}
+    for one in found:
+        error, ours = one["extra_info"]["max_ulp"], "exact" in one["name"]
+        assert "copy" in one["name"] or (0 <= error <= 0.501 if ours else error >= 0), one["name"]
+
+
+def test_a_time_without_an_error_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pytest_benchmark")
+    (tmp_path / "conftest.py").write_text((ROOT / "benchmarks" / "conftest.py").read_text())
+    (tmp_path / "bench_nothing.py").write_text("def test_nothing(benchmark): benchmark(int)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "bench_nothing.py"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "largest error" in done.stdout
+
+
 def test_the_command_accepts_another_grouping() -> None:
     pytest.importorskip("pytest_benchmark")
     done = run(
