@@ -263,7 +263,7 @@ def calls(content: Row) -> list[str]:
     out += [
         "", "## A new process", "",
         "Seconds from its start to its end, Python's and NumPy's own included. Cached kernels are loaded as machine "
-        "code, without Numba; uncached ones are compiled first.", "", *table(["program", "best", "median"], lines),
+        "code, without a compiler; uncached ones are compiled first.", "", *table(["program", "best", "median"], lines),
     ]  # fmt: skip
     return out
 

@@ -64,6 +64,28 @@ def test_the_same_bits_as_through_llvm(which: Any, monkeypatch: pytest.MonkeyPat
 
 
 @here
+def test_kernels_of_rows_and_the_driver_of_threads_are_loaded_here() -> None:
+    from fastact.cpu import drive, rows, threads
+
+    codes = [compile._cached(("rows", "8", linked.text()), str, target.host()) for linked in _rows()]
+    assert all(objects.load(code, "kernel") for code in codes)
+    assert threads._driver() is not None
+    text = drive.drive_module(target.host().target().flags, target.host().triple)
+    assert objects.load(compile._cached((text,), str, target.host()), "drive")
+    assert rows.kernel("softmax", "float32", "fast").asked == ("rows", "softmax", "float32", "fast")
+
+
+def _rows() -> list[Any]:
+    """Programs whose kernels for rows of 8 are in the cache."""
+    from fastact.cpu import rows
+
+    found = [rows.kernel(name, "float32", "fast") for name in ("softmax", "logsumexp")]
+    for one in found:
+        compile.row_address(one.linked, 8)
+    return [one.linked for one in found]
+
+
+@here
 def test_what_is_not_expected_is_left_to_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
     code = code_of(*KERNELS[0])
     assert objects.load(code, "kernel")
@@ -188,6 +210,29 @@ def test_the_next_process_needs_no_compiler(folder: Path) -> None:
     first, second = process(FIRST, folder), process(FIRST, folder)
     assert first == [second[0], "True", "True"]
     assert second[1:] == ["False", "False"]
+
+
+@here
+@pytest.mark.parametrize(
+    "call",
+    [
+        "softmax(np.linspace(0, 1, 8, dtype=np.float32))",
+        "layer_norm.backward(x, x)[0]",
+        "mish(np.linspace(0, 1, 1 << 20, dtype=np.float32), approx='fast')",
+        "swiglu(x, x)",
+    ],
+)
+def test_no_first_call_needs_a_compiler(folder: Path, call: str) -> None:
+    """Neither those of rows, nor of large arrays on several threads."""
+    code = f"""
+    import hashlib, sys, numpy as np, fastact
+    x = np.linspace(-1, 1, 12, dtype=np.float64).reshape(3, 4)
+    with fastact.num_threads(2):
+        y = fastact.{call}
+    print(hashlib.sha256(y.tobytes()).hexdigest(), "llvmlite" in sys.modules)
+    """
+    first, second = process(code, folder), process(code, folder)
+    assert first == [second[0], "True"] and second[1] == "False"
 
 
 @here

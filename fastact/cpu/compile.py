@@ -132,10 +132,10 @@ def row_address(
         return _loaded(_cached(("rows", str(width), linked.text()), build, processor, asked), "kernel", processor)
 
 
-def native(text: str, symbol: str) -> int:
+def native(text: str, symbol: str, asked: Sequence[str] = ()) -> int:
     """The address of a function in a module of LLVM IR, for the processor of this process."""
     with alone():
-        return _loaded(_cached((text,), lambda: text, host()), symbol, host())
+        return _loaded(_cached((text,), lambda: text, host(), asked), symbol, host())
 
 
 def _loaded(code: bytes, symbol: str, processor: Processor) -> int:

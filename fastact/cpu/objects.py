@@ -16,6 +16,8 @@ import sys
 from typing import Any
 
 FOREIGN = ("memcpy", "memmove", "memset")
+UNUSED = (".eh_frame",)
+"""Sections that are for exceptions; none passes through a kernel."""
 _HEADER, _SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")
 _SYMBOL, _RELOCATION = struct.Struct("<IBBHQQ"), struct.Struct("<QQq")
 _RELOCATABLE = 1
@@ -107,8 +109,9 @@ class Image:
         self.places: dict[int, int] = {}
         """Of sections that are loaded, from the beginning."""
         self.size = 0
-        for number, (_, kind, flags, _, _, length, _, _, align, _) in enumerate(self.sections):
-            if flags & _LOADED:
+        names = self.sections[head[13]][4]
+        for number, (label, kind, flags, _, _, length, _, _, align, _) in enumerate(self.sections):
+            if flags & _LOADED and self._text(names + label) not in UNUSED:
                 if kind not in (_CODE, _ZEROS) or flags & _WRITABLE or align > mmap.PAGESIZE:
                     raise Unexpected(f"a section of type {kind}")
                 self.places[number] = self._room(length, align)
@@ -117,9 +120,11 @@ class Image:
         self.symbols = []
         for place in range(table[4], table[4] + table[5], _SYMBOL.size):
             label, _, _, section, value, _ = _SYMBOL.unpack_from(code, place)
-            name = code[names + label : code.index(b"\0", names + label)].decode()
-            self.symbols.append((name, section, value))
+            self.symbols.append((self._text(names + label), section, value))
         self.stubs = {name: self._room(machine.stub, 16) for name, section, _ in self.symbols if name and not section}
+
+    def _text(self, place: int) -> str:
+        return self.code[place : self.code.index(b"\0", place)].decode()
 
     def _room(self, length: int, align: int) -> int:
         start = -(-self.size // max(align, 1)) * max(align, 1)

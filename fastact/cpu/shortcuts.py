@@ -77,12 +77,12 @@ def _name(asked: tuple[str, ...]) -> str:
     return hashlib.sha256(_circumstances() + "\0".join(asked).encode()).hexdigest()[:40]
 
 
-def address(*asked: str) -> int:
+def address(*asked: str, symbol: str = "kernel") -> int:
     """The address of the kernel that was asked for in these words; 0 where it has to be looked for by its graph."""
     if not _circumstances():
         return 0
     code = cache.load(_name(asked), cache.LINK)
-    return objects.load(code, "kernel") if code else 0
+    return objects.load(code, symbol) if code else 0
 
 
 def remember(name: str, *asked: str) -> None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastact.cpu import compile, threads
+from fastact.cpu import shortcuts, threads
 from fastact.cpu.kernels import adopt
+from fastact.cpu.lock import alone
 from fastact.cpu.ufunc import make_ufunc
 from fastact.kernels.steps import NUMBERS, STEPS
-from fastact.link.graph import Graph
-from fastact.link.linker import link
+
+if TYPE_CHECKING:
+    from fastact.link.graph import Graph
 
 _addresses: dict[tuple[str, str], int] = {}
 
 
 def graph(name: str, dtype: str) -> Graph:
     """The operations of a step, each in single words of the dtype."""
+    from fastact.link.linker import link
+
     body, inputs, _ = STEPS[name]
     return link(body, inputs, dtype, "fast")
 
@@ -36,10 +40,16 @@ def step_address(name: str, dtype: str) -> int:
     to keep them takes as long as the step itself."""
     key = name, dtype
     if key not in _addresses:
-        with compile.alone():
+        with alone():
             if key not in _addresses:
-                _addresses[key] = compile.address(graph(name, dtype), fetched=arrays(name))
+                _addresses[key] = shortcuts.address("step", *key) or _linked_address(*key)
     return _addresses[key]
+
+
+def _linked_address(name: str, dtype: str) -> int:
+    from fastact.cpu import compile
+
+    return compile.address(graph(name, dtype), fetched=arrays(name), asked=("step", name, dtype))
 
 
 @functools.cache

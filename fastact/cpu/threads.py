@@ -160,15 +160,21 @@ def _known(ufunc: np.ufunc, dtype: np.dtype[Any]) -> _Loop:
 @functools.cache
 def _driver() -> Any:
     """The compiled ``drive``; None on processors whose floating-point flags are out of reach."""
+    from fastact.cpu import shortcuts
+    from fastact.cpu.lock import alone
+
+    with alone():
+        place = shortcuts.address("drive", symbol="drive") or _compiled_driver()
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(place) if place else None
+
+
+def _compiled_driver() -> int:
     from fastact.cpu.compile import native
     from fastact.cpu.drive import drive_module
     from fastact.cpu.target import host
 
     flags = host().target().flags
-    if not flags.mask:
-        return None
-    address = native(drive_module(flags, host().triple), "drive")
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(address)
+    return native(drive_module(flags, host().triple), "drive", ("drive",)) if flags.mask else 0
 
 
 def _operands(
