@@ -77,19 +77,31 @@ def erfcx(name: str, start: float, end: float, degree: int, **more: int) -> Piec
     )
 
 
+def short_numbers(start: float, end: float, parts: int = 8) -> tuple[tuple[float, float], ...]:
+    """As many numbers start + y to each octave, from start itself to start + end, each with what is next to it."""
+    octave = [(start * 2.0**k, part) for k in range(5) for part in range(parts)]
+    return tuple(
+        (scale * (1 + part / parts) - start, scale / parts / 2)
+        for scale, part in octave
+        if scale * (1 + part / parts) <= start + end
+    )
+
+
 NORMAL_END = 12.84375
+NORMAL_PAIR_END = 12.0
 
 
-def normal_tail(name: str, degree: int) -> Pieces:
-    intervals = octaves(1.0, NORMAL_END, 4)
+def normal_tail(name: str, degree: int, intervals: tuple[tuple[float, float], ...], **more: int) -> Pieces:
+    parts = sum(1 for centre, _ in intervals if centre < 1.0)
     return Pieces(
         name,
         "exp(y^2/2) Phi(-y), y = c_j + h",
-        f"c_j the centres of {len(intervals)} intervals: 4 to each octave of 1 + y",
+        f"c_j the centres of {len(intervals)} intervals: {parts} to each octave of 1 + y",
         exact=lambda y: (y * y / 2).exp() * (y / arb(2).sqrt()).erfc() / 2,
         intervals=intervals,
         degree=degree,
         bits=24,
+        **more,
     )
 
 
@@ -110,7 +122,7 @@ PIECES = [
     erfcx("erfcx_single_half", 1.0, 11.0, 3, bits=24),
     erfcx("erfcx_single_fast", 1.0, 11.0, 5, pairs=1, bits=24),
     erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
-    normal_tail("normal_single_rough", 3),
+    normal_tail("normal_single_rough", 3, octaves(1.0, NORMAL_END, 4)),
     Pieces(
         "normal_single_bfloat",
         "Phi(-y)^(1/8), y = 7 j/16 + h",
@@ -130,7 +142,8 @@ PIECES = [
         bits=24,
         scale=lambda y: normal(y) + NORMAL_FEW,
     ),
-    normal_tail("normal_single", 5),
+    normal_tail("normal_single", 5, octaves(1.0, NORMAL_END, 4)),
+    normal_tail("normal_single_pair", 7, short_numbers(1.0, NORMAL_PAIR_END), pairs=3),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

@@ -222,6 +222,13 @@ def normal_tail(y):
     return mp.erfc(y / mp.sqrt(2)) / 2
 
 
+def short_numbers(start, end, parts=8):
+    """As many numbers start + y to each octave, with what is next to them."""
+    scales = [(start * 2**octave, part) for octave in range(5) for part in range(parts)]
+    numbers = [(scale * (1 + mp.mpf(part) / parts) - start, scale / mp.mpf(2 * parts)) for scale, part in scales]
+    return [(number, reach) for number, reach in numbers if number <= end]
+
+
 # name: (function, intervals as (centre, reach), what errors are relative to if not the function itself).
 INTERVALS = {
     "erfcx": (erfcx, octaves(2, 30)),
@@ -233,6 +240,7 @@ INTERVALS = {
     "normal_single_half": (normal_tail, even(mp.mpf(3) / 16), whole),
     "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
     "normal_single": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single_pair": (normal, short_numbers(1, 12)),
     "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),
 }
 

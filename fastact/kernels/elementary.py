@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
@@ -209,10 +210,8 @@ def rsqrt(x: Value) -> Value:
 
 
 def _tanh_gradient(x: Value) -> Value:
-    """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates; (1 + e)^2 = 1 + e (e + 2)
-    rounds at 1 but once."""
-    e = op.exp(op.absolute(x) * -2.0)
-    return e * 4.0 / op.fma(e, e + 2.0, 1.0)
+    """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates."""
+    return logistic_density(op.exp(op.absolute(x) * -2.0), 4.0)
 
 
 def _tanh_from_output(g: Value, y: Value) -> Value:
@@ -238,8 +237,7 @@ def tanh(x: Value) -> Value:
 
 def _sigmoid_gradient(x: Value) -> Value:
     """s(x) s(-x) = e/(1 + e)^2 with e = exp(-|x|): s (1 - s) would cancel for large x."""
-    e = op.exp(-op.absolute(x))
-    return e / op.fma(e, e + 2.0, 1.0)
+    return logistic_density(op.exp(-op.absolute(x)))
 
 
 def _sigmoid_from_output(g: Value, y: Value) -> Value:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.roots import in_single_words, next_to_root
+from fastact.kernels.blocks.roots import next_to_root, short
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -88,13 +88,16 @@ def _gelu_gradient(x: Value) -> Value:
 )
 def gelu(x: Value) -> Value:
     """x Phi(x) = x erfc(-x/sqrt 2)/2 with Phi the normal distribution: for x < 0 x exp(-x^2/2) erfcx(-x/sqrt 2)/2,
-    which loses no digits in the tail, and for x >= 0 the complement; in single words of float32 max(x, 0) - y Phi(-y)
-    with y = |x|, where that is not too small."""
+    which loses no digits in the tail, and for x >= 0 the complement; in words of float32 max(x, 0) - y Phi(-y) with
+    y = |x|, where that is not too small."""
+    return op.plain(x).context.blocks.gelu(x, _gelu_by_tail) if short(x) else _gelu_by_tail(x)
+
+
+def _gelu_by_tail(x: Value) -> Value:
     _, exponent, g = _normal(x)
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
-    value = half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
-    return x.context.blocks.gelu(x, value) if in_single_words(x) else value
+    return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
 
 
 CUBE = Fraction("0.044715")

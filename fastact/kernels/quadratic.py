@@ -8,6 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.quotients import over
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -162,18 +163,18 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
 )
 def hardsigmoid(x: Value) -> Value:
     """(x + 3)/6 held within [0, 1]; with slope= or offset= any other such line."""
-    return (op.clip(x, -3.0, 3.0) + 3.0) / 6.0
+    return over(op.clip(x, -3.0, 3.0) + 3.0, 6)
 
 
 def _hardswish_gradient(x: Value) -> Value:
     """(x + 3/2)/3 between -3 and 3."""
-    inner = (op.clip(x, -3.0, 3.0) + 1.5) / 3.0
+    inner = over(op.clip(x, -3.0, 3.0) + 1.5, 3)
     return op.where(x >= 3.0, 1.0, op.where(x <= -3.0, 0.0, inner))
 
 
 def _hardswish_backward(g: Value, x: Value) -> Value:
     """Selections, so that an infinite g meets no 0."""
-    inner = g * (op.clip(x, -3.0, 3.0) + 1.5) / 3.0
+    inner = over(g * (op.clip(x, -3.0, 3.0) + 1.5), 3)
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
@@ -195,9 +196,9 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
     cite="Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244",
 )
 def hardswish(x: Value) -> Value:
-    """x times (x + 3)/6 between -3 and 3; -0 below, x above."""
-    y = op.clip(x, -3.0, 3.0)
-    return op.where(op.absolute(x) >= 3.0, op.maximum(x, -0.0), y * (y + 3.0) / 6.0)
+    """x times (x + 3)/6 between -3 and 3; -0 below, x above: what is held at -3 is -3 times 0."""
+    y = op.maximum(x, -3.0)
+    return y * over(op.minimum(y, 3.0) + 3.0, 6)
 
 
 # -- (x + 1)/2 ------------------------------------------------------------------------------------------------------

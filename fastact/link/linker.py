@@ -90,7 +90,9 @@ class Linking(Context):
 
     def within(self, x: Real, least: float, most: float) -> None:
         """Leave elements to a wider arithmetic that are not within two positive limits; if the least is 0, whose size
-        exceeds the other."""
+        exceeds the other. That is hopeless where those grow faster than the arguments of the body."""
+        if not least and not _is_multiple(x.node):
+            raise pair_single_blocks.NoBlock("exponentials of what grows faster than arguments")
         node = x.node.args[0] if x.node.op == "fneg" and not least else x.node
         self.held[node] = least, most
         self.signs += single.outside(Real(self, node), least, most)
@@ -164,6 +166,17 @@ class Linking(Context):
         return functools.reduce(Condition.__or__, self.doubts, different)
 
 
+def _is_multiple(node: Node) -> bool:
+    """Whether a word is an argument, or one times a constant, and perhaps a correction."""
+    if node.op in ("fneg", "fabs", "fadd", "copysign"):
+        return _is_multiple(node.args[0])
+    if node.op == "fmul":
+        return any(a.op == "constant" and _is_multiple(b) for a, b in (node.args, node.args[::-1]))
+    if node.op == "select":
+        return any(map(_is_multiple, node.args[1:]))
+    return node.op == "input"
+
+
 def _round_to_odd(x: Real) -> Real:
     """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
     y = x.convert("f32")
@@ -204,8 +217,8 @@ def link(
                 linking.alarm(alarm(*arguments, *map(linking.number, constants)))
             return linking.graph
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
-    if tier == "exact" and dtype == "float32" and inputs == 1:
-        return single.cheaper(graph, _paired(body, alarm, settled, constants, summed))
+    if tier == "exact" and dtype == "float32" and inputs == 1 + products:
+        return single.cheaper(graph, _paired(body, alarm, settled, constants, products, summed), bool(settled))
     return graph
 
 
@@ -260,12 +273,14 @@ def _paired(
     alarm: Callable[..., Any] | None,
     settled: str,
     constants: list[Fraction],
+    products: bool,
     summed: bool,
 ) -> Graph | None:
-    """The graph of a float32 body of one argument, all values of which can be tried, in pairs of float32; None where
-    digits cancel or a block for them is missing."""
+    """The graph of a float32 body of one argument, all values of which can be tried, or of the product of one with such
+    a body, in pairs of float32; None where digits cancel or a block for them is missing."""
+    arithmetic = replace(SINGLE_PAIR, products=products)
     try:
-        linking, arguments, results = _run(body, SINGLE_PAIR, 1, "float32", constants, summed)
+        linking, arguments, results = _run(body, arithmetic, 1 + products, "float32", constants, summed)
     except pair_single_blocks.NoBlock:
         return None
     if linking.doubts:

@@ -21,26 +21,33 @@ from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.link.values import Condition, Context, Number, Real, round_to_word
 
 SLACK = 12
-"""The loosest operands of products and quotients; looser ones are normalised before."""
+"""The loosest operands of products and quotients; looser ones are normalised before, unless not all bits count."""
+NOTHING = 2**7
+"""Of pairs of which not all bits count, 2^-41 of a number."""
 
 
 class Pair:
-    """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose."""
+    """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
+    relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "second", "slack")
+    __slots__ = ("_normal", "first", "second", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
+        self.uncertain = hi
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:
         if self._normal is None:
             assert self.second is not None
             hi, lo = fast_two_sum(self.first, self.second)
-            if self.context.arithmetic.guarded and self.context.bounds(self.first)[0] <= 0.0:
-                hi = hi.copysign(self.first)
-            self._normal = hi, lo
+            self._normal = self.signed(hi) if self.context.arithmetic.guarded else hi, lo
         return self._normal
+
+    def signed(self, hi: Real) -> Real:
+        """A rounding of the number, of a zero with the sign that the first word has."""
+        known = self.second is None or self.context.bounds(self.first)[0] > 0.0
+        return hi if known else hi.copysign(self.first)
 
     @property
     def hi(self) -> Real:
@@ -156,6 +163,8 @@ class Pair:
                 return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
         if b.second is None and b.first.is_one():
             return self
+        if self.context.arithmetic.guarded:
+            return self._shorter_product(b)
         x, x_low, y, y_low, slack = self._operands(b)
         p, e = two_product(x, y)
         if y_low is not None:
@@ -168,6 +177,31 @@ class Pair:
             self.context.note(result, 0.0, math.prod(highs) if max(highs) < math.inf else math.inf)
         return result
 
+    def _shorter_product(self, b: Pair) -> Pair:
+        """A product of pairs of which not all bits count: with very loose operands, the product of the second words
+        included where it is not nothing; what is added last is the largest."""
+        x, y = (self, b) if self.slack <= b.slack else (b, self)
+        p, e = two_product(x.first, y.first)
+        if x.second is not None:
+            e = x.second.fma(y.first, e)
+            if x.slack * y.slack > NOTHING:
+                assert y.second is not None
+                e = x.second.fma(y.second, e)
+        if y.second is not None:
+            e = y.second.fma(x.first, e)
+        result = self._loose(p, e, 1 + x.slack + y.slack)
+        (x_least, x_most), (y_least, y_most) = _range(x), _range(y)
+        if x_least >= 0.0 <= y_least:
+            most = x_most * y_most if max(x_most, y_most) < math.inf else math.inf
+            self.context.note(result, x_least * y_least, most)
+        return result
+
+    def _loose(self, first: Real, second: Real, slack: int) -> Pair:
+        """A pair of which the second word had to be rounded."""
+        if slack > SLACK:
+            self.context.granted += slack * 2.0**-23
+        return Pair(first, second, slack)
+
     __rmul__ = __mul__
 
     def __truediv__(self, other: object) -> Pair:
@@ -179,6 +213,8 @@ class Pair:
         if self.second is None and b.second is None:
             q = self.hi / b.hi
             return Pair(q, (-q).fma(b.hi, self.hi) / b.hi)
+        if b.slack > SLACK and self.context.arithmetic.guarded:
+            return self._over_loose(b)
         x, x_low, y, y_low, slack = self._operands(b)
         reciprocal = 1.0 / y
         q = x * reciprocal
@@ -192,6 +228,24 @@ class Pair:
             (x_least, x_most), (y_least, y_most) = _range(self), _range(b)
             if x_least >= 0.0 < y_least:
                 self.context.note(result, x_least / y_most, x_most / y_least)
+        return result
+
+    def _over_loose(self, b: Pair) -> Pair:
+        """A quotient by a very loose pair, of which not all bits count: 1/b is r (1 + t + t^2 + ...) with r = 1/y and
+        what that leaves, t = 1 - r b."""
+        assert b.second is not None
+        r = 1.0 / b.first
+        t = (-r).fma(b.second, (-r).fma(b.first, 1.0))
+        t = t.fma(t, t)
+        if self.second is None and self.first.is_one():
+            result = self._loose(r, r * t, 3 + b.slack)
+        else:
+            q, e = two_product(self.hi, r)
+            e = e if self.lo is None else self.lo.fma(r, e)
+            result = self._loose(q, q.fma(t, e), 5 + b.slack)
+        (x_least, x_most), (y_least, y_most) = _range(self), _range(b)
+        if x_least >= 0.0 < y_least:
+            self.context.note(result, x_least / y_most, x_most / y_least)
         return result
 
     def __rtruediv__(self, other: object) -> Pair:

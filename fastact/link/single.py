@@ -19,14 +19,18 @@ from fastact.link.values import Condition, Integer, Real, round_to_word
 
 if TYPE_CHECKING:
     from fastact.link.linker import Linking
+    from fastact.link.pair import Pair
 
 DOUBLE_ERROR = 2.0**-42
 """Relative error that float64 is granted."""
 PAIR_ERROR = 2.0**-18
-"""Error that pairs of float32 are granted, relative to half the last place of the result, besides what elementary
-functions add."""
+"""Error that pairs of float32 are granted, in 2^-25 of the result, besides what elementary functions add."""
+HALF_PLACE = 2.0**-25
+"""Half of the last place of a float32, relative to the largest number that has it."""
 SMALLEST, LARGEST = 2.0**-50, 2.0**40
 """Of numbers between them products of two have all bits in pairs, and quotients by them."""
+FEW_BITS = 2.0**-108
+"""Pairs as small as this may lack bits."""
 SIGN = -(2**31)
 COSTS = {"f32": 1.0, "f64": 2.25, "i32": 1.0, "i64": 1.6, "i1": 1.0}
 """Of an operation on sixteen numbers of a type, by the time that it takes where a register holds sixteen float32."""
@@ -37,6 +41,8 @@ DEAR = {
 """The same of operations that take longer than others of their type."""
 SHORT = 25.0
 """What costs less waits for memory."""
+DECISION = 9.0
+"""What deciding on the rounding of float64 costs besides its operations."""
 
 
 # -- after float64 --------------------------------------------------------------------------------------------------
@@ -94,12 +100,10 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
 
     The tests are made on the bits of the numbers: a sign bit, or a difference of bits, sets an element apart."""
     pair = linking.doubled(linking.number(value) if isinstance(value, (int, float)) else value)
-    y = pair.hi
-    if pair.lo is None:
-        different = y.bits() ^ y.bits()
-    else:
-        different = pair.lo.fma(1.0 + PAIR_ERROR + linking.granted, y).bits() ^ y.bits()
-    signs = [*linking.signs, *_out_of_range(linking, y)]
+    y, other = _ends(pair, (PAIR_ERROR + linking.granted) * HALF_PLACE)
+    different = y.bits() ^ other.bits()
+    y = pair.signed(y)
+    signs = [*linking.signs, *_out_of_range(linking, y), *_product_out_of_range(linking, y)]
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
     near = different.compare("ne", 0)
@@ -113,24 +117,56 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     return y.unless(close, Real(linking, pair_to_odd(decisive()).convert("f32").node))
 
 
+def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
+    """The roundings of a pair that is too large, and of one that is too small, by an error."""
+    if pair.second is None:
+        return pair.first, pair.first
+    above, below = (pair.first + pair.uncertain.fma(e, pair.second) for e in (error, -error))
+    return above, below
+
+
 def _out_of_range(linking: Linking, y: Real) -> list[Integer]:
     """Integers of which one is negative where the argument is so small, but not 0, or so large that a result may lack
-    bits, unless that is known to be far from the ends. (The order of positive floats is that of their bits.)"""
-    x, (low, high) = linking.argument_nodes[0], linking.bounds(y)
+    bits, unless that is known to be far from the ends; of products with a first argument, where what it is multiplied
+    with may. (The order of positive floats is that of their bits.)"""
+    x, (low, high) = linking.argument_nodes[-1], linking.bounds(y if linking.rate is None else linking.rate)
     least, most = linking.held.get(x, (0.0, inf))
     size, found = abs(Real(linking, x)).bits(), []
-    if low < 2.0**-96 and least < SMALLEST:
-        found.append((size - _bits(SMALLEST)) & (0 - size))
+    if low < FEW_BITS and least < SMALLEST:
+        small = size - _bits(SMALLEST)
+        found.append(small if _may_divide_by_zero(linking, y) else small & (0 - size))
     if high > 2.0**96 and most > LARGEST:
         found.append(_bits(LARGEST) - size)
     return found
 
 
+def _may_divide_by_zero(linking: Linking, y: Real) -> bool:
+    """Whether a divisor is not known to be positive: then an argument of 0 is no good to pairs either."""
+    seen, stack = set(), [y.node]
+    while stack:
+        node = stack.pop()
+        if node.index not in seen:
+            seen.add(node.index)
+            stack += node.args
+            if node.op == "fdiv" and node.args[1].op != "constant":
+                if linking.bounds(Real(linking, node.args[1]))[0] <= 0.0:
+                    return True
+    return False
+
+
+def _product_out_of_range(linking: Linking, y: Real) -> list[Integer]:
+    """Likewise where a product with the first argument, unless that is 0, may lack bits itself, or be no number."""
+    if linking.rate is None:
+        return []
+    size, factor = abs(y).bits(), abs(Real(linking, linking.argument_nodes[0])).bits()
+    return [(size - _bits(FEW_BITS)) & (0 - factor), _bits(2.0**96) - size]
+
+
 def outside(x: Real, least: float, most: float) -> list[Integer]:
-    """Integers of which one is negative where x is not within positive limits; if the least is 0, where |x| exceeds the
-    other. So NaN is outside."""
+    """Integers of which one is negative where x is not within positive limits, and so for NaN; if the least is 0, where
+    |x| exceeds the other, and NaN is left to itself."""
     if not least:
-        return [_bits(most) - abs(x).bits()]
+        return [(-x).fma(x, most * most).bits()]
     return [_bits(most) - x.bits(), x.bits() - _bits(least), x.bits()]
 
 
@@ -142,9 +178,10 @@ def _bits(value: float) -> int:
 
 
 # -- which of the two -----------------------------------------------------------------------------------------------
-def cheaper(wide: Graph, paired: Graph | None) -> Graph:
-    """The graph to be preferred: that in float64, unless the other one is clearly cheaper and that matters."""
-    if paired is None or cost(wide) < SHORT or cost(paired) > 0.95 * cost(wide):
+def cheaper(wide: Graph, paired: Graph | None, settled: bool) -> Graph:
+    """The graph to be preferred: that in float64, unless the other one is cheaper and that matters. ``settled``: no
+    rounding of float64 has to be decided."""
+    if paired is None or cost(wide) < SHORT or cost(paired) > 1.03 * cost(wide) + (0.0 if settled else DECISION):
         return wide
     return paired
 

@@ -28,11 +28,13 @@ class Context:
         self.doubts: list[Condition] = []
         """Where digits cancel, so that results may lack more than their last ones."""
         self.granted = 0.0
-        """Error that a result in a pair of float32 may have, relative to half of its last place when rounded."""
+        """Error that a result in a pair of float32 may have, in 2^-25 of it."""
         self.signs: list[Integer] = []
         """Integers that are negative where a pair of float32 may lack bits."""
         self.held: dict[Node, tuple[float, float]] = {}
         """The limits that these set to the size of numbers."""
+        self.rate: Any = None
+        """What the first argument is multiplied with, if results are such products."""
         self.inexact: set[int] = set()
         """The constants that had to be rounded."""
 
@@ -55,9 +57,10 @@ class Context:
     def note(self, value: Any, at_least: float = -math.inf, at_most: float = math.inf, like: Any = None) -> None:
         """Remember that a value lies within bounds, besides those known of ``like``."""
         low, high = (-math.inf, math.inf) if like is None else self.bounds(like)
+        bounds = (max(low, at_least), min(high, at_most))
         # A pair of words may be known by its first word as it came.
-        for word in {_word(value), getattr(value, "first", _word(value))}:
-            self._bounds[word.node.index] = (max(low, at_least), min(high, at_most))
+        for word in (getattr(value, "first", value), value):
+            self._bounds[_word(word).node.index] = bounds
 
 
 def _word(value: Any) -> Real:

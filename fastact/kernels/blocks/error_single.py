@@ -8,6 +8,7 @@ digits than the word, from one polynomial of (x - 3)/(x + 3).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from math import inf
 
 from fastact.kernels.blocks import single
@@ -149,8 +150,10 @@ def normal_tail(y: Value) -> Value:
     return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
-def gelu(x: Value, value: Value) -> Value:
-    """max(x, 0) - y Phi(-y) with y = |x|; the value where x < -`NORMAL_REACH`, if results are not all 0 there."""
+def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
+    """max(x, 0) - y Phi(-y) with y = |x|; what is said otherwise where x < -`NORMAL_REACH`, if results are not all 0
+    there."""
+    value = otherwise(x)
     y = minimum(abs(x), NORMAL_REACH)
     near = (-y).fma(normal_tail(y), maximum(x, 0.0))
     return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))

@@ -17,14 +17,17 @@ from fastact.kernels.operations import Value
 
 STEPS = 32
 """Powers of two in the table between 1 and 2."""
-REACH = 60.0
+REACH = 72.0
 """Exponentials of larger numbers, and products with them, might leave the range where pairs have all bits."""
 
-GRANTED = 2.0**-11
-"""What an exponential adds to the error that is granted to the result, relative to half of its last place; a logarithm
-adds half as much again."""
-LOOSE = 2**11
-"""How large the second word of an exponential may be, in half units of the last place of the first."""
+GRANTED = 1.2 * 2.0**-11
+"""What an exponential adds to the error that is granted to the result, in 2^-25 of it."""
+GRANTED_LOG = 2.4 * 2.0**-11
+"""The same of a logarithm."""
+LOOSE = 2**10
+"""How large the second word of an exponential may be, in 2^-24 of the first."""
+LOOSE_LOG = 3100
+"""The same of a logarithm."""
 
 
 def coefficients(context: Value, name: str) -> tuple[float, ...]:
@@ -35,6 +38,13 @@ def coefficients(context: Value, name: str) -> tuple[float, ...]:
 def _bits(value: float) -> int:
     """The bit pattern of a positive power of two."""
     return (math.frexp(value)[1] + 126) << 23
+
+
+def _moved(value: float, by: int) -> float:
+    """The float32 whose bit pattern is so much larger than that of a float32."""
+    mantissa, exponent = math.frexp(value)
+    mantissa, exponent = divmod(int(mantissa * 2**24) - 2**23 + ((exponent + 126) << 23) + by, 2**23)[::-1]
+    return math.ldexp(mantissa + 2**23, exponent - 150)
 
 
 # -- exponentials ---------------------------------------------------------------------------------------------------
@@ -94,8 +104,9 @@ def _power(context: Value, whole: Value) -> tuple[Value, Value]:
     """A float near 2^(k/32), and minus the logarithm of what it lacks."""
     table, j = context.table("exp_table"), whole & (STEPS - 1)
     real = context.real(0.0)
-    c = real.lookup(tuple(c[0] for c in table), j)
-    scaled = (c.bits() + ((whole & -STEPS) << 18)).as_real()
+    # Of k, moved to the exponent, j is left in the mantissa; entries have it subtracted from theirs.
+    c = real.lookup(tuple(_moved(c[0], -(place << 18)) for place, c in enumerate(table)), j)
+    scaled = (c.bits() + (whole << 18)).as_real()
     return scaled, real.lookup(tuple(-c[1] / c[0] for c in table), j)
 
 
@@ -136,7 +147,7 @@ def log(x: Value) -> Value:
     f, f_low = (x.hi.bits() - scale).as_real().fma(c, -1.0), None
     if x.lo is not None:
         f, f_low = fast_two_sum(f, x.lo * c * (_bits(1.0) - scale).as_real())
-    return x.pair(*logarithm_words(x, a, a_low, f, f_low), LOOSE)
+    return x.pair(*logarithm_words(x, a, a_low, f, f_low), LOOSE_LOG)
 
 
 def log_odds(x: Value) -> Value:
@@ -160,7 +171,7 @@ def log1p(x: Value) -> Value:
     if x.lo is not None:
         f_low = k.fma(x.lo, f_low)
     s, rest = logarithm_words(x, a, a_low, f, f_low)
-    value = x.pair(s.copysign(x.hi), rest, LOOSE)
+    value = x.pair(s.copysign(x.hi), rest, LOOSE_LOG)
     if low >= 0.0:
         context.note(value, math.log1p(low), math.log1p(high) * 1.001)
     return value
@@ -174,7 +185,7 @@ def _reduce_log(x: Value) -> tuple[Value, ...]:
     """n and c, a short float near 1/m, x = 2^n m; n ln 2 - log c as a sum of two; and bits of which the upper ones are
     n."""
     context = x.context
-    context.granted += 1.5 * GRANTED
+    context.granted += GRANTED_LOG
     table = context.table("log_table_short")
     reciprocals = tuple(round(64 * math.exp(-high)) / 64 for high, _ in table)
     # The intervals of the table divide the bits of the mantissa evenly; c is 1 on both sides of 1.
@@ -218,6 +229,12 @@ def copysign(x: Value, sign: Value) -> Value:
     change = (x.hi.bits() ^ sign.hi.bits()) & -(2**31)
     low = None if x.lo is None else (x.lo.bits() ^ change).as_real()
     return x.pair((x.hi.bits() ^ change).as_real(), low)
+
+
+def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
+    from fastact.kernels.blocks import pair_single_normal
+
+    return pair_single_normal.gelu(x, otherwise)
 
 
 class NoBlock(NotImplementedError):

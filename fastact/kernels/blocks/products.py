@@ -70,6 +70,7 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
     left the normal numbers, and that g may bring back, are computed in the next wider arithmetic."""
     context, arithmetic = op.plain(g).context, op.plain(g).context.arithmetic
     if arithmetic.pair or arithmetic.wide:
+        context.rate = gradient
         return g * gradient
     factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
     left = getattr(gradient, "far", None)

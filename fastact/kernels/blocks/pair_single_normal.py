@@ -1,0 +1,66 @@
+"""The normal distribution's tail on pairs of float32, and the activation made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastact.kernels.blocks import pair_single
+from fastact.kernels.blocks.exactly import fast_two_sum, two_product
+from fastact.kernels.coefficients import PIECES
+from fastact.kernels.operations import Value, maximum
+
+REACH = 12.0
+"""Up to here the probability, 2^-108, has all bits of a pair."""
+FIRST = 24
+"""What the number of the first interval, that of 1 + y next to 1, is modulo 32."""
+GRANTED = 2.5 * 2.0**-11
+"""What the polynomials, and products with them, add to the error that is granted to a result."""
+
+
+def gelu(x: Value, _: Callable[[Value], Value]) -> Value:
+    """max(x, 0) - y Phi(-y) with y = |x|; where x > 0 that has the error of the second term, which is the smaller."""
+    context, word = x.context, x.hi
+    context.within(word, 0.0, REACH)
+    y = abs(word)
+    tail = _normal_tail(x, y) * y
+    positive = maximum(word, 0.0)
+    s = positive - tail.first
+    value = x.pair(s, (positive - s) - tail.first - tail.second, 2 * tail.slack)
+    value.uncertain = tail.first
+    return value
+
+
+def _normal_tail(x: Value, y: Value) -> Value:
+    """Phi(-y) = exp(-y^2/2) g(y), g a polynomial next to the short number c - 1 that is nearest to y."""
+    context = x.context
+    minus = y * -0.5
+    exponent = x.pair(*two_product(minus, y))
+    context.note(exponent, -REACH * REACH / 2.0, 0.0)
+    bits = (y + 1.0).bits() + 2**19
+    # The difference is exact.
+    h = y - ((bits & -(2**20)).as_real() - 1.0)
+    g = _polynomial(x, h, (bits >> 20) & 31)
+    context.granted += GRANTED
+    return pair_single.exp(exponent) * g
+
+
+def _polynomial(x: Value, h: Value, j: Value) -> Value:
+    """a + b h + c h^2 + h^3 P(h), a, b and c pairs: the products of first words are added exactly."""
+    rows = PIECES["normal_single_pair"].coefficients
+
+    def coefficient(k: int, part: int | None = None) -> Value:
+        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (32 - len(rows))
+        return h.lookup(tuple(column[-FIRST:] + column[:-FIRST]), j)
+
+    p = coefficient(len(rows[0]) - 1)
+    for k in reversed(range(3, len(rows[0]) - 1)):
+        p = p.fma(h, coefficient(k))
+    square, square_low = two_product(h, h)
+    c = coefficient(2, 0)
+    second, second_low = two_product(c, square)
+    first, first_low = two_product(coefficient(1, 0), h)
+    s, e = fast_two_sum(coefficient(0, 0), first)
+    s, f = fast_two_sum(s, second)
+    low = c.fma(square_low, second_low + (e + f) + first_low)
+    low = coefficient(1, 1).fma(h, low + coefficient(0, 1))
+    return x.pair(*fast_two_sum(s, square.fma(p.fma(h, coefficient(2, 1)), low)))

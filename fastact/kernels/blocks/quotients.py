@@ -1,0 +1,24 @@
+"""Quotients, by whichever way is the shorter for the numbers at hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from fastact.kernels.operations import Value, fma, plain
+
+
+def over(x: Value, whole: int) -> Value:
+    """x over a small whole number. Where roundings are decided quotients that fit have to be exact, so that ties between
+    two results show; elsewhere a product takes less time."""
+    a = plain(x).context.arithmetic
+    return x / float(whole) if a.pair or a.roomy else x * Fraction(1, whole)
+
+
+def logistic_density(e: Value, times: float = 1.0) -> Value:
+    """e/(1 + e)^2 of an exponential e <= 1, times a constant; 1 + e (e + 2) rounds at 1 but once. In pairs of words of
+    which not all bits count products are shorter than sums."""
+    numerator = e if times == 1.0 else e * times
+    if plain(e).context.arithmetic.guarded:
+        r = 1.0 / (e + 1.0)
+        return numerator * (r * r)
+    return numerator / fma(e, e + 2.0, 1.0)
