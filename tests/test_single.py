@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import operator
+
 import mpmath as mp
 import numpy as np
 import pytest
 
 from fastact.cpu.compile import address
-from fastact.cpu.ufunc import make_ufunc
+from fastact.cpu.ufunc import LOOP, make_ufunc
 from fastact.kernels import REGISTRY, operations
 from fastact.link import forms, linker, single
 from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_PAIR
@@ -66,7 +70,6 @@ def test_blocks_have_the_bits_that_are_granted(name):
             if TRUTH[name](mp.mpf(float(v))) != 0
         ]
     assert len(errors) > 400
-    # Half of the last place is 2^-25 of the result or more.
     linking = Linking(SINGLE_PAIR)
     getattr(operations, name)(linking.receive("float32"))
     assert max(errors) < 2.0**-25 * (linking.granted + single.PAIR_ERROR)
@@ -87,29 +90,91 @@ def test_two_inputs_stay_in_float64():
     assert not any(node.op == "lookup" and node.type == "f32" for node in graph.live())
 
 
-def unary(graph, name):
-    code = address(graph, None)
-    return make_ufunc(f"fastact_test_{name}", "", 1, 1, lambda dtype: code)
+def run(graph, result=np.float32):
+    """A graph as a function of arrays."""
+    loop, count = LOOP(address(graph, None)), len(graph.inputs)
+
+    def function(*inputs):
+        arrays = [*inputs, np.empty(len(inputs[0]), result)]
+        places = (ctypes.c_void_p * (count + 1))(*(a.ctypes.data for a in arrays))
+        steps = (ctypes.c_ssize_t * (count + 1))(*(a.itemsize for a in arrays))
+        length = ctypes.c_ssize_t(len(inputs[0]))
+        loop(*map(ctypes.addressof, (places, length, steps)), None)
+        return arrays[-1]
+
+    return function
 
 
-@pytest.mark.parametrize("name", ["exp", "sigmoid", "silu", "mish", "log", "expm1", "rsqrt", "hardswish", "softplus"])
-def test_both_arithmetics_give_the_same_bits(name, monkeypatch):
-    """All exponents, both signs, the ends, and a dense sample of what is usual."""
-    declaration = REGISTRY[name]
-    form = forms.usual_form(declaration, "value")
-    graphs = []
-    monkeypatch.setattr(single, "cheaper", lambda wide, paired: graphs.extend((wide, paired)) or paired)
-    forms.kernel(declaration, form, "float32", "exact")
-    wide, paired = graphs
-    assert paired is not None and wide.digest() != paired.digest()
-    patterns = np.random.default_rng(1).integers(0, 2**32, 200_000, dtype=np.uint32).view(np.float32)
-    usual = np.random.default_rng(2).uniform(-90, 90, 200_000).astype(np.float32)
-    ends = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38, 60.0, -60.0])
-    x = np.concatenate([patterns, usual, ends])
+def in_pairs():
+    """The forms of functions that pairs of float32 compute, with both of their graphs."""
+    found, seen = {}, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(single, "cheaper", lambda *graphs: seen.append(graphs) or CHEAPER(*graphs))
+        for name, declaration in REGISTRY.items():
+            for form in ("value", "grad", "backward"):
+                form = forms.usual_form(declaration, form)
+                seen.clear()
+                chosen = forms.kernel(declaration, form, "float32", "exact").graph
+                if seen and chosen is seen[0][1]:
+                    found[f"{name}.{form}"] = seen[0][:2]
+    return found
+
+
+CHEAPER = single.cheaper
+GRAPHS = in_pairs()
+
+
+def test_many_forms_are_computed_in_pairs():
+    assert {"exp.value", "sigmoid.grad", "exp.backward", "gelu.value"} <= set(GRAPHS)
+    assert len(GRAPHS) > 40
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_both_arithmetics_give_the_same_bits(name):
+    """All exponents, both signs, the ends, and a dense sample of what is usual; factors likewise."""
+    wide, paired = GRAPHS[name]
+    assert wide.digest() != paired.digest()
+    draw = np.random.default_rng(1)
+    patterns = draw.integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
+    usual = draw.uniform(-90, 90, 100_000).astype(np.float32)
+    tiny = draw.uniform(-0.01, 0.01, 50_000).astype(np.float32)
+    ends = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38, 72.0, -72.0, 1e-38, 1.0])
+    x = np.concatenate([patterns, usual, tiny, ends])
+    inputs = [x]
+    if len(wide.inputs) == 2:
+        factors = (np.exp(draw.uniform(-60, 60, len(x))) * draw.choice([-1.0, 1.0], len(x))).astype(np.float32)
+        factors[::5], factors[1::5] = draw.permutation(x)[::5], draw.choice(ends, len(factors[1::5]))
+        inputs = [factors, x]
     with np.errstate(all="ignore"):
-        a, b = unary(_values(wide), name + "_wide")(x), unary(_values(paired), name + "_pair")(x)
+        a, b = (run(_values(graph))(*inputs) for graph in (wide, paired))
     same = (a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))
-    assert same.all(), (x[~same][:5], a[~same][:5], b[~same][:5])
+    assert same.all(), ([v[~same][:5] for v in inputs], a[~same][:5], b[~same][:5])
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name.endswith("backward")])
+def test_what_factors_multiply_has_the_error_that_is_granted(name):
+    """Products cannot be tried on all inputs. What is multiplied can: its error is within what is granted."""
+    function, form = name.split(".")
+    declaration = REGISTRY[function]
+    form = forms.forms(declaration)[form.replace("backward", "grad")]
+    fixed = [linker.round_to_dtype(value, "float32") for value in form.fixed]
+    pairs, _, (value,) = linker._run(form.body, SINGLE_PAIR, 1, "float32", fixed, False)
+    pair = pairs.doubled(value)
+    pairs.graph.outputs.append(pair.first.node)
+    doubtful = functools.reduce(operator.or_, [*pairs.signs, pairs.integer(0)])
+    wide, _, (truth,) = linker._run(form.body, DOUBLE_WIDE, 1, "float32", fixed, False)
+    wide.graph.outputs.append(truth.node)
+    draw = np.random.default_rng(2)
+    x = np.concatenate([draw.uniform(-12, 12, 400_000), draw.uniform(-72, 72, 200_000)]).astype(np.float32)
+    first, true = run(pairs.graph)(x), run(wide.graph, np.float64)(x)
+    pairs.graph.outputs[:] = [pair.second.node]
+    second = run(pairs.graph)(x)
+    pairs.graph.outputs[:] = [doubtful.as_real().node]
+    known = ~np.signbit(run(pairs.graph)(x)) & np.isfinite(true) & (true != 0)
+    assert known.mean() > 0.1
+    with np.errstate(all="ignore"):
+        error = np.abs((first.astype(np.float64) + second) / true - 1)[known]
+    assert error.max() < (pairs.granted + single.PAIR_ERROR) * single.HALF_PLACE
 
 
 def _values(graph):

@@ -133,15 +133,16 @@ def _out_of_range(linking: Linking, y: Real) -> list[Integer]:
     least, most = linking.held.get(x, (0.0, inf))
     size, found = abs(Real(linking, x)).bits(), []
     if low < FEW_BITS and least < SMALLEST:
-        small = size - _bits(SMALLEST)
-        found.append(small if _may_divide_by_zero(linking, y) else small & (0 - size))
+        found.append((size - _bits(SMALLEST)) & (0 - size))
     if high > 2.0**96 and most > LARGEST:
         found.append(_bits(LARGEST) - size)
+    if _may_divide_by_zero(linking, y):
+        found.append(_bits(2.0**126) - abs(y).bits())
     return found
 
 
 def _may_divide_by_zero(linking: Linking, y: Real) -> bool:
-    """Whether a divisor is not known to be positive: then an argument of 0 is no good to pairs either."""
+    """Whether a divisor is not known to be positive: then a result may be infinite, of which no pair knows."""
     seen, stack = set(), [y.node]
     while stack:
         node = stack.pop()

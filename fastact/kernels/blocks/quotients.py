@@ -8,8 +8,8 @@ from fastact.kernels.operations import Value, fma, plain
 
 
 def over(x: Value, whole: int) -> Value:
-    """x over a small whole number. Where roundings are decided quotients that fit have to be exact, so that ties between
-    two results show; elsewhere a product takes less time."""
+    """x over a small whole number. Where roundings are decided quotients that fit have to be exact, so that ties show;
+    elsewhere a product takes less time."""
     a = plain(x).context.arithmetic
     return x / float(whole) if a.pair or a.roomy else x * Fraction(1, whole)
 
