@@ -169,12 +169,14 @@ def test_what_factors_multiply_has_the_error_that_is_granted(name):
     first, true = run(pairs.graph)(x), run(wide.graph, np.float64)(x)
     pairs.graph.outputs[:] = [pair.second.node]
     second = run(pairs.graph)(x)
+    pairs.graph.outputs[:] = [pair.uncertain.node]
+    size = np.abs(run(pairs.graph)(x)).astype(np.float64)
     pairs.graph.outputs[:] = [doubtful.as_real().node]
     known = ~np.signbit(run(pairs.graph)(x)) & np.isfinite(true) & (true != 0)
     assert known.mean() > 0.1
     with np.errstate(all="ignore"):
-        error = np.abs((first.astype(np.float64) + second) / true - 1)[known]
-    assert error.max() < (pairs.granted + single.PAIR_ERROR) * single.HALF_PLACE
+        error = (np.abs(first.astype(np.float64) + second - true) - 2.0**-50 * np.abs(true)) / size
+    assert error[known].max() < (pairs.granted + single.PAIR_ERROR) * single.HALF_PLACE
 
 
 def _values(graph):

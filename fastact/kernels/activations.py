@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.reach import over_one_plus_exp
+from fastact.kernels.blocks.roots import in_short_pairs
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -93,10 +94,13 @@ MISH_ROOT = -1.1924312145154952
 def _silu_gradient(x: Value) -> Value:
     """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below. Next to the root 1 + x is exact,
     so it comes first."""
-    return _silu_slope(op.clip(x, op.tail(x), -op.tail(x)))
+    return _silu_slope(x, op.clip(x, op.tail(x), -op.tail(x)))
 
 
-def _silu_slope(t: Value) -> Value:
+def _silu_slope(x: Value, t: Value) -> Value:
+    """The gradient of silu at a multiple t of x."""
+    if in_short_pairs(t):
+        return t.context.blocks.silu_slope(x, t)
     e, x = op.exp(-op.absolute(t)), op.narrowed(t)
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
@@ -124,7 +128,7 @@ def silu(x: Value) -> Value:
 
 def _swish_gradient(x: Value, beta: Value) -> Value:
     """The gradient of silu at t = beta x."""
-    return _silu_slope(_exponent(x, beta))
+    return _silu_slope(x, _exponent(x, beta))
 
 
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:

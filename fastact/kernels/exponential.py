@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.reach import over_one_plus_exp
+from fastact.kernels.blocks.roots import in_short_pairs
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -212,6 +213,8 @@ def _quick_gelu_gradient(x: Value) -> Value:
     e (u + t)/u^2 below."""
     x = op.clip(op.plain(x), op.tail(x), -op.tail(x))
     product = op.extended(x) * QUICK
+    if in_short_pairs(x):
+        return x.context.blocks.silu_slope(x, product)
     e, t, negative = op.exp(-op.absolute(product)), op.narrowed(product), x < 0.0
     op.cancelling(x, QUICK_GELU_ROOT)
     rest = op.plus_dropped(e, product, negative)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.roots import next_to_root, short
+from fastact.kernels.blocks.roots import in_short_pairs, next_to_root, short
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -71,6 +71,8 @@ def _normal(x: Value) -> tuple[Value, Value, Value]:
 def _gelu_gradient(x: Value) -> Value:
     """Phi(x) + x phi(x); with y = |x| and g as above, exp(-y^2/2) (g/2 - y/sqrt(2 pi)) for x < 0, and 1 minus that for
     x >= 0: only products meet the tail."""
+    if in_short_pairs(x):
+        return x.context.blocks.gelu_slope(x)
     y, exponent, g = _normal(x)
     op.cancelling(x, GELU_ROOT)
     tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))

@@ -46,7 +46,7 @@ class Pair:
 
     def signed(self, hi: Real) -> Real:
         """A rounding of the number, of a zero with the sign that the first word has."""
-        known = self.second is None or self.context.bounds(self.first)[0] > 0.0
+        known = self.second is None or self.context.bounds(self.uncertain)[0] > 0.0
         return hi if known else hi.copysign(self.first)
 
     @property
@@ -190,6 +190,8 @@ class Pair:
         if y.second is not None:
             e = y.second.fma(x.first, e)
         result = self._loose(p, e, 1 + x.slack + y.slack)
+        if any(number.uncertain is not number.first for number in (x, y)):
+            result.uncertain = x.uncertain * y.uncertain
         (x_least, x_most), (y_least, y_most) = _range(x), _range(y)
         if x_least >= 0.0 <= y_least:
             most = x_most * y_most if max(x_most, y_most) < math.inf else math.inf
@@ -199,7 +201,7 @@ class Pair:
     def _loose(self, first: Real, second: Real, slack: int) -> Pair:
         """A pair of which the second word had to be rounded."""
         if slack > SLACK:
-            self.context.granted += slack * 2.0**-23
+            self.context.granted += slack * 2.0**-24
         return Pair(first, second, slack)
 
     __rmul__ = __mul__

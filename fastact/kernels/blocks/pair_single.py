@@ -237,6 +237,18 @@ def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     return pair_single_normal.gelu(x, otherwise)
 
 
+def silu_slope(x: Value, t: Value) -> Value:
+    from fastact.kernels.blocks import pair_single_slopes
+
+    return pair_single_slopes.silu_slope(x, t)
+
+
+def gelu_slope(x: Value) -> Value:
+    from fastact.kernels.blocks import pair_single_slopes
+
+    return pair_single_slopes.gelu_slope(x)
+
+
 class NoBlock(NotImplementedError):
     """A function, or its table, that does not exist on pairs of float32."""
 

@@ -28,9 +28,9 @@ def short(x: Value) -> bool:
     return bool(plain(x).context.arithmetic.word == "f32")
 
 
-def in_single_words(x: Value) -> bool:
-    """Whether numbers are single words, and those the shorter ones."""
-    return short(x) and not plain(x).context.arithmetic.pair
+def in_short_pairs(x: Value) -> bool:
+    """Whether numbers are pairs of the shorter words."""
+    return bool(plain(x).context.arithmetic.guarded)
 
 
 def in_plenty(x: Value) -> bool:
