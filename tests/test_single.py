@@ -22,6 +22,7 @@ RANGES = {
     "exp2": (-85.0, 85.0),
     "expm1": (-20.0, 15.9),
     "log": (1e-37, 1e38),
+    "log2": (1e-37, 1e38),
     "log1p": (-0.9, 3e4),
     "rsqrt": (1.2e-38, 1e38),
 }
@@ -30,6 +31,7 @@ TRUTH = {
     "exp2": lambda x: mp.power(2, x),
     "expm1": mp.expm1,
     "log": mp.log,
+    "log2": lambda x: mp.log(x, 2),
     "log1p": mp.log1p,
     "rsqrt": lambda x: 1 / mp.sqrt(x),
 }

@@ -150,6 +150,10 @@ def log(x: Value) -> Value:
     return x.pair(*logarithm_words(x, a, a_low, f, f_low), LOOSE_LOG)
 
 
+def log2(x: Value) -> Value:
+    return log(x) * x.context.constant("LOG2E")
+
+
 def log_odds(x: Value) -> Value:
     """log(x/(1 - x)) = -log1p((1 - 2 x)/x) for x <= 1/2."""
     return 0.0 - log1p((1.0 - x * 2.0) / x)  # +0 at 1/2
