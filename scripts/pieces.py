@@ -116,6 +116,12 @@ NORMAL_FEW = 2.0**-16  # times y it is below the normal numbers of float16
 
 ERF_STEP = 49 / 256
 
+
+def erf_over(y: arb) -> arb:
+    """erf(y)/y."""
+    return y.erf() / y
+
+
 PIECES = [
     erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
@@ -145,10 +151,20 @@ PIECES = [
     normal_tail("normal_single", 5, octaves(1.0, NORMAL_END, 4)),
     normal_tail("normal_single_pair", 7, short_numbers(1.0, NORMAL_PAIR_END), pairs=3),
     Pieces(
+        "erf_single_pair",
+        "erf(y)/y, y = j/8 + h",
+        "|h| <= 1/16, j = 0 .. 31",
+        exact=erf_over,
+        intervals=tuple((j / 8, 1 / 16) for j in range(32)),
+        degree=6,
+        pairs=3,
+        bits=24,
+    ),
+    Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",
         "|h| <= 49/512, j = 0 .. 31",
-        exact=lambda y: y.erf() / y,
+        exact=erf_over,
         intervals=tuple((j * ERF_STEP, ERF_STEP / 2) for j in range(32)),
         degree=11,
         pairs=3,

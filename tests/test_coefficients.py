@@ -241,6 +241,7 @@ INTERVALS = {
     "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
     "normal_single": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "normal_single_pair": (normal, short_numbers(1, 12)),
+    "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
     "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),
 }
 

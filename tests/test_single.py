@@ -25,6 +25,7 @@ RANGES = {
     "log2": (1e-37, 1e38),
     "log1p": (-0.9, 3e4),
     "rsqrt": (1.2e-38, 1e38),
+    "erf": (-3.9, 3.9),
 }
 TRUTH = {
     "exp": mp.exp,
@@ -34,6 +35,7 @@ TRUTH = {
     "log2": lambda x: mp.log(x, 2),
     "log1p": mp.log1p,
     "rsqrt": lambda x: 1 / mp.sqrt(x),
+    "erf": mp.erf,
 }
 
 

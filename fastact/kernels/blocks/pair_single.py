@@ -235,6 +235,12 @@ def copysign(x: Value, sign: Value) -> Value:
     return x.pair((x.hi.bits() ^ change).as_real(), low)
 
 
+def erf(x: Value) -> Value:
+    from fastact.kernels.blocks import pair_single_pieces
+
+    return pair_single_pieces.erf(x)
+
+
 def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     from fastact.kernels.blocks import pair_single_normal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastact.kernels.blocks import pair_single
-from fastact.kernels.blocks.exactly import fast_two_sum, two_product
-from fastact.kernels.coefficients import PIECES
+from fastact.kernels.blocks.exactly import two_product
+from fastact.kernels.blocks.pair_single_pieces import on_interval
 from fastact.kernels.operations import Value, maximum
 
 REACH = 12.0
@@ -43,26 +43,4 @@ def normal(x: Value) -> tuple[Value, Value, Value]:
     bits = (y + 1.0).bits() + 2**19
     # The difference is exact.
     h = y - ((bits & -(2**20)).as_real() - 1.0)
-    return y, pair_single.exp(exponent), _polynomial(x, h, (bits >> 20) & 31)
-
-
-def _polynomial(x: Value, h: Value, j: Value) -> Value:
-    """a + b h + c h^2 + h^3 P(h), a, b and c pairs: the products of first words are added exactly."""
-    rows = PIECES["normal_single_pair"].coefficients
-
-    def coefficient(k: int, part: int | None = None) -> Value:
-        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (32 - len(rows))
-        return h.lookup(tuple(column[-FIRST:] + column[:-FIRST]), j)
-
-    p = coefficient(len(rows[0]) - 1)
-    for k in reversed(range(3, len(rows[0]) - 1)):
-        p = p.fma(h, coefficient(k))
-    square, square_low = two_product(h, h)
-    c = coefficient(2, 0)
-    second, second_low = two_product(c, square)
-    first, first_low = two_product(coefficient(1, 0), h)
-    s, e = fast_two_sum(coefficient(0, 0), first)
-    s, f = fast_two_sum(s, second)
-    low = c.fma(square_low, second_low + (e + f) + first_low)
-    low = coefficient(1, 1).fma(h, low + coefficient(0, 1))
-    return x.pair(*fast_two_sum(s, square.fma(p.fma(h, coefficient(2, 1)), low)))
+    return y, pair_single.exp(exponent), on_interval(x, h, "normal_single_pair", (bits >> 20) & 31, FIRST)
