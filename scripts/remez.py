@@ -35,14 +35,14 @@ def midpoint(x: arb) -> Fraction:
     return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
 
-NOTHING = Fraction(1, 2**120)
+NOTHING = Fraction(1, 2**149)
 
 
 def rounded(x: arb | Fraction, bits: int) -> float:
-    """x to the nearest number of at most 53 `bits`, ties to even. No table comes near the limits of exponents but with
-    what fits make of a coefficient that is 0."""
+    """x to the nearest number of at most 53 `bits`, ties to even. No table comes near the limits of exponents, but for
+    what fits make of a coefficient that is 0: in float32 it is that."""
     x = midpoint(x) if isinstance(x, arb) else x
-    if abs(x) < NOTHING:
+    if x == 0 or (bits <= 24 and abs(x) < NOTHING):
         return 0.0
     exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
     step = Fraction(2) ** (exponent - bits)
