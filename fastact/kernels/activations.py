@@ -164,7 +164,9 @@ def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
 )
 def swish(x: Value, beta: Value) -> Value:
     """x/(1 + exp(-beta x)), the power of two in the exponential held apart where it would overflow; where it makes
-    anything vanish, 1 of the sign of x stands for x."""
+    anything vanish, 1 of the sign of x stands for x. For the constant beta = 1 it is silu."""
+    if op.plain(beta).is_one():
+        return silu(x)
     t = _exponent(x, beta)
     x = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
     return over_one_plus_exp(x, -t)

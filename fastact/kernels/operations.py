@@ -96,16 +96,14 @@ def times_quotient(
 
 def times_over_sum(x: Value, n: Value, c: float) -> Value:
     """x n/(n + c) for n >= 0. Where the working precision is that of the result, what the rounding of the sum left is
-    put back with the last product; where n is the larger term it does not count."""
+    taken from the quotient q; that over the sum is that times (1 - q)/c."""
     d = n + c
-    q = n / d
-    product, word, arithmetic = x * q, plain(n), d.context.arithmetic
+    q, arithmetic = n / d, d.context.arithmetic
     if arithmetic.pair or arithmetic.careless:
-        return product
-    rest = where(word < c, word - (d - c), 0.0)
-    size, usual = absolute(plain(x)), plain(x) * plain(q)
-    value = where((size > 0.0) & (size < float("inf")), plain(x).fma(plain(q), -usual * (rest / d)), usual)
-    return product.where_near(value) if hasattr(product, "where_near") else value
+        return x * q
+    rest, word = plain(n) - (d - c), plain(q)
+    better = (word * (-1.0 / c)).fma((-word).fma(rest, rest), word)
+    return x * (q.where_near(better) if hasattr(q, "where_near") else better)
 
 
 def distributed(e: Value, a: Value, b: float) -> Value:

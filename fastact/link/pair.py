@@ -64,6 +64,10 @@ class Pair:
             return self.first
         return self.first.choose(self.hi.is_nan(), self.hi).copysign(self.first)
 
+    def is_one(self) -> bool:
+        """Whether it is the constant 1."""
+        return self.second is None and self.first.is_one()
+
     @property
     def context(self) -> Context:
         return self.first.context
@@ -161,7 +165,7 @@ class Pair:
         for a, c in ((self, other), (b, None)):
             if isinstance(c, (int, float)) and c and abs(float(c)).hex().startswith("0x1.0000000000000p"):
                 return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
-        if b.second is None and b.first.is_one():
+        if b.is_one():
             return self
         if self.context.arithmetic.guarded:
             return self._shorter_product(b)
@@ -210,7 +214,7 @@ class Pair:
         b = self.lift(other)
         if b is NotImplemented:
             return NotImplemented
-        if b.second is None and b.first.is_one():
+        if b.is_one():
             return self
         if self.second is None and b.second is None:
             q = self.hi / b.hi
@@ -239,7 +243,7 @@ class Pair:
         r = 1.0 / b.first
         t = (-r).fma(b.second, (-r).fma(b.first, 1.0))
         t = t.fma(t, t)
-        if self.second is None and self.first.is_one():
+        if self.is_one():
             result = self._loose(r, r * t, 3 + b.slack)
         else:
             q, e = two_product(self.hi, r)
