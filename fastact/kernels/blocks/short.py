@@ -8,6 +8,7 @@ float16 are far from the ends of float32's range, and a subnormal float32 has di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from fastact.kernels.blocks.error_single import on_interval
 from fastact.kernels.blocks.single import limited, polynomial
@@ -91,7 +92,7 @@ def rsqrt(x: Value) -> Value:
 
 
 # -- the normal distribution ----------------------------------------------------------------------------------------
-def gelu(x: Value, value: Value) -> Value:
+def gelu(x: Value, _: Callable[[Value], Value]) -> Value:
     """max(x, 0) - y Phi(-y) with y = |x|."""
     y, tail = _normal_tail(abs(x))
     return (-y).fma(tail, maximum(x, 0.0))
