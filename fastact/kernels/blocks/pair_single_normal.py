@@ -13,6 +13,7 @@ REACH = 12.0
 """Up to here the probability, 2^-108, has all bits of a pair."""
 ROUNDED = 2.0**-13
 """What of a large first term counts as error: the second word of a sum is rounded."""
+ALMOST_ONE = 1.0 - 2.0**-22
 FIRST = 24
 """What the number of the first interval, that of 1 + y next to 1, is modulo 32."""
 GRANTED = 4.4 * 2.0**-11
@@ -40,7 +41,7 @@ def normal(x: Value) -> tuple[Value, Value, Value]:
     minus = y * -0.5
     exponent = x.pair(*two_product(minus, y))
     context.note(exponent, -REACH * REACH / 2.0, 0.0)
-    bits = (y + 1.0).bits() + 2**19
-    # The difference is exact.
+    bits = (y + ALMOST_ONE).bits() + 2**19
+    # The difference is exact: c - 1 is 0, or y at least half of it.
     h = y - ((bits & -(2**20)).as_real() - 1.0)
     return y, pair_single.exp(exponent), on_interval(x, h, "normal_single_pair", (bits >> 20) & 31, FIRST)
