@@ -14,6 +14,7 @@ REACH = 12.0
 ROUNDED = 2.0**-13
 """What of a large first term counts as error: the second word of a sum is rounded."""
 ALMOST_ONE = 1.0 - 2.0**-22
+"""Added to y; the sum does not round to where the next interval begins."""
 FIRST = 24
 """What the number of the first interval, that of 1 + y next to 1, is modulo 32."""
 GRANTED = 4.4 * 2.0**-11
