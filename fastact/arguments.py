@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastact.kernels import Parameter, Rejection
+from fastact.precision import ACCEPTED
 
 NUMBERS = frozenset({float, int, bool})
 """Types whose values adapt to the dtype of the arrays they meet."""
@@ -58,10 +60,12 @@ def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequenc
     for rejection in rejections:
         violated = np.asarray(rejection.violated(*numbers))
         if violated.any():
+            violated, *numbers = np.broadcast_arrays(violated, *numbers)
             first = np.unravel_index(np.argmax(violated), violated.shape)
-            given = (np.broadcast_to(value, violated.shape)[first] for value in numbers)
-            names = rejection.violated.__code__.co_varnames  # type: ignore[attr-defined]
-            said = ", ".join(f"{label} = {value!s}" for label, value in zip(names, given, strict=False))
+            code = rejection.violated.__code__  # type: ignore[attr-defined]
+            told = [label for label in code.co_varnames if label in rejection.reason.split()] or code.co_varnames
+            given = zip(code.co_varnames, numbers, strict=False)
+            said = ", ".join(f"{label} = {value[first]!s}" for label, value in given if label in told)
             raise ValueError(f"{name}(): {rejection.reason}; given {said}")
 
 
@@ -144,10 +148,17 @@ def settle(inputs: list[Any], required: int) -> list[Any]:
 OPTIONS = frozenset({"out", "where", "casting", "order", "dtype", "subok", "signature", "sig"})
 
 
-def fault(name: str, names: Sequence[str], optional: int, args: Sequence[Any], options: dict[str, Any]) -> str | None:
+def fault(
+    name: str,
+    names: Sequence[str],
+    optional: int,
+    args: Sequence[Any],
+    options: dict[str, Any],
+    further: Sequence[str] = (),
+) -> str | None:
     """What is wrong with arguments that a ufunc would not take, as far as it can be told from them.
 
-    ``optional`` counts the last of the names that have defaults."""
+    ``optional`` counts the last of the names that have defaults; ``further`` are those that go by keyword only."""
     least = len(names) - optional
     if len(args) < least:
         missing = [n for n in names[len(args) : least] if n not in options]
@@ -156,11 +167,20 @@ def fault(name: str, names: Sequence[str], optional: int, args: Sequence[Any], o
         return f"{name}() takes {', '.join(names[:least])} by position only"
     if len(args) > len(names) + 1:
         most = len(names) + 1
-        return f"{name}() takes at most {most} positional arguments ({', '.join(names)}, out), not {len(args)}"
+        hint = f"; by keyword only: {', '.join([*further, 'approx'])}" if further else ""
+        return f"{name}() takes at most {most} positional arguments ({', '.join(names)}, out), not {len(args)}{hint}"
+    if len(args) == len(names) + 1:
+        text = misplaced(name, names, args[-1], further)
+        if text is not None:
+            return text
     unknown = [option for option in options if option not in OPTIONS]
     if unknown:
-        known = ", ".join([*names[least:], "approx", *sorted(OPTIONS - {"sig"})])
+        known = ", ".join([*names[least:], *further, "approx", *sorted(OPTIONS - {"sig"})])
         return f"{name}() has no argument {', '.join(map(repr, unknown))}; by name it takes {known}"
+    out = options.get("out")
+    for value in out if type(out) is tuple else (out,):
+        if value is not None and not isinstance(value, np.ndarray) and not _foreign(value):
+            return f"{name}(): out has to be an array, not {type(value).__name__}"
     for label, value in zip(names, args, strict=False):
         for dtype in _dtypes(value) or ([np.asarray(value).dtype] if not _foreign(value) else []):
             if dtype.kind != "O" and float_dtype(dtype) is not None:
@@ -168,6 +188,18 @@ def fault(name: str, names: Sequence[str], optional: int, args: Sequence[Any], o
             hint = _HINTS.get(dtype.char, "")
             return f"{name}() takes {OFFERED} (booleans and integers become floats), but {label} is {dtype}{hint}"
     return None
+
+
+def misplaced(name: str, names: Sequence[str], value: Any, further: Sequence[str] = ()) -> str | None:
+    """What is wrong with a value in the place of ``out`` that is no array: it is meant for what goes by keyword."""
+    if value is None or isinstance(value, np.ndarray) or _foreign(value):
+        return None
+    tier = type(value) in (bool, str) and value in ACCEPTED
+    keywords = [] if type(value) is str else list(further)
+    by_keyword = " or ".join(f"{keyword}={value!r}" for keyword in [*keywords, *(["approx"] if tier else [])])
+    hint = f"by keyword it is {by_keyword}" if by_keyword else "out has to be an array"
+    given = f"{reprlib.repr(value)} is in the place of out"
+    return f"{name}() takes {', '.join(names)} and out by position, and {given}; {hint}"
 
 
 _HINTS = {

@@ -82,6 +82,8 @@ def _meaning(declaration: Declaration, form: Form) -> str:
 
 
 def _range(parameter: Parameter) -> str:
+    if parameter.within:
+        return f" It is {parameter.within}; NaN is passed on."
     bounds = []
     if parameter.above is not None:
         bounds.append(f"above {parameter.above:g}")

@@ -66,6 +66,9 @@ class Drawn(Function):
         approx: Approx = None,
         **options: Any,
     ) -> Any:
+        if len(args) > 3 and isinstance(args[3], (np.random.Generator, bool)):
+            hint = "return_slope" if isinstance(args[3], bool) else "rng"
+            raise TypeError(f"{self.__name__}() takes rng and return_slope by keyword only: {hint}={args[3]!r}")
         if rng is None and not return_slope:
             return super().__call__(*args, approx=approx, **options)
         if elsewhere(args, options):

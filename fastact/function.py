@@ -12,7 +12,7 @@ from fastact import reduced
 from fastact.arguments import check_range, check_rejections, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
-from fastact.documentation import describe, signature, title
+from fastact.documentation import describe, further, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Approx, current, parse
@@ -170,7 +170,8 @@ class Door:
         return tuple(given)
 
     def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
-        return fault(self.__name__, self._form.arguments, len(self._parameters), args, options)
+        names = [parameter.name for parameter in further(self._declaration, self._form)]
+        return fault(self.__name__, self._form.arguments, len(self._parameters), args, options, names)
 
     def _explain(self, error: Exception, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Raise a clearer error than the one that a ufunc had for a call, if there is one."""
@@ -334,7 +335,8 @@ class Function(Door):
     def backward_from_output(self) -> Door:
         """g df/dx from the output alone, as a function of (g, y, *parameters)."""
         if "from_output" not in self._doors:
-            raise AttributeError(f"the output of {self.__name__} does not determine its gradient; use .backward(g, x)")
+            reason = "does not determine its gradient, or not in closed form"
+            raise AttributeError(f"the output of {self.__name__} {reason}; use .backward(g, x)")
         return self._doors["from_output"]
 
     @property

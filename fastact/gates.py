@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastact import kernels
-from fastact.arguments import elsewhere
+from fastact.arguments import elsewhere, misplaced
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.link.gates import ARGUMENTS
@@ -76,6 +76,11 @@ class _Form:
             return self._split(ufunc, args, -1 if axis is None else axis, options)
         if axis is not None:
             raise TypeError(f"{self.__name__}(): axis is for one array that is split, not for two")
+        text = misplaced(self.__name__, ARGUMENTS[self._form], args[-1]) if len(args) > self._inputs else None
+        if text is None and len(args) == self._inputs and type(args[-1]) is int and np.ndim(args[-2]):
+            text = f"{self.__name__}() splits along axis={args[-1]}, by keyword; a number in place of b is a float"
+        if text is not None:
+            raise TypeError(text)
         if not self._inputs <= len(args) <= self._inputs + self._outputs:
             g = "" if self._form == "value" else "g, "
             raise TypeError(f"{self.__name__}() takes ({g}a, b), or ({g}x) to split x, not {len(args)} arguments")

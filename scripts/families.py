@@ -87,7 +87,7 @@ def limits(declaration: Declaration, parameter: Parameter) -> str:
     """The values that are allowed."""
     said = [f"above {parameter.above:g}"] if parameter.above is not None else []
     said += [f"below {parameter.below:g}"] if parameter.below is not None else []
-    return " and ".join(said) or "any number"
+    return parameter.within or " and ".join(said) or "any number"
 
 
 def parameters(declaration: Declaration) -> list[str]:

@@ -117,6 +117,19 @@ class Telltale:
         (lambda: fastact.swish(1.0, 1.0, None, 1.0), ["swish()", "at most 3", "x, beta, out", "4"]),
         (lambda: fastact.swish.backward(1.0), ["swish.backward()", "missing", "x"]),
         (lambda: fastact.exp.backward(), ["exp.backward()", "missing", "g, x"]),
+        (lambda: fastact.exp(np.ones(2), out=0.5), ["exp()", "out", "array", "float"]),
+        (lambda: fastact.exp(np.ones(2), 0.5), ["exp()", "0.5", "in the place of out", "array"]),
+        (lambda: fastact.exp(np.ones(2), "fast"), ["exp()", "approx='fast'"]),
+        (lambda: fastact.relu(np.ones(2), True), ["relu()", "approx=True"]),
+        (lambda: fastact.gelu(np.ones(2), "tanh"), ["gelu()", "'tanh'", "array"]),
+        (lambda: fastact.relu.grad(np.ones(2), 0.5), ["relu.grad()", "at_zero=0.5"]),
+        (lambda: fastact.logit(0.3, 1e-6), ["logit()", "eps=1e-06"]),
+        (lambda: fastact.hardsigmoid(1.0, 0.2, 0.5), ["hardsigmoid()", "by keyword", "slope, offset"]),
+        (lambda: fastact.jump_relu.backward_theta(1.0, 1.0, 1.0, 0.2), ["backward_theta()", "out"]),
+        (lambda: fastact.rrelu(1.0, 0.1, 0.3, np.random.default_rng()), ["rrelu()", "by keyword", "rng="]),
+        (lambda: fastact.rrelu(1.0, 0.1, 0.3, True), ["rrelu()", "return_slope=True"]),
+        (lambda: fastact.swiglu(np.ones(2), np.ones(2), 1.0), ["swiglu()", "a, b", "1.0", "out"]),
+        (lambda: fastact.glu(np.ones(4), -1), ["glu()", "axis=-1", "float"]),
         (lambda: fastact.exp(1j), ["exp()", "x is complex128", "float32"]),
         (lambda: fastact.exp(np.ones(2, "F")), ["exp()", "complex64"]),
         (lambda: fastact.exp("1"), ["exp()", "<U1"]),
@@ -260,3 +273,34 @@ def test_short_ways_refuse_what_long_ones_refuse() -> None:
     locked = np.ones((2, 3), np.float32)
     locked.flags.writeable = False
     assert np.allclose(fastact.softmax(locked), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: fastact.xielu(1.0, np.ones(3), 0.5, 0.5, 1e-3), "eps is positive, .* at most 0; given eps = 0.001"),
+        (lambda: fastact.xielu.grad_alpha_n(1.0, eps=np.array([-1.0, 2.0])), "given eps = 2.0"),
+        (lambda: fastact.rrelu(np.ones((2, 3)), np.ones(3), 0.5), "given lower = 1.0, upper = 0.5"),
+        (lambda: fastact.hardtanh(1.0, 2.0, 1.0), "given min_val = 2.0, max_val = 1.0"),
+    ],
+)
+def test_rejected_parameters_are_named(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def test_the_ends_of_ranges_are_within() -> None:
+    assert fastact.xielu(-1.0, eps=0.0) == fastact.xielu(-1.0, eps=-0.0)
+    assert fastact.squareplus(3.0, 0.0) == 3.0
+    assert fastact.logit(0.25, eps=0.5) == 0.0
+
+
+def test_gradients_from_outputs_that_determine_them() -> None:
+    for name in ("silu", "mish", "gelu", "erf", "snake", "prelu"):
+        with pytest.raises(AttributeError, match="does not determine its gradient, or not in closed form"):
+            _ = getattr(fastact, name).backward_from_output
+    g, y = np.float64(3.0), np.array([0.0, 0.5, 1.0, np.nan])
+    for name, slope in (("hardsigmoid", 1 / 6), ("sparse_sigmoid", 0.5)):
+        found = getattr(fastact, name).backward_from_output(g, y)
+        assert found[:3].tolist() == [0.0, g * slope, 0.0] and np.isnan(found[3])
+    assert fastact.hardsigmoid.backward_from_output(g, y, slope=0.25)[:3].tolist() == [0.0, 0.75, 0.0]

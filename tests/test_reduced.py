@@ -40,6 +40,7 @@ def drawn(door: Summed, shape: tuple[int, ...], wanted: tuple[int, ...], dtype: 
     values = [random.standard_normal(shape).astype(dtype) for _ in door._form.arguments]
     for at in range(2, len(values)):
         low = random.uniform(0.25, 2.0, wanted if at == place else ())
+        low = -low if door._form.arguments[at] == "eps" else low
         values[at] = np.asarray(low, dtype)
     return values
 

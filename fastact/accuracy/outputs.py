@@ -30,6 +30,13 @@ FORMULAS = {
     "softsign": "g*(1 - abs(y))**2",
     "squareplus": "g*y**2/(y**2 + b/4)",
     "sqrt": "g/(2*y)",
+    "log": "g*exp(-y)",
+    "log1p": "g*exp(-y)",
+    "log2": "g*exp2(-y)/log(2)",
+    "logit": "g*(exp(y) + 2 + exp(-y))",
+    "logsigmoid": "-g*expm1(y)",
+    "hardsigmoid": "where(y > 0 and y < 1, g/6, 0)",
+    "sparse_sigmoid": "where(y > 0 and y < 1, g/2, 0)",
 }
 
 

@@ -46,7 +46,8 @@ _libraries: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, ir.FunctionType]
 def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
     """The graph of a kernel's value alone; what is said of floating-point flags is of no use in compiled code."""
     chosen = forms(REGISTRY[name])[form]
-    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, chosen.products)
+    products = chosen.multiplied(dtype)
+    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, products)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
         body = gate.value if form == "value" else gate.backward
         return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
-    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, chosen.products)
+    products = chosen.multiplied(dtype)
+    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, products)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.blocks.roots import in_short_pairs
 from fastact.kernels.declare import Parameter, Variant, declare
@@ -65,7 +67,11 @@ def _softplus_gradient(x: Value, beta: Value) -> Value:
 def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
     """s(beta x) = 1 - exp(-beta y), which is beta y where that is tiny."""
     t = op.plain(beta) * op.plain(y)
-    return op.where(t < 2.0**-120, g * y * beta, -(g * op.expm1(-t)))
+    tiny = t < 2.0**-120
+    value = op.where(tiny, g * y * beta, -(g * op.expm1(-t)))
+    return rescue.rescued(
+        value, lambda: tiny & (t > 0.0) & rescue.beyond(g * y) & ~g.equals(0.0), _softplus_from_output, g, y, beta
+    )
 
 
 @declare(
@@ -82,8 +88,14 @@ def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
 def softplus(x: Value, beta: Value) -> Value:
     """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
     t = _exponent(x, beta)
-    correction = op.log1p_exp(-op.absolute(t)) / beta
-    return op.where(t > 0.0, op.plus_finite(x, correction), correction)
+    if rescue.is_one(beta):
+        correction = op.log1p_exp(-op.absolute(t))
+        return op.where(t > 0.0, op.plus_finite(x, correction), correction)
+    correction = log1p_exp_over(-op.absolute(t), beta)
+    rest = rescue.settled(correction)
+    total = rescue.sum_or_infinity(op.plus_finite(x, rest), rest)
+    value = op.where(t > 0.0, total, rescue.held(correction))
+    return rescue.rescued(value, lambda: rescue.faded(op.narrowed(t)), softplus, x, beta, but=((beta, 1.0),))
 
 
 SILU_ROOT = -1.2784645427610737
@@ -134,13 +146,27 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
     vanished, slope = _swish_slope_beta(x, beta)
-    return op.where(vanished, 0.0, slope)
+    value = op.where(vanished, 0.0, slope)
+    return rescue.rescued(value, lambda: _swish_lost(x, beta), _swish_gradient_beta, x, beta)
 
 
 def _swish_backward_beta(g: Value, x: Value, beta: Value) -> Value:
     """A selection, so that a zero has the sign of g."""
     vanished, slope = _swish_slope_beta(x, beta)
-    return op.where(vanished, op.plain(g) * 0.0, g * slope)
+    value = op.where(vanished, op.plain(g) * 0.0, g * slope)
+    return rescue.rescued(
+        value,
+        lambda: _swish_lost(x, beta) | rescue.beyond(op.plain(slope)) & ~x.equals(0.0),
+        _swish_backward_beta,
+        g,
+        x,
+        beta,
+    )
+
+
+def _swish_lost(x: Value, beta: Value) -> Value:
+    """Where the exponential fades that large factors may bring back, or their product comes before it."""
+    return rescue.vast(x) | rescue.faded(-op.absolute(op.narrowed(_exponent(x, beta))))
 
 
 def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:

@@ -27,6 +27,8 @@ class Parameter:
     default: float | None = None
     above: float | None = None
     below: float | None = None
+    within: str = ""
+    """The values that are allowed, in words, where rejections say more than the limits."""
     learned: bool = False
     gradient: Body | None = None
     backward: Body | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
 from fastact.kernels.declare import declare
@@ -41,7 +43,7 @@ def _exp2_gradient(x: Value) -> Value:
 
 
 def _exp2_from_output(g: Value, y: Value) -> Value:
-    return op.constant(y, "LN2") * (g * y)
+    return rescue.chain(_exp2_from_output, (g, y), g, y, op.constant(y, "LN2"))
 
 
 @declare(
@@ -65,7 +67,7 @@ def _expm1_gradient(x: Value) -> Value:
 
 
 def _expm1_from_output(g: Value, y: Value) -> Value:
-    return g * (y + 1.0)
+    return g * rescue.apart(y + 1.0, y)
 
 
 @declare(
@@ -99,11 +101,17 @@ def _log_backward(g: Value, x: Value) -> Value:
     return op.where(x < 0.0, float("nan"), g / x)
 
 
+def _log_from_output(g: Value, y: Value) -> Value:
+    """1/x = exp(-y)."""
+    return rescue.held(times_gradient(g, op.exp(-y), _log_from_output, (g, y)))
+
+
 @declare(
     family=FAMILY,
     formula="log(x)",
     gradient=_log_gradient,
     backward=_log_backward,
+    from_output=_log_from_output,
     numpy="np.log(x)",
     peers={"torch": "torch.log(x)", "jax": "jax.numpy.log(x)", "numexpr": "log(x)"},
     domain=(0.0, float("inf")),
@@ -122,10 +130,16 @@ def _log1p_gradient(x: Value) -> Value:
     return op.where(x < -1.0, float("nan"), 1.0 / op.one_plus(x))
 
 
+def _log1p_from_output(g: Value, y: Value) -> Value:
+    """1/(1 + x) = exp(-y)."""
+    return _log_from_output(g, y)
+
+
 @declare(
     family=FAMILY,
     formula="log1p(x)",
     gradient=_log1p_gradient,
+    from_output=_log1p_from_output,
     numpy="np.log1p(x)",
     peers={
         "torch": "torch.log1p(x)",
@@ -151,11 +165,11 @@ def _reciprocal_gradient(x: Value) -> Value:
 
 def _reciprocal_backward(g: Value, x: Value) -> Value:
     """-g/x^2; x^2 or 1/x^2 may overflow where this does not."""
-    return -(g / x / x)
+    return rescue.rescued(-(g / x / x), lambda: rescue.faint(g), _reciprocal_backward, g, x)
 
 
 def _reciprocal_from_output(g: Value, y: Value) -> Value:
-    return -(g * y * y)
+    return rescue.rescued(-(g * y * y), lambda: rescue.faint(g), _reciprocal_from_output, g, y)
 
 
 @declare(
@@ -182,12 +196,12 @@ def _rsqrt_gradient(x: Value) -> Value:
 
 def _rsqrt_backward(g: Value, x: Value) -> Value:
     """-g/(2 x sqrt(x)), divided by x last, so that it overflows only where the result does."""
-    return g * -0.5 * op.rsqrt(x) / x
+    return rescue.rescued(g * -0.5 * op.rsqrt(x) / x, lambda: rescue.faint(g), _rsqrt_backward, g, x)
 
 
 def _rsqrt_from_output(g: Value, y: Value) -> Value:
     """-g y^3/2, multiplied from the left so that it overflows only where the result does."""
-    return g * -0.5 * y * y * y
+    return rescue.chain(_rsqrt_from_output, (g, y), g, y, y, y, -0.5)
 
 
 @declare(
@@ -271,10 +285,16 @@ def _logsigmoid_gradient(x: Value) -> Value:
     return over_one_plus_exp(1.0, x)
 
 
+def _logsigmoid_from_output(g: Value, y: Value) -> Value:
+    """s(-x) = 1 - exp(y)."""
+    return -(g * op.next_to_zero(y, y, op.expm1(op.minimum(y, 0.0))))
+
+
 @declare(
     family=FAMILY,
     formula="-log1p(exp(-x))",
     gradient=_logsigmoid_gradient,
+    from_output=_logsigmoid_from_output,
     aliases=("log_sigmoid", "log_expit"),
     numpy="-np.log1p(np.exp(-x))",
     peers={

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.blocks.roots import in_short_pairs
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -17,14 +19,32 @@ INFINITY = float("inf")
 
 
 # -- exponential linear units ---------------------------------------------------------------------------------------
+def _elu_slope(x: Value, alpha: Value) -> Value:
+    return op.where(x > 0.0, 1.0, op.exp(op.minimum(op.plain(x), 0.0)) * alpha)
+
+
+def _elu_backward(g: Value, x: Value, alpha: Value) -> Value:
+    slope = _elu_slope(x, alpha)
+    value = times_gradient(g, slope, _elu_backward, (g, x, alpha))
+
+    def lost() -> Value:
+        return rescue.faded(x) | (x <= 0.0) & rescue.beyond(op.plain(slope))
+
+    return rescue.rescued(value, lost, _elu_backward, g, x, alpha, but=((alpha, 1.0),))
+
+
+_elu_backward.products = True  # type: ignore[attr-defined]
+
+
 def _elu_gradient(x: Value, alpha: Value) -> Value:
     """1 above 0, alpha exp(x) elsewhere."""
-    return op.where(x > 0.0, 1.0, op.exp(op.minimum(op.plain(x), 0.0)) * alpha)
+    value = _elu_slope(x, alpha)
+    return rescue.rescued(value, lambda: rescue.faded(x), _elu_gradient, x, alpha, but=((alpha, 1.0),))
 
 
 def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     """alpha exp(x) = y + alpha for y <= 0."""
-    return op.where(y > 0.0, g, g * (op.plain(y) + op.plain(alpha)))
+    return op.where(y > 0.0, g, g * rescue.apart(op.plain(y) + op.plain(alpha), y))
 
 
 @declare(
@@ -32,6 +52,7 @@ def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     formula="where(x > 0, x, alpha*expm1(x))",
     parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf."),),
     gradient=_elu_gradient,
+    backward=_elu_backward,
     from_output=_elu_from_output,
     settled=("value", "grad"),
     rejections=(
@@ -61,20 +82,37 @@ def elu(x: Value, alpha: Value) -> Value:
 
 def _celu_exponent(x: Value, alpha: Value) -> Value:
     """x/alpha, its rounding error included, held within the reach of exponentials."""
-    t = op.extended(x) / op.plain(alpha)
+    if rescue.is_one(alpha):
+        t = op.extended(x)
+    else:
+        t = rescue.settled(x / alpha) if hasattr(x, "plain") else op.extended(x) / op.plain(alpha)
+        t = op.where(op.absolute(op.plain(alpha)).equals(INFINITY), op.plain(x) * 0.0, t)
     return op.clip(t, op.tail(x), -op.tail(x))
+
+
+def _celu_slope(x: Value, alpha: Value) -> Value:
+    positive = x > 0.0
+    return op.where(positive, 1.0, op.exp(op.where(positive, 0.0, _celu_exponent(x, alpha))))
+
+
+def _celu_backward(g: Value, x: Value, alpha: Value) -> Value:
+    value = times_gradient(g, _celu_slope(x, alpha), _celu_backward, (g, x, alpha))
+    return rescue.rescued(value, lambda: rescue.faint(x), _celu_backward, g, x, alpha, but=((alpha, 1.0),))
+
+
+_celu_backward.products = True  # type: ignore[attr-defined]
 
 
 def _celu_gradient(x: Value, alpha: Value) -> Value:
     """1 above 0, exp(x/alpha) elsewhere."""
-    positive = x > 0.0
-    return op.where(positive, 1.0, op.exp(op.where(positive, 0.0, _celu_exponent(x, alpha))))
+    value = _celu_slope(x, alpha)
+    return rescue.rescued(value, lambda: rescue.faint(x), _celu_gradient, x, alpha, but=((alpha, 1.0),))
 
 
 def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     """exp(x/alpha) = (y + alpha)/alpha for y <= 0: that order keeps what y and alpha have left."""
     y, alpha = op.plain(y), op.plain(alpha)
-    return op.where(y > 0.0, g, g * ((y + alpha) / alpha))
+    return op.where(y > 0.0, g, g * (rescue.apart(y + alpha, g) / rescue.apart(alpha, g)))
 
 
 def _growing(x: Value, alpha: Value) -> Value:
@@ -92,9 +130,12 @@ def _growing(x: Value, alpha: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="where(x > 0, x, alpha*expm1(x/alpha))",
-    parameters=(Parameter("alpha", 1.0, summary="Minus the limit at -inf where it is positive. It must not be 0."),),
+    parameters=(
+        Parameter("alpha", 1.0, within="any number but 0", summary="Minus the limit at -inf where it is positive."),
+    ),
     settled=("value", "grad"),
     gradient=_celu_gradient,
+    backward=_celu_backward,
     from_output=_celu_from_output,
     rejections=(Rejection("alpha is 0, but has to be another number", lambda alpha: alpha == 0),),
     numpy="np.where(x > 0, x, alpha*np.expm1(np.minimum(x, 0)/alpha))",
@@ -113,6 +154,9 @@ def celu(x: Value, alpha: Value) -> Value:
     t = op.minimum(op.plain(x) / word, 0.0)
     below = op.next_to_zero(t, x, op.expm1(t) * word)
     below = op.unless(below, (x < 0.0) & (word < 0.0), _growing(x, alpha))
+    if not rescue.is_one(alpha):
+        tiny = (op.absolute(op.plain(x)) < op.absolute(word) * 2.0**-120) | op.absolute(word).equals(INFINITY)
+        below = op.where(tiny, op.plain(x), below)
     return op.where(x > 0.0, x, below)
 
 

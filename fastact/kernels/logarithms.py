@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.products import times_gradient
+from fastact.kernels.blocks.squares import largest_half
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -21,12 +24,18 @@ def _log2_backward(g: Value, x: Value) -> Value:
     return op.where(x < 0.0, NAN, g / x * op.constant(x, "LOG2E"))
 
 
+def _log2_from_output(g: Value, y: Value) -> Value:
+    """log2(e)/x = log2(e) 2^-y."""
+    return rescue.held(times_gradient(g, op.exp2(-y) * op.constant(y, "LOG2E"), _log2_from_output, (g, y)))
+
+
 @declare(
     family=FAMILY,
     formula="log2(x)",
     settled=("value", "grad"),
     gradient=_log2_gradient,
     backward=_log2_backward,
+    from_output=_log2_from_output,
     numpy="np.log2(x)",
     peers={"torch": "torch.log2(x)", "jax": "jax.numpy.log2(x)", "numexpr": "log(x)/0.6931471805599453"},
     domain=(0.0, float("inf")),
@@ -57,8 +66,13 @@ def _logit_clipped(x: Value, eps: Value) -> Value:
 
 
 def _slope(a: Value, numerator: Value) -> Value:
-    """A number over a (1 - a); NaN where a < 0."""
-    return op.where(a < 0.0, NAN, numerator / (a * (1.0 - op.plain(a))))
+    """A number over a (1 - a); NaN where a < 0, and of a zero the infinity that has its sign."""
+    outside = a < 0.0
+    value = numerator / (a * (1.0 - op.plain(a)))
+    if hasattr(a, "plain"):
+        top = numerator if isinstance(numerator, float) else op.word(numerator)
+        value = op.where(a.equals(0.0), top / op.word(a), value)
+    return op.where(outside, NAN, value)
 
 
 def _logit_gradient(x: Value) -> Value:
@@ -69,6 +83,13 @@ def _logit_gradient(x: Value) -> Value:
 def _logit_backward(g: Value, x: Value) -> Value:
     """g/(x (1 - x)), since the gradient may overflow where this does not."""
     return _slope(_nearer(x), g)
+
+
+def _logit_from_output(g: Value, y: Value) -> Value:
+    """1/(x (1 - x)) = (1 + e)^2/e with e = exp(-|y|)."""
+    e = op.exp(-op.absolute(y))
+    slope = op.fma(e, e + 2.0, 1.0) / e
+    return rescue.held(times_gradient(g, slope, _logit_from_output, (g, y)))
 
 
 def _logit_gradient_clipped(x: Value, eps: Value) -> Value:
@@ -87,11 +108,13 @@ def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
     formula="log(x/(1 - x))",
     gradient=_logit_gradient,
     backward=_logit_backward,
+    from_output=_logit_from_output,
     variant=Variant(
         (
             Parameter(
                 "eps",
-                summary="x is held within [eps, 1 - eps], 0 <= eps <= 1/2; left out, it is NaN outside [0, 1].",
+                within="from 0 to 1/2",
+                summary="x is held within [eps, 1 - eps]; left out, it is NaN outside [0, 1].",
             ),
         ),
         {"value": _logit_clipped, "grad": _logit_gradient_clipped, "backward": _logit_backward_clipped},
@@ -131,7 +154,9 @@ def _sqrt_gradient(x: Value) -> Value:
 
 def _sqrt_from_output(g: Value, y: Value) -> Value:
     """g/(2 y)."""
-    return g / (y * 2.0)
+    if hasattr(y, "plain"):
+        return g / (y * 2.0)
+    return op.where(y > largest_half(y), g * 0.5 / y, g / (y * 2.0))
 
 
 @declare(

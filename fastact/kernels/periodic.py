@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.exactly import two_sum
-from fastact.kernels.blocks.roots import short
+from fastact.kernels.blocks.roots import short, turn
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -32,9 +33,9 @@ def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
 def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
     """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign: that for which the first is
     positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
-    t = op.extended(x) * op.plain(alpha)
+    t = turn(x, alpha)
     s, c = t.context.blocks.sin_and_cos(t)
-    return op.absolute(s) / op.absolute(op.plain(alpha)), op.absolute(op.plain(x)) * op.where(s < 0.0, -c, c)
+    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), op.absolute(op.plain(x)) * op.where(s < 0.0, -c, c)
 
 
 def _difference(x: Value, alpha: Value) -> Value:
@@ -50,18 +51,31 @@ def _gradient_alpha(x: Value, alpha: Value) -> Value:
 def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
     """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels."""
     s, _ = _parts(x, alpha)
-    difference = _careful(op.plain(_difference(x, alpha)), s, op.plain(x), op.plain(alpha))
+    difference = _careful(op.plain(_difference(x, alpha)), op.plain(s), op.plain(x), op.plain(alpha))
+    if not rescue.known(alpha):
+        difference = rescue.apart(difference, x)
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
     tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
-    return op.where(tiny, g * x * x, value)
+    value = op.where(tiny, g * x * x, value)
+
+    def lost() -> Value:
+        t, factors = op.absolute(op.plain(x) * op.plain(alpha)), () if type(g) is float else (g,)
+        odd = (t > 64.0) | (t > 1.0) & (op.absolute(s * alpha) < 2.0**-12) | rescue.astray(x) | rescue.astray(alpha)
+        for factor in factors:
+            odd = odd | rescue.faint(factor) | rescue.large(factor)
+        return odd & ~x.equals(0.0)
+
+    return rescue.rescued(value, lost, _backward_alpha, g, x, alpha, but=((alpha, 1.0),))
 
 
 def _gradient(x: Value, alpha: Value) -> Value:
     """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
     if _narrow(x):
         return x.context.wider(_gradient, op.plain(x), op.plain(alpha))
-    s = _sine(op.extended(x) * op.plain(alpha), 1)
-    return s * s * 2.0
+    s = _sine(turn(x, alpha), 1)
+    value = s * s * 2.0
+    beyond = op.plain(x) * op.plain(alpha)
+    return rescue.rescued(value, lambda: rescue.large(beyond), _gradient, x, alpha, but=((alpha, 1.0),))
 
 
 @declare(
@@ -74,7 +88,8 @@ def _gradient(x: Value, alpha: Value) -> Value:
             learned=True,
             gradient=_gradient_alpha,
             backward=_backward_alpha,
-            summary="The frequency of the waves is alpha/pi. It must not be 0.",
+            within="any number but 0",
+            summary="The frequency of the waves is |alpha|/pi; a negative alpha takes their height off x.",
         ),
     ),
     gradient=_gradient,

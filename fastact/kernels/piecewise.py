@@ -6,6 +6,7 @@ At a kink the gradient is that of the piece which PyTorch takes. A NaN among the
 from __future__ import annotations
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.slopes import by_mean, mean, product_of_quotient
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -103,26 +104,21 @@ def prelu(x: Value, weight: Value) -> Value:
     return _two_slopes(x, weight)
 
 
-def _mean(lower: Value, upper: Value) -> Value:
-    """Halved first, so that the sum does not overflow."""
-    return op.plain(lower) * 0.5 + op.plain(upper) * 0.5
-
-
 def _rrelu_gradient(x: Value, lower: Value, upper: Value) -> Value:
     """1 above 0, the mean slope elsewhere."""
-    return _slopes(x, _mean(lower, upper))
+    return _slopes(x, mean(lower, upper))
 
 
 def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
-    return op.where(x > 0.0, g, op.where(x <= 0.0, g * _mean(lower, upper), op.plain(x)))
+    return op.where(x > 0.0, g, op.where(x <= 0.0, by_mean(g, lower, upper), op.plain(x)))
 
 
 @declare(
     family=FAMILY,
     formula="where(x > 0, x, (lower/2 + upper/2)*x)",
     parameters=(
-        Parameter("lower", 1 / 8, summary="The smallest slope."),
-        Parameter("upper", 1 / 3, summary="The largest slope."),
+        Parameter("lower", 1 / 8, within="at most upper", summary="The smallest slope."),
+        Parameter("upper", 1 / 3, within="at least lower", summary="The largest slope."),
     ),
     gradient=_rrelu_gradient,
     backward=_rrelu_backward,
@@ -139,7 +135,7 @@ def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
 def rrelu(x: Value, lower: Value, upper: Value) -> Value:
     """x above 0; elsewhere x times a slope, the mean of lower and upper; or, with a generator of random numbers, a
     slope drawn for each element."""
-    return op.where(x > 0.0, op.plain(x), x * _mean(lower, upper))
+    return op.where(x > 0.0, op.plain(x), by_mean(x, lower, upper))
 
 
 # -- clipping -------------------------------------------------------------------------------------------------------
@@ -196,7 +192,10 @@ def _hardtanh_backward(g: Value, x: Value, min_val: Value, max_val: Value) -> Va
 @declare(
     family=FAMILY,
     formula="clip(x, min_val, max_val)",
-    parameters=(Parameter("min_val", -1.0), Parameter("max_val", 1.0)),
+    parameters=(
+        Parameter("min_val", -1.0, within="at most max_val"),
+        Parameter("max_val", 1.0, within="at least min_val"),
+    ),
     gradient=_hardtanh_gradient,
     backward=_hardtanh_backward,
     from_output=_hardtanh_backward,
@@ -276,8 +275,8 @@ def _jump_relu_gradient_theta(x: Value, theta: Value, bandwidth: Value = BANDWID
 
 
 def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
-    slope = _jump_relu_gradient_theta(x, theta, bandwidth)
-    return op.where(slope.equals(0.0), slope, g * slope)
+    inputs = (g, x, theta, bandwidth)
+    return product_of_quotient(_jump_relu_gradient_theta(x, theta, bandwidth), _jump_relu_backward_theta, *inputs)
 
 
 @declare(
@@ -346,7 +345,7 @@ def _nothing(x: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="where(abs(x) > lambd, x, 0)",
-    parameters=(Parameter("lambd", 0.5),),
+    parameters=(Parameter("lambd", 0.5, within="at least 0"),),
     gradient=_shrink_gradient,
     backward=_shrink_backward,
     from_output=_shrink_backward,
@@ -377,7 +376,7 @@ def _softshrink_from_output(g: Value, y: Value, lambd: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="where(x > lambd, x - lambd, where(x < -lambd, x + lambd, 0))",
-    parameters=(Parameter("lambd", 0.5),),
+    parameters=(Parameter("lambd", 0.5, within="at least 0"),),
     gradient=_shrink_gradient,
     backward=_shrink_backward,
     from_output=_softshrink_from_output,

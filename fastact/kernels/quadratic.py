@@ -8,6 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.quotients import over
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
@@ -54,12 +55,16 @@ def relu_squared(x: Value) -> Value:
 
 def _star_relu_gradient(x: Value, scale: Value, bias: Value) -> Value:
     """2 s max(x, 0)."""
-    return op.unless_nan(op.maximum(x, 0.0) * (scale * 2.0), bias)
+    value = op.maximum(x, 0.0) * (scale * 2.0)
+    if not rescue.known(scale):
+        value = rescue.rescued(value, lambda: rescue.large(scale), _star_relu_gradient, x, scale, bias)
+    return op.unless_nan(value, bias)
 
 
 def _star_relu_backward(g: Value, x: Value, scale: Value, bias: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    return op.unless_nan(op.where(x <= 0.0, 0.0, g * x * (scale * 2.0)), scale, bias)
+    value = rescue.chain(_star_relu_backward, (g, x, scale, bias), g, x, scale, 2.0)
+    return op.unless_nan(op.where(x <= 0.0, 0.0, value), scale, bias)
 
 
 def _star_relu_gradient_scale(x: Value, scale: Value, bias: Value) -> Value:
@@ -68,7 +73,8 @@ def _star_relu_gradient_scale(x: Value, scale: Value, bias: Value) -> Value:
 
 
 def _star_relu_backward_scale(g: Value, x: Value, scale: Value, bias: Value) -> Value:
-    return op.unless_nan(op.where(x <= 0.0, 0.0, g * x * x), scale, bias)
+    value = rescue.chain(_star_relu_backward_scale, (g, x, scale, bias), g, x, x)
+    return op.unless_nan(op.where(x <= 0.0, 0.0, value), scale, bias)
 
 
 def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
@@ -115,6 +121,10 @@ def _hardsigmoid_backward(g: Value, x: Value) -> Value:
     return op.between(x, -3.0, 3.0, g / 6.0, 0.0)
 
 
+def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
+    return op.between(y, 0.0, 1.0, over(g, 6), 0.0)
+
+
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
     """slope x + offset held within [0, 1]; the product in two words, since the sum cancels next to its root."""
     return op.clip(op.narrowed(op.product_plus((x, slope), offset)), 0.0, 1.0)
@@ -127,6 +137,10 @@ def _general_gradient(x: Value, slope: Value, offset: Value) -> Value:
 
 def _general_backward(g: Value, x: Value, slope: Value, offset: Value) -> Value:
     return _where_sloped(x, slope, offset, g * slope)
+
+
+def _general_from_output(g: Value, y: Value, slope: Value, offset: Value) -> Value:
+    return op.unless_nan(op.between(y, 0.0, 1.0, g * slope, 0.0), slope, offset)
 
 
 def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value:
@@ -143,12 +157,18 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
     settled_in_pairs=("value",),
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
+    from_output=_hardsigmoid_from_output,
     variant=Variant(
         (
             Parameter("slope", 1 / 6, summary="Slope instead of 1/6; ONNX HardSigmoid has 0.2 (alpha)."),
             Parameter("offset", 0.5, summary="Value at 0 instead of 1/2 (ONNX: beta)."),
         ),
-        {"value": _general_hardsigmoid, "grad": _general_gradient, "backward": _general_backward},
+        {
+            "value": _general_hardsigmoid,
+            "grad": _general_gradient,
+            "backward": _general_backward,
+            "from_output": _general_from_output,
+        },
         formula="clip(slope*x + offset, 0, 1)",
     ),
     aliases=("hard_sigmoid",),
@@ -175,6 +195,7 @@ def _hardswish_gradient(x: Value) -> Value:
 def _hardswish_backward(g: Value, x: Value) -> Value:
     """Selections, so that an infinite g meets no 0."""
     inner = over(g * (op.clip(x, -3.0, 3.0) + 1.5), 3)
+    inner = rescue.rescued(inner, lambda: rescue.large(g) & (op.absolute(x) < 3.0), _hardswish_backward, g, x)
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
@@ -211,12 +232,18 @@ def _sparse_sigmoid_backward(g: Value, x: Value) -> Value:
     return op.between(x, -1.0, 1.0, g * 0.5, 0.0)
 
 
+def _sparse_sigmoid_from_output(g: Value, y: Value) -> Value:
+    """So near to 1 that its output is 1, x does not count as below it."""
+    return op.between(y, 0.0, 1.0, g * 0.5, 0.0)
+
+
 @declare(
     family=FAMILY,
     formula="clip((x + 1)/2, 0, 1)",
     settled=("value", "grad"),
     gradient=_sparse_sigmoid_gradient,
     backward=_sparse_sigmoid_backward,
+    from_output=_sparse_sigmoid_from_output,
     numpy="0.5*np.minimum(np.maximum(x + 1, 0), 2)",
     peers={"torch": "torch.clamp((x + 1)/2, 0, 1)", "jax": "jax.nn.sparse_sigmoid(x)"},
     critical=(-1.0, 0.0, 1.0),

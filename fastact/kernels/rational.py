@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.roots import short
 from fastact.kernels.blocks.squares import largest_root, square_range
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
@@ -62,9 +66,11 @@ Range = tuple[float, float, float, float]
 
 def _reduced(y: Value, b: Value, t: Value, limits: Range) -> tuple[Value, Value, Value]:
     """Where t = y^2 + b is out of range, and the factor for y that brings it there with its reciprocal."""
-    least, most, down, up = limits
+    least, most, *scales = limits
+    # Literals are read as decimals, which 2^600 is not exactly; of a known b no multiple of it counts.
+    down, up = scales if rescue.known(b) else map(Fraction, scales)
     large = (y > 1.0) | (b > 1.0)
-    return ~((t >= least) & (t <= most)), op.where(large, down, up), op.where(large, 1.0 / down, 1.0 / up)
+    return ~((t >= least) & (t <= most)), op.where(large, down, up), op.where(large, 1 / down, 1 / up)
 
 
 def _roots(x: Value, b: Value) -> tuple[Value, Value]:
@@ -87,7 +93,16 @@ def _roots(x: Value, b: Value) -> tuple[Value, Value]:
         # There b does not count, and quotients with both may be subnormal.
         far = ((y > 2.0**300) & (b < 2.0**400)) | ((y > 0.0) & b.equals(0.0))
         s, h = (op.where(far, op.absolute(x), value) for value in (s, h))
+    if not rescue.known(b):
+        s, h = (rescue.apart(op.plain(value), x) for value in (s, h))
     return s, h
+
+
+def _boundless(b: Value, x: Value, limit: Value, value: Value) -> Value:
+    """The value; where b is infinite and x is not, its limit."""
+    if rescue.known(b):
+        return value
+    return op.where(op.plain(b).equals(INFINITY) & (op.absolute(op.plain(x)) < INFINITY), limit, value)
 
 
 def _tail(b: Value, h: Value) -> Value:
@@ -102,6 +117,7 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
     if arithmetic.pair:
         s, h = _roots(x, b)
         value = op.where(s.equals(0.0), 0.5, op.where(negative, _tail(b, h), h) / s)
+        value = _boundless(b, x, 0.5, value)
         return op.where(op.absolute(x) < INFINITY, value, op.where(x > 0.0, 1.0, op.where(negative, 0.0, op.plain(x))))
 
     def quotient(z: Value, c: Value, numerator: Value) -> Value:
@@ -112,17 +128,34 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
     y = op.absolute(x)
     if limits is None:
         # So infinities come near enough to their limits, and t is not 0.
-        return quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b + 2.0 ** (27 - arithmetic.bias), b)
+        value = quotient(op.minimum(y, 2.0 ** (arithmetic.bias >> 2)), b + 2.0 ** (27 - arithmetic.bias), b)
+        return _boundless(b, x, 0.5, value)
     t = op.fma(y, y, b)
     odd, f, _ = _reduced(y, b, t, limits)
     scaled = quotient(y * f, b * f * f, b * f)
     scaled = op.where(y.equals(INFINITY), op.where(negative, 0.0, 1.0), op.where(negative, scaled * f, scaled))
+    scaled = _boundless(b, x, 0.5, scaled)
     return op.unless(quotient(y, b, b), odd, op.where(t.equals(0.0) & (y * f).equals(0.0), 0.5, scaled))
 
 
 def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
-    """y^2/(y^2 + b/4), since x = y - b/(4 y)."""
-    y = op.minimum(y, 2.0**60)
+    """y^2/(y^2 + b/4), since x = y - b/(4 y); where squares might be out of range, 1/(1 + b/(4 y^2))."""
+    if hasattr(y, "plain") and not rescue.known(b):
+        y = op.minimum(y, 2.0**1000)
+        r = ((b / y).centred() / y * 0.25).anywhere()
+        return op.where(y <= 0.0, 0.0, (g / op.one_plus(r)).held())
+    if rescue.known(b) or short(y):
+        most: Value = 2.0**60
+    else:
+        most = op.where(op.plain(b).equals(4.0), 2.0**60, 2.0**300)
+    value = _squareplus_product(g, op.minimum(y, most), b)
+    if y.context.arithmetic.pair:
+        return value
+    odd = (y > 0.0) & (rescue.astray(y) | rescue.astray(b) | rescue.faint(g) | rescue.large(g))
+    return rescue.rescued(value, lambda: odd, _squareplus_from_output, g, y, b, but=((b, 4.0),))
+
+
+def _squareplus_product(g: Value, y: Value, b: Value) -> Value:
     z = y * 2.0
     q = z * 2.0 / op.fma(z, z, op.plain(b))
     large = y > 1.0
@@ -134,7 +167,7 @@ def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
     family=FAMILY,
     formula="(x + sqrt(x*x + b))/2",
     settled=("value",),
-    parameters=(Parameter("b", 4.0, summary="Squared width of the bend, at least 0; relu where it is 0."),),
+    parameters=(Parameter("b", 4.0, within="at least 0", summary="Squared width of the bend; relu where it is 0."),),
     gradient=_squareplus_gradient,
     from_output=_squareplus_from_output,
     rejections=(Rejection("b is negative, but has to be at least 0", lambda b: b < 0),),
@@ -150,7 +183,7 @@ def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
 def squareplus(x: Value, b: Value) -> Value:
     """h = (|x| + sqrt(x^2 + b))/2 for x >= 0 and b/(4 h) below: the sum of x < 0 and the root would cancel."""
     _, h = _roots(x, b)
-    value = op.where(x < 0.0, b / h * 0.25, h)
+    value = _boundless(b, x, INFINITY, op.where(x < 0.0, b / h * 0.25, h))
     if x.context.arithmetic.pair:  # quotients of pairs by infinities are NaN
         value = op.where(x <= -INFINITY, op.plain(b) * 0.0, value)
     return value

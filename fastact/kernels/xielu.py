@@ -8,15 +8,36 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks.roots import in_plenty, in_want
-from fastact.kernels.declare import Parameter, declare
+from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.roots import in_plenty, in_want, short
+from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
 LARGE = 2.0**100
-"""Beyond it only the leading terms count."""
+"""Beyond it cancelling terms are not looked into."""
 CANCELLED, FEW = 2.0**-11, 2.0**-4
 """What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
 that have the usual 2^-66."""
+
+
+def _leading(x: Value) -> float:
+    """Where only the leading terms count beyond."""
+    return LARGE if short(op.plain(x)) else 2.0**500
+
+
+ALPHA_P, ALPHA_N, BETA = _log(_expm1(0.8)), _log(_expm1(0.3)), 0.5
+
+
+def _defaults(alpha_p: Value, alpha_n: Value, beta: Value) -> tuple[tuple[Value, float], ...]:
+    return (alpha_p, ALPHA_P), (alpha_n, ALPHA_N), (beta, BETA)
+
+
+def _unusual(x: Value, *parameters: Value) -> Value:
+    """Where terms may overflow, or what is small meets what is large."""
+    odd = op.absolute(x) > _leading(x)
+    for parameter in parameters:
+        odd = odd | rescue.large(parameter)
+    return odd
 
 
 def _positive(alpha: Value) -> Value:
@@ -28,8 +49,9 @@ def _positive(alpha: Value) -> Value:
 
 
 def _sigmoid(alpha: Value) -> Value:
-    """The derivative of softplus."""
-    return op.plain(1.0 / op.one_plus(op.exp(-op.clip(alpha, op.tail(alpha), -op.tail(alpha)))))
+    """The derivative of softplus, its power of two held apart if alpha holds it so."""
+    value = 1.0 / op.one_plus(op.exp(-op.clip(alpha, op.tail(alpha), -op.tail(alpha))))
+    return value if hasattr(alpha, "plain") else op.plain(value)
 
 
 def _less(x: Value) -> Value:
@@ -69,24 +91,25 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     y, b = op.plain(x), op.plain(beta)
     s = _positive(alpha_n)
     a, m = s + b, op.minimum(y, op.plain(eps))
-    far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -LARGE, -LARGE, y)
+    far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -_leading(x), -_leading(x), y)
     near = op.maximum(y, -1.0)
     near = x * op.plain(a * (near * _less(near)) + b)
     value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
-    return op.where(y < -LARGE, x * -s, value)
+    return op.where(y < -_leading(x), x * -s, value)
 
 
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     value = op.plain(_below(x, alpha_n, beta, eps))
-    inside = op.where(op.plain(x) > -LARGE, op.plain(x), 0.0)
+    inside = op.where(op.plain(x) > -_leading(x), op.plain(x), 0.0)
     return _careful(value, op.absolute(_positive(alpha_n) * inside), _below, x, alpha_n, beta, eps)
 
 
 def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """x (alpha_p x + beta), alpha_p having passed through softplus."""
     a, y = _positive(alpha_p), op.plain(x)
-    usual = x * op.plain(a * op.minimum(y, LARGE) + op.plain(beta))
-    return op.where(y > LARGE, x * a * x, usual)
+    slope = a * op.minimum(y, _leading(x))
+    usual = x * op.plain(rescue.sum_or_infinity(slope + op.plain(beta), slope))
+    return op.where(y > _leading(x), x * a * x, usual)
 
 
 def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -99,13 +122,20 @@ def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """With a and b as below: 2 a x + beta above 0, elsewhere b expm1(x) + beta or, which is the same, b exp(x) minus
     softplus(alpha_n), without the exponential where x > eps."""
-    y, rise = op.plain(x), x * (_positive(alpha_p) * 2.0)
-    above = op.where(y > LARGE, rise, op.plain(op.minimum(y, LARGE) * (_positive(alpha_p) * 2.0)) + op.plain(beta))
+    y, rise = op.plain(x), x * _positive(alpha_p) * 2.0
+    near = op.minimum(y, _leading(x)) * _positive(alpha_p) * 2.0
+    above = op.where(y > _leading(x), rise, rescue.sum_or_infinity(op.plain(near) + op.plain(beta), near))
     slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
     few = op.where(
         y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
     )
     slope = _remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
+    inputs = (x, alpha_p, alpha_n, beta, eps)
+
+    def lost() -> Value:
+        return _unusual(x, alpha_p, alpha_n, beta) | rescue.faded(x)
+
+    slope = rescue.rescued(slope, lost, _gradient, *inputs, but=_defaults(alpha_p, alpha_n, beta))
     return op.unless_nan(slope, alpha_p, alpha_n, beta, eps)
 
 
@@ -120,20 +150,39 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """Multiplied from the left where the gradient might overflow."""
-    product = g * _gradient(op.minimum(x, LARGE), alpha_p, alpha_n, beta, eps)
-    return op.where(x > LARGE, g * x * (_positive(alpha_p) * 2.0), product)
+    product = g * _gradient(op.minimum(x, _leading(x)), alpha_p, alpha_n, beta, eps)
+    value = op.where(x > _leading(x), g * x * _positive(alpha_p) * 2.0, product)
+    inputs = (g, x, alpha_p, alpha_n, beta, eps)
+
+    def lost() -> Value:
+        return _unusual(x, alpha_p, alpha_n, beta, g) | rescue.faint(g) | rescue.faint(x)
+
+    return rescue.rescued(value, lost, _backward, *inputs)
 
 
 def _gradient_alpha_p(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """x^2 s(alpha_p) above 0."""
     value = op.where(x > 0.0, x * _sigmoid(alpha_p) * x, op.where(x <= 0.0, 0.0, op.plain(x)))
-    return op.unless_nan(value, alpha_n, beta, eps)
+    inputs = (x, alpha_p, alpha_n, beta, eps)
+    value = rescue.rescued(value, lambda: _lost(alpha_p, x) & (x > 0.0), _gradient_alpha_p, *inputs)
+    return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
+
+
+def _lost(alpha: Value, *factors: Value) -> Value:
+    """Where the sigmoid of a parameter is small, or a factor far from 1."""
+    lost = rescue.faded(alpha)
+    for factor in factors:
+        lost = lost | rescue.astray(factor) & ~factor.equals(0.0)
+    return lost
 
 
 def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    value = op.where(x > 0.0, g * x * _sigmoid(alpha_p) * x, op.where(x <= 0.0, 0.0, op.plain(x)))
-    return op.unless_nan(value, alpha_n, beta, eps)
+    product = rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x)
+    value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
+    inputs = (g, x, alpha_p, alpha_n, beta, eps)
+    value = rescue.rescued(value, lambda: _lost(alpha_p, g, x) & (x > 0.0), _backward_alpha_p, *inputs)
+    return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
 def _rise(x: Value) -> Value:
@@ -143,8 +192,7 @@ def _rise(x: Value) -> Value:
     near = x * (near * _less(near))
     far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
     value = op.where(y >= -1.0, near, far)
-    value = op.where(y < -LARGE, -x, value)
-    return value
+    return op.where(y < -LARGE, -x, value)
 
 
 def _rise_above_eps(x: Value, eps: Value) -> Value:
@@ -164,13 +212,17 @@ def _rising(x: Value, eps: Value) -> Value:
 def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """(expm1(min(x, eps)) - x) s(alpha_n) for x <= 0."""
     value = op.where(x > 0.0, 0.0, _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n))
-    return op.unless_nan(value, alpha_p, beta)
+    inputs = (x, alpha_p, alpha_n, beta, eps)
+    value = rescue.rescued(value, lambda: _lost(alpha_n, x) & (x <= 0.0), _gradient_alpha_n, *inputs)
+    return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
 def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
     value = op.where(x > 0.0, 0.0, g * (_rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)))
-    return op.unless_nan(value, alpha_p, beta)
+    inputs = (g, x, alpha_p, alpha_n, beta, eps)
+    value = rescue.rescued(value, lambda: _lost(alpha_n, g, x) & (x <= 0.0), _backward_alpha_n, *inputs)
+    return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
 @declare(
@@ -180,7 +232,7 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
     parameters=(
         Parameter(
             "alpha_p",
-            _log(_expm1(0.8)),
+            ALPHA_P,
             learned=True,
             gradient=_gradient_alpha_p,
             backward=_backward_alpha_p,
@@ -188,15 +240,16 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
         ),
         Parameter(
             "alpha_n",
-            _log(_expm1(0.3)),
+            ALPHA_N,
             learned=True,
             gradient=_gradient_alpha_n,
             backward=_backward_alpha_n,
             summary="Beta plus its softplus, 0.8 by default, is the curvature for x <= 0.",
         ),
-        Parameter("beta", 0.5, summary="The slope next to 0."),
-        Parameter("eps", -1e-6, summary="Where the exponential stops, a negative number next to 0."),
+        Parameter("beta", BETA, summary="The slope next to 0."),
+        Parameter("eps", -1e-6, within="at most 0", summary="Where the exponential stops."),
     ),
+    rejections=(Rejection("eps is positive, but has to be at most 0", lambda alpha_p, alpha_n, beta, eps: eps > 0),),
     gradient=_gradient,
     backward=_backward,
     gradient_roots=(-0.9808292530117262,),
@@ -228,4 +281,6 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
     value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
+    inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)
+    value = rescue.rescued(value, lambda: _unusual(x, alpha_p, alpha_n, beta), xielu, *inputs, but=but)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

@@ -41,6 +41,11 @@ class Form:
         """Whether results are gradients, as they are in any format, times a further input."""
         return hasattr(self.body, "products")
 
+    def multiplied(self, dtype: str) -> bool:
+        """Whether further inputs, parameters among them, come as factors of what is smaller than any of them."""
+        further = bool(self.parameters) or "from_output" in (self.name, self.base)
+        return self.products or (further and dtype == "float64")
+
 
 def _times(gradient: Callable[..., Any]) -> Callable[..., Any]:
     def backward(g: Any, x: Any, *parameters: Any) -> Any:
@@ -166,7 +171,8 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
         graph = link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, summed=summed)
         return Kernel(graph, None)
     flags = alarm(domain, poles, chosen.place)
-    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, chosen.products, summed)
+    products = chosen.multiplied(dtype)
+    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots = declaration.roots if "value" in (form, chosen.base) else ()
     return Kernel(graph, evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed))

@@ -139,6 +139,12 @@ class Linking(Context):
         exponent = self.integer(-600).choose(tiny, self.integer(600).choose(huge, zero))
         return Scaled(Pair(x * factor), exponent, True, ~near, Pair(x), is_input=True)
 
+    def held_apart(self, value: Plain) -> Scaled:
+        """A number as a mantissa near 1 and a power of two; far is it where inputs would be."""
+        high = abs(value.hi if isinstance(value, Pair) else value)
+        far = ~((high >= 2.0**-300) & (high <= 2.0**300))
+        return Scaled(value, self.integer(0), False, far, value).centred()
+
     def word_of(self, value: Any) -> Real:
         """A result as one word, rounded to it once."""
         if isinstance(value, (int, float)):

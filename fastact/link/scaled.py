@@ -35,10 +35,10 @@ class Scaled:
 
     ``far`` is None where nothing is known of it: the number may be far anywhere. ``bounded``: the exponent is known
     not to exceed that of a normal number. ``is_input``: plain is the number itself, without exception. ``usual`` is
-    right where the number is not far.
+    right where the number is not far. ``apart``: mantissa and exponent are right only where it is.
     """
 
-    __slots__ = ("_plain", "_usual", "bounded", "exponent", "far", "is_input", "mantissa")
+    __slots__ = ("_plain", "_usual", "apart", "bounded", "exponent", "far", "is_input", "mantissa")
 
     def __init__(
         self,
@@ -49,8 +49,9 @@ class Scaled:
         plain: Plain | None = None,
         is_input: bool = False,
         usual: Plain | None = None,
+        apart: bool = False,
     ) -> None:
-        self._usual = usual
+        self._usual, self.apart = usual, apart
         self.mantissa, self.exponent, self.bounded = mantissa, exponent, bounded
         self.far, self._plain, self.is_input = far, plain, is_input
 
@@ -132,7 +133,45 @@ class Scaled:
         where a bounded x is far."""
         if self.far is None or not self.bounded:
             return plain
-        return Scaled(self.mantissa, self.exponent, True, self.far, plain)
+        return Scaled(self.mantissa, self.exponent, True, self.far, plain, apart=True)
+
+    def everywhere(self) -> Scaled:
+        """The same number with a mantissa and an exponent that are right where it is not far, too."""
+        if not self.apart:
+            return self
+        assert self.far is not None
+        mantissa = self.mantissa.choose(self.far, self.plain())  # type: ignore[arg-type]
+        return Scaled(mantissa, self.exponent.choose(self.far, 0), self.bounded, self.far, self.plain())
+
+    def centred(self) -> Scaled:
+        """The same number with a mantissa near 1, for products with more than two further inputs."""
+        a, value = self.context.arithmetic, self.mantissa
+        high = value if isinstance(value, Real) else value.first
+        size = (high.bits().shift_right_logical(a.mantissa_bits) & (2 * a.bias + 1)) - a.bias
+        size = size.choose(size.compare("slt", a.bias - 1), a.bias - 1)
+        mantissa = times(value, power_of_two(0 - size))
+        return Scaled(mantissa, self.exponent + size, False, self.far, self._plain, usual=self._usual)
+
+    def held(self) -> Scaled:
+        """The same number, its power of two held where two steps reach: for products and quotients of numbers that know
+        nothing of each other's size."""
+        a, number = self.context.arithmetic, self.centred()
+        low, high = 2 * (1 - a.bias), 2 * a.bias
+        exponent = number.exponent.choose(number.exponent.compare("sgt", low), low)
+        exponent = exponent.choose(exponent.compare("slt", high), high)
+        return Scaled(number.mantissa, exponent, False, self.far, self._plain, usual=self._usual)
+
+    def anywhere(self) -> Scaled:
+        """The same number with a plain form that is right where it is far, too."""
+        number = self.centred()
+        return Scaled(number.mantissa, number.exponent, False, self.far, self.settled())
+
+    def settled(self) -> Plain:
+        """The number itself, also where it is far."""
+        plain = self.plain()
+        if self.far is None or self.is_input:
+            return plain
+        return plain.unless(self.far, self.held()._in_two_steps(self.held().mantissa))  # type: ignore[arg-type]
 
     def unless(self, condition: Condition, rare: Plain) -> Scaled:
         """``rare`` where the condition holds, which hardly ever does, and nowhere where the number is far."""
@@ -162,11 +201,14 @@ class Scaled:
     def _both(self, other: object) -> tuple[Plain | float, Plain | float, Integer | None, Condition | None]:
         """Mantissa, plain form and exponent of the other operand, and where the result is far."""
         if isinstance(other, Scaled):
+            other = other.everywhere()
             far = None if self.far is None or other.far is None else self.far | other.far
             return other.mantissa, other.plain(), other.exponent, far
         return other, other, None, self.far  # type: ignore[return-value]
 
     def __mul__(self, other: object) -> Scaled:
+        if self.apart and isinstance(other, Scaled):
+            return self.everywhere() * other
         mantissa, plain, exponent, far = self._both(other)
         product = self.mantissa * mantissa  # type: ignore[operator]
         if isinstance(product, Pair) and product.lo is not None:
@@ -187,6 +229,8 @@ class Scaled:
         return self * other
 
     def __truediv__(self, other: object) -> Scaled:
+        if self.apart and isinstance(other, Scaled):
+            return self.everywhere() / other
         mantissa, plain, exponent, far = self._both(other)
         return Scaled(
             self.mantissa / mantissa,  # type: ignore[operator]

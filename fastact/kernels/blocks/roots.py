@@ -1,11 +1,11 @@
-"""What depends on how many digits numbers have more than results: gradients next to their roots."""
+"""What depends on how many digits numbers have more than results: gradients next to their roots, arguments of sines."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from fastact.kernels.blocks.cubic import rounded
-from fastact.kernels.operations import Value, absolute, exactly, fma, plain, where
+from fastact.kernels.operations import Value, absolute, doubled, exactly, extended, fma, plain, where
 
 
 def next_to_root(x: Value, value: Value, name: str) -> Value:
@@ -43,3 +43,9 @@ def in_want(x: Value) -> bool:
     power of two apart in that arithmetic, and those of narrower formats do not."""
     a = x.context.arithmetic
     return hasattr(x, "plain") if a.pair else not (a.wide or short(x))
+
+
+def turn(x: Value, alpha: Value) -> Value:
+    """alpha x with its rounding error, in any arithmetic that has one, since sines know no size."""
+    number = doubled(x) if x.context.arithmetic.rough else extended(x)
+    return number * plain(alpha)

@@ -268,15 +268,22 @@ def _log1p_up_to_1(x: Value, rest: Value | None = None) -> Value:
 def log1p_exp(x: Value, low: Value | None = None) -> Value:
     """log(1 + exp(x + low)) for x <= 0. To log1p of the exponential e is added what the rounding of e lost, and e times
     ``low``, over 1 + e, for which 1 - e/2 is near enough."""
-    e, a = exp(x), x.context.arithmetic
+    a = x.context.arithmetic
     if careless(a) or a.wide:
-        return operations.log1p(e)
+        return operations.log1p(exp(x))
+    e, word, lost = exp_and_lost(x, low)
+    return e.where_near(_log1p_up_to_1(word, lost))
+
+
+def exp_and_lost(x: Value, low: Value | None) -> tuple[Value, Value, Value]:
+    """exp(x) for x <= 0, its word, and what to add to log1p of that for what the rounding lost and for ``low``."""
+    e, a = exp(x), x.context.arithmetic
     r, n = _reduce_exp(limited(x, -float(a.bias) * LN2, inf))
     curve = polynomial(r, x.context.table("exp"))
     lost = r.fma(curve, 1.0 - r.fma(curve, 1.0)) * power_of_two(n)
     word = e.plain()
     lost = lost if low is None else word.fma(low, lost)
-    return e.where_near(_log1p_up_to_1(word, lost * word.fma(-0.5, 1.0)))
+    return e, word, lost * word.fma(-0.5, 1.0)
 
 
 def _split(x: Value) -> tuple[Value, Value, Value]:

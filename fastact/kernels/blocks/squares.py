@@ -20,3 +20,8 @@ def largest_root(x: Value) -> float:
     """A number up to which squares are far from overflow."""
     arithmetic = x.context.arithmetic
     return inf if arithmetic.wide else 2.0 ** (arithmetic.bias // 2 - 2)
+
+
+def largest_half(x: Value) -> float:
+    """A large number, twice which is finite."""
+    return 2.0**1000 if x.context.arithmetic.word == "f64" else 2.0**120

@@ -1,0 +1,39 @@
+"""Slopes that are made of parameters, and what is multiplied with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastact.kernels import operations as op
+from fastact.kernels.blocks import rescue
+from fastact.kernels.operations import Value
+
+
+def mean(lower: Value, upper: Value) -> Value:
+    """Halved first where the sum might overflow, else last, so that nothing is lost."""
+    a, b = op.plain(lower), op.plain(upper)
+    if rescue.known(lower):
+        return a * 0.5 + b * 0.5
+    large = (op.absolute(a) > 1.0) | (op.absolute(b) > 1.0)
+    return op.where(large, a * 0.5 + b * 0.5, (a + b) * 0.5)
+
+
+def by_mean(x: Value, lower: Value, upper: Value) -> Value:
+    """x times the mean of two slopes."""
+    slope = mean(lower, upper)
+    if rescue.known(lower):
+        return x * slope
+    value = x * rescue.apart(slope, x)
+    return rescue.rescued(value, lambda: rescue.faint(slope), by_mean, x, lower, upper)
+
+
+def product_of_quotient(
+    slope: Value, body: Callable[..., Value], g: Value, x: Value, theta: Value, bandwidth: Value
+) -> Value:
+    """g times a slope that is 0 or -theta/bandwidth; divided last where that might overflow or fade."""
+    zero = slope.equals(0.0)
+    if hasattr(g, "plain"):
+        width = bandwidth if isinstance(bandwidth, float) else op.plain(bandwidth)
+        return op.where(zero | op.plain(x).is_nan(), slope, -(g * theta / width))
+    value = op.where(zero, slope, g * slope)
+    return rescue.rescued(value, lambda: rescue.beyond(slope) & ~zero, body, g, x, theta, bandwidth)

@@ -1,0 +1,215 @@
+"""Results that are ordinary numbers, of arguments, parameters and incoming gradients that are anything but.
+
+On the way to them others may overflow, or lose their digits among the subnormal numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flint")
+pytest.importorskip("ml_dtypes")
+
+from accuracy_cases import DTYPES, REGISTRY, SEED, TIERS
+
+from fastact.accuracy import outputs
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.ulp import Floats, format_of, nearest
+from fastact.cpu.kernels import inner_ufunc
+from fastact.function import FUNCTIONS
+
+EXACT = {"float16": 0.5 + 2.0**-20, "bfloat16": 0.5 + 2.0**-20, "float32": 0.5 + 2.0**-20, "float64": 0.501}
+ROUGH = {"float16": 1.0, "bfloat16": 0.6, "float32": 2.0**-12, "float64": 2.0**-24}
+
+
+def truth_of(name: str, form: str) -> tuple[Oracle, str | None]:
+    """The oracle of a form, of (x or y, further inputs, parameters), and the variable of its derivative."""
+    declaration = REGISTRY[name]
+    names = tuple(p.name for p in declaration.parameters)
+    kind, _, variable = form.partition("_")
+    if form == "from_output":
+        return Oracle(outputs.formula(name), ("g", *names)), None
+    if kind == "backward":
+        return Oracle(f"g*({declaration.formula})", ("g", *names)), variable or "x"
+    return Oracle(declaration.formula, names), None if kind == "value" else variable or "x"
+
+
+def wrong(name: str, form: str, dtype: str, inputs: list[Floats]) -> list[str]:
+    """What the contract forbids among the results; the inputs are g where the form takes one, x or y, parameters."""
+    oracle, wrt = truth_of(name, form)
+    place = 1 if "g" in oracle.parameters else 0
+    x, rest = inputs[place], [*inputs[:place], *inputs[place + 1 :]]
+    number, complaints = format_of(dtype), []
+    with np.errstate(all="ignore"):
+        truth = oracle.rounded(x, *rest, wrt=wrt).astype(np.float64)
+        for tier in TIERS:
+            y = np.asarray(inner_ufunc(name, form, tier)(*inputs))
+            relative = tier == "rough" and number.width > 16
+            measure = oracle.relative_error if relative else oracle.ulp_error
+            errors = measure(x, y, *rest, wrt=wrt)
+            if tier == "exact":
+                allowed = EXACT[dtype]
+            elif tier == "rough":
+                allowed = ROUGH[dtype]
+                # Results below the smallest normal number may be zeros, and errors are relative to it.
+                small = np.abs(truth) <= number.smallest_normal
+                distance = np.abs(y.astype(np.float64) - truth) / number.smallest_normal
+                errors = np.where(small & ((y == 0) | (distance <= allowed)), 0.0, errors)
+                errors = np.where(np.isinf(y) & (np.abs(truth) >= number.largest * (1 - 2.0**-11)), 0.0, errors)
+            else:
+                elementary = REGISTRY[name].family == "elementary" and form == "value"
+                allowed = 0.51 if number.width == 16 else 2.0 if elementary else 4.0
+            for i in np.flatnonzero(~(errors <= allowed)).tolist():
+                given = ", ".join(repr(float(a[i])) for a in inputs)
+                complaints.append(f"{name}.{form} {dtype} {tier} of {given}: {y[i]!r}, not {truth[i]!r}")
+    return complaints
+
+
+CASES: dict[tuple[str, str, str], list[tuple[float, ...]]] = {
+    # beta x rounded before the exponential, and the far tail over a small beta
+    ("softplus", "value", "float32"): [(-33071144.0, 2.67975770e-06), (-534.266052, 0.166711822), (-3.4e38, 1.27e-35)],
+    ("softplus", "value", "float64"): [
+        (-2.675340300971673e43, 2.706226826200125e-41), (1.0, 1e-320), (39.0, 5e-324), (-0.0248, 2.68e199),
+        (-1.1159759403453731e281, 1.041248584098818e-282),
+    ],
+    ("softplus", "from_output", "float32"): [(-3.4e38, 10.03, 7.9e-42), (-3.7158661, 1.4e-45, 680.7594)],
+    ("softplus", "from_output", "float64"): [(1.43e275, 2.16e234, 6.62e-317), (1.8e-58, 5.2e-314, 1.19e186)],
+    ("swish", "backward_beta", "float32"): [(1.18e-38, -1.7e21, 1.18e-38), (8.9957088e7, -1.7238992e-7, -3.72451296e8)],
+    ("swish", "backward_beta", "float64"): [(1.5e-323, 2.99e234, 1.5e-323), (-1.18e75, -7.97e-126, -8.27e127)],
+    ("elu", "grad", "float32"): [(-2.9e18, -3.4e38), (-113.43411, 1.747e21)],
+    ("elu", "grad", "float64"): [(-5.9e167, -4.8e-212), (-1e16, 9e307), (-6.4e40, 5e-324)],
+    ("celu", "value", "float32"): [(-9.63e-17, 6.25e34), (-4.2377771e-8, 4.15e36), (-1.79e-39, -3.2e7)],
+    ("celu", "value", "float64"): [(-8.4e-308, -1.2e19), (-6.6e-37, 7.4e298)],
+    ("celu", "grad", "float32"): [(-2.2172886e-40, 3.37e-42)],
+    ("celu", "grad", "float64"): [(-3.828e-312, 3.546e-313)],
+    ("celu", "from_output", "float64"): [(0.0155, -1.599e-311, 1.757e-311), (-0.004, 0.0, 5e-324)],
+    ("rsqrt", "backward", "float32"): [(-1.4e-45, 1.4e-45), (-2.66e-44, 6.49e-12), (4.2e-45, 0.01133714)],
+    ("rsqrt", "backward", "float64"): [(-5e-324, 6.3e-222), (2.36e-317, 1.26e-48)],
+    ("rsqrt", "from_output", "float32"): [(-1.4e-45, 8.9e8), (-2.036e-42, 115.2)],
+    ("rsqrt", "from_output", "float64"): [(1e-100, 1e-100), (1.36e178, 4.11e170), (-5e-324, 3.19e53), (1e-60, 2e105)],
+    ("reciprocal", "backward", "float32"): [(1.4e-45, 0.0253884885), (-1.48e-41, -0.06067337)],
+    ("reciprocal", "from_output", "float32"): [(-4.2e-45, 28.5273819), (3.789e-42, -74.74)],
+    ("sqrt", "from_output", "float32"): [(48.97, 3.4e38)],
+    ("sqrt", "from_output", "float64"): [(6.97e193, 1.79e308)],
+    ("exp2", "from_output", "float32"): [(1.7e38, 2.2)],
+    ("expm1", "from_output", "float64"): [(-3e-108, 1.79e308)],
+    ("squareplus", "value", "float64"): [(7.7e-130, 1.37202775424283e303), (-5e295, 3.95e146), (-0.025, 1.9e306)],
+    ("squareplus", "grad", "float64"): [(-9.8e250, 6e239)],
+    ("squareplus", "backward", "float32"): [(3.18e28, -1.217e28, 4.0)],
+    ("squareplus", "from_output", "float32"): [(8.32, 3.557e26, 3.14e29), (98540.664, 2.1e-25, 1.4e-45)],
+    ("squareplus", "from_output", "float64"): [(-2.17e-55, 8e-133, 5e-324), (3.6e-36, 3.9e21, 2.2e257)],
+    ("star_relu", "grad", "float32"): [(1.3157e-7, -3.4e38, 1.8e-38), (-10.57, -3.4e38, 1.0)],
+    ("star_relu", "backward", "float32"): [(1.7e38, 2.88, 8.76e-34, 1.0), (48.4, 1.4e-45, 1.26e38, 2.0)],
+    ("star_relu", "backward_scale", "float32"): [(-1.4e-45, 177.7766, 1.0, 1.0)],
+    ("rrelu", "grad", "float64"): [(-1.0, 5e-324, 5e-324)],
+    ("rrelu", "backward", "float64"): [(1e120, -1.0, 5e-324, 1.5e-323)],
+    ("hardswish", "backward", "float32"): [(3.4e38, 0.000226), (3.4e38, 0.35)],
+    ("hardswish", "backward", "float64"): [(-1.79e308, 1.3e-28)],
+    ("snake", "grad", "float32"): [
+        (3.0e17, 1.58607018), (-3596583.75, 28.4787178), (-13325524.0, 3.4e38), (3.4e38, -2.95),
+    ],
+    ("snake", "grad", "float64"): [(-7.1e70, 0.5706033155316225), (11.160669707100364, 1.2746e245)],
+    ("snake", "grad_alpha", "float32"): [(171854608.0, -4.97086668), (15.1353159, -95834264.0), (3.28e37, 1171.235)],
+    ("snake", "grad_alpha", "float64"): [(1.1648803509701698e73, 0.170458068063303)],
+    ("snake", "backward_alpha", "float32"): [(1.4e-45, 363.447083, 0.142006382), (5.6e-26, 14516401.0, -4.93e17)],
+    ("snake", "backward_alpha", "float64"): [(7.877e249, -1.126e-262, -1.383e262)],
+    ("xielu", "grad_alpha_p", "float32"): [(7785.04, -111.646469, 0.0, 0.5, -1e-6)],
+    ("xielu", "grad_alpha_p", "float64"): [(77.0, -1e20, 1.0, 0.5, -1e-6), (402.58, -1.46e63, 0.0, 0.1, -0.005)],
+    ("xielu", "grad_alpha_n", "float64"): [(-5.18, 17.0, -8.2e26, 5.5, -35.5)],
+    ("xielu", "grad", "float32"): [(-107.256454, 1.0, -72.8289413, 4.5e32, -1e-38)],
+    ("log", "from_output", "float64"): [(1.7e308, 1430.0), (5e-324, -1000.0), (5e-324, -1e300)],
+}  # fmt: skip
+"""Some that have been wrong."""
+
+
+@pytest.mark.parametrize(("name", "form", "dtype"), CASES)
+def test_results_within_reach(name: str, form: str, dtype: str) -> None:
+    number = format_of(dtype)
+    columns = np.array(CASES[name, form, dtype]).T
+    inputs = [nearest(column, dtype).astype(number.dtype) for column in columns]
+    complaints = wrong(name, form, dtype, inputs)
+    assert not complaints, "\n".join(complaints)
+
+
+def anywhere(dtype: str, count: int, random: np.random.Generator) -> Floats:
+    """Positive numbers from all binades."""
+    number = format_of(dtype)
+    exponents = random.uniform(number.smallest_exponent, number.largest_exponent, count)
+    return nearest(np.minimum(2.0**exponents, number.largest), dtype).astype(number.dtype)
+
+
+PRODUCTS = [("rsqrt", "backward"), ("reciprocal", "backward"), ("log", "backward"), ("log2", "backward")] + [
+    (name, "from_output") for name in ("exp", "exp2", "reciprocal", "rsqrt", "sqrt", "log", "log1p", "log2", "logit")
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "form"), PRODUCTS)
+def test_products_of_any_two_sizes(name: str, form: str, dtype: str) -> None:
+    random = np.random.default_rng(SEED)
+    g, x = anywhere(dtype, 120, random), anywhere(dtype, 120, random)
+    complaints = wrong(name, form, dtype, [g * random.choice([-1, 1], 120).astype(g.dtype), x])
+    assert not complaints, "\n".join([*complaints, f"FASTACT_TEST_SEED={SEED}"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "form"), [("softplus", "value"), ("softplus", "grad"), ("celu", "grad")])
+def test_tails_whatever_the_parameter(name: str, form: str, dtype: str) -> None:
+    """Products, or quotients, of x and the parameter are where exponentials fade."""
+    random, number = np.random.default_rng(SEED), format_of(dtype)
+    reach = 1.1 * abs(number.smallest_exponent) * np.log(2)
+    par = nearest(2.0 ** random.uniform(-10, 10, 150), dtype)
+    t = -random.uniform(0, reach, 150)
+    x = nearest(t * par if name == "celu" else t / par, dtype).astype(number.dtype)
+    complaints = wrong(name, form, dtype, [x, par.astype(number.dtype)])
+    assert not complaints, "\n".join([*complaints, f"FASTACT_TEST_SEED={SEED}"])
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_infinite_parameters_have_their_limits(dtype: str, tier: Any) -> None:
+    number = format_of(dtype).dtype.type
+    one, infinite = number(-1.0), number(np.inf)
+    with np.errstate(all="ignore"):
+        assert FUNCTIONS["squareplus"](one, infinite, approx=tier) == np.inf
+        assert FUNCTIONS["squareplus"].grad(one, infinite, approx=tier) == 0.5
+        assert FUNCTIONS["celu"](one, infinite, approx=tier) == -1.0
+        assert FUNCTIONS["celu"].grad(one, infinite, approx=tier) == 1.0
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_at_a_pole_have_the_sign_of_the_zero(dtype: str, tier: Any) -> None:
+    zeros = np.array([0.0, -0.0], format_of(dtype).dtype)
+    for name in ("reciprocal", "log", "log2", "logit"):
+        with np.errstate(all="ignore"):
+            found = FUNCTIONS[name].grad(zeros, approx=tier).astype(float).tolist()
+            product = FUNCTIONS[name].backward(np.ones_like(zeros), zeros, approx=tier).astype(float).tolist()
+        expected = [-np.inf, -np.inf] if name == "reciprocal" else [np.inf, -np.inf]
+        assert found == expected and product == expected, name
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_nan_among_the_parameters_is_passed_on(dtype: str, tier: Any) -> None:
+    number = format_of(dtype).dtype
+    x = np.array([-1.0, 1.0], number)
+    for name, function in FUNCTIONS.items():
+        if name == "threshold":  # it selects its parameter, and its gradient does not hold it
+            continue
+        usual = {p: 0.25 if v is None else v for p, v in function.parameters.items()}
+        learned = [p.name for p in REGISTRY[name].parameters if p.learned]
+        doors = [function, function.grad, *(getattr(function, f"grad_{p}") for p in learned)]
+        for door in doors:
+            for parameter in usual:
+                given = {**usual, parameter: np.nan}
+                result = door(x, approx=tier, **{p: number.type(v) for p, v in given.items()})
+                unused = x > 0 if name in ONE_SIDED else np.zeros(2, bool)
+                assert (np.isnan(result) | unused).all(), f"{door}({x}, {parameter}=nan) is {result}"
+
+
+ONE_SIDED = ("elu", "celu", "leaky_relu", "prelu", "rrelu")
+"""Functions of which only one half has a parameter: the other knows nothing of it."""
