@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import reprlib
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +64,8 @@ def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequenc
             violated, *numbers = np.broadcast_arrays(violated, *numbers)
             first = np.unravel_index(np.argmax(violated), violated.shape)
             code = rejection.violated.__code__  # type: ignore[attr-defined]
-            told = [label for label in code.co_varnames if label in rejection.reason.split()] or code.co_varnames
+            words = re.findall(r"\w+", rejection.reason)
+            told = [label for label in code.co_varnames if label in words] or code.co_varnames
             given = zip(code.co_varnames, numbers, strict=False)
             said = ", ".join(f"{label} = {value[first]!s}" for label, value in given if label in told)
             raise ValueError(f"{name}(): {rejection.reason}; given {said}")

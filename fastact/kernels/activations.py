@@ -89,7 +89,7 @@ def softplus(x: Value, beta: Value) -> Value:
     """log(1 + exp(beta x))/beta = max(x, 0) + log1p(exp(-|beta x|))/beta: no threshold, no overflow."""
     t = _exponent(x, beta)
     if rescue.is_one(beta):
-        correction = op.log1p_exp(-op.absolute(t))
+        correction = op.log1p_exp(-op.absolute(t)) / beta
         return op.where(t > 0.0, op.plus_finite(x, correction), correction)
     correction = log1p_exp_over(-op.absolute(t), beta)
     rest = rescue.settled(correction)

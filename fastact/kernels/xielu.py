@@ -20,9 +20,9 @@ CANCELLED, FEW = 2.0**-11, 2.0**-4
 that have the usual 2^-66."""
 
 
-def _leading(x: Value) -> float:
+def _leading(x: Value, beta: Value) -> float:
     """Where only the leading terms count beyond."""
-    return LARGE if short(op.plain(x)) else 2.0**500
+    return LARGE if short(op.plain(x)) or rescue.narrow(x) or rescue.known(beta) else 2.0**500
 
 
 ALPHA_P, ALPHA_N, BETA = _log(_expm1(0.8)), _log(_expm1(0.3)), 0.5
@@ -34,7 +34,7 @@ def _defaults(alpha_p: Value, alpha_n: Value, beta: Value) -> tuple[tuple[Value,
 
 def _unusual(x: Value, *parameters: Value) -> Value:
     """Where terms may overflow, or what is small meets what is large."""
-    odd = op.absolute(x) > _leading(x)
+    odd = op.absolute(x) > LARGE
     for parameter in parameters:
         odd = odd | rescue.large(parameter)
     return odd
@@ -91,25 +91,26 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     y, b = op.plain(x), op.plain(beta)
     s = _positive(alpha_n)
     a, m = s + b, op.minimum(y, op.plain(eps))
-    far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -_leading(x), -_leading(x), y)
+    far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -_leading(x, beta), -_leading(x, beta), y)
     near = op.maximum(y, -1.0)
     near = x * op.plain(a * (near * _less(near)) + b)
     value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
-    return op.where(y < -_leading(x), x * -s, value)
+    return op.where(y < -_leading(x, beta), x * -s, value)
 
 
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     value = op.plain(_below(x, alpha_n, beta, eps))
-    inside = op.where(op.plain(x) > -_leading(x), op.plain(x), 0.0)
+    inside = op.where(op.plain(x) > -_leading(x, beta), op.plain(x), 0.0)
     return _careful(value, op.absolute(_positive(alpha_n) * inside), _below, x, alpha_n, beta, eps)
 
 
 def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """x (alpha_p x + beta), alpha_p having passed through softplus."""
     a, y = _positive(alpha_p), op.plain(x)
-    slope = a * op.minimum(y, _leading(x))
-    usual = x * op.plain(rescue.sum_or_infinity(slope + op.plain(beta), slope))
-    return op.where(y > _leading(x), x * a * x, usual)
+    slope, most = a * op.minimum(y, _leading(x, beta)), _leading(x, beta)
+    total = slope + op.plain(beta)
+    usual = x * op.plain(total if rescue.known(beta) else rescue.sum_or_infinity(total, slope))
+    return op.where(y > most, x * a * x, usual)
 
 
 def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -122,9 +123,14 @@ def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """With a and b as below: 2 a x + beta above 0, elsewhere b expm1(x) + beta or, which is the same, b exp(x) minus
     softplus(alpha_n), without the exponential where x > eps."""
-    y, rise = op.plain(x), x * _positive(alpha_p) * 2.0
-    near = op.minimum(y, _leading(x)) * _positive(alpha_p) * 2.0
-    above = op.where(y > _leading(x), rise, rescue.sum_or_infinity(op.plain(near) + op.plain(beta), near))
+    y, most = op.plain(x), _leading(x, beta)
+    if rescue.known(beta):
+        rise = x * (_positive(alpha_p) * 2.0)
+        total = op.plain(op.minimum(y, most) * (_positive(alpha_p) * 2.0)) + op.plain(beta)
+    else:
+        rise, near = x * _positive(alpha_p) * 2.0, op.plain(op.minimum(y, most) * _positive(alpha_p) * 2.0)
+        total = rescue.sum_or_infinity(near + op.plain(beta), near)
+    above = op.where(y > most, rise, total)
     slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
     few = op.where(
         y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
@@ -150,8 +156,8 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """Multiplied from the left where the gradient might overflow."""
-    product = g * _gradient(op.minimum(x, _leading(x)), alpha_p, alpha_n, beta, eps)
-    value = op.where(x > _leading(x), g * x * _positive(alpha_p) * 2.0, product)
+    product = g * _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
+    value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
     def lost() -> Value:

@@ -21,7 +21,7 @@ FADED = {"f32": -60.0, "f64": -600.0}
 """Exponentials of less have to be looked after if anything is multiplied with them."""
 
 
-def _single(x: Value) -> bool:
+def narrow(x: Value) -> bool:
     """Whether numbers are single words and no wider than results."""
     a = plain(x).context.arithmetic
     return not (a.pair or a.wide)
@@ -37,7 +37,7 @@ def rescued(
     """The value; where something was lost on the way, the body in wider arithmetic. ``but`` where these parameters are
     equal to these numbers, for which the value is right everywhere."""
     numbers = [i for i in inputs if not isinstance(i, float)]
-    if not _single(numbers[0]) or (but and all(known(parameter) for parameter, _ in but)):
+    if not narrow(numbers[0]) or (but and all(known(parameter) for parameter, _ in but)):
         return value
     context = plain(numbers[0]).context
 
@@ -99,7 +99,7 @@ def chain(body: Callable[..., Value], inputs: tuple[Value, ...], *factors: Value
     for place, factor in enumerate(factors[1:]):
         if place and hasattr(total, "centred"):
             total = total.centred()
-        elif _single(inputs[0]):
+        elif narrow(inputs[0]):
             lost = beyond(total) if lost is None else lost | beyond(total)
         total = total * factor
     if hasattr(total, "held"):
@@ -146,7 +146,10 @@ def sum_or_infinity(total: Value, *terms: Value) -> Value:
 
 def known(parameter: Value) -> bool:
     """Whether a parameter is known when the kernel is linked."""
-    return isinstance(parameter, (int, float)) or word(parameter).node.op == "constant"
+    if isinstance(parameter, (int, float)):
+        return True
+    node = word(parameter).node
+    return bool((node.args[0] if node.op == "fpext" else node).op == "constant")
 
 
 def is_one(parameter: Value) -> bool:
