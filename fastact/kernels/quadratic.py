@@ -122,7 +122,7 @@ def _hardsigmoid_backward(g: Value, x: Value) -> Value:
 
 
 def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
-    return op.between(y, 0.0, 1.0, over(g, 6), 0.0)
+    return op.between(y, 0.0, 1.0, g / 6.0, 0.0)
 
 
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
