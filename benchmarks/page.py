@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+import narrow
 import summary
 from summary import COPY, LABELS, TIERS, Row
 
@@ -99,7 +100,7 @@ def _disturbed(content: Row) -> str:
 
 
 def figure_lines(content: Row) -> list[str]:
-    found = summary.figures(content["rows"])
+    found = summary.figures(content["rows"]) + narrow.figures(content.get("narrow", []))
     lines = [
         [f["figure"], f["wanted"], f"{f['mean']:.2f}", _count(f), YES[f["holds"]]]
         for f in found
@@ -303,9 +304,13 @@ def growth(content: Row) -> list[str]:
     return out
 
 
+def narrow_section(content: Row) -> list[str]:
+    return narrow.section(content.get("narrow", []), table)
+
+
 def text(content: Row) -> str:
     """The whole page."""
-    parts = (about, figure_lines, comparison, limits, rowwise, calls, growth)
+    parts = (about, figure_lines, comparison, narrow_section, limits, rowwise, calls, growth)
     return "\n".join(line for part in parts for line in part(content)) + "\n"
 
 

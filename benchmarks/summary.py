@@ -204,4 +204,5 @@ LABELS = {
     "fast_output": "fast, from output", "numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch",
     "jax": "JAX", "numexpr": "numexpr", "numba": "Numba", "onnxruntime": "onnxruntime", "svml": "Numba+SVML",
     "svml_fast": "Numba+SVML, fastmath", "mkl_umath": "mkl_umath", COPY: "copy", "limit": "limit",
+    "float32": "float32 of the tier",
 }  # fmt: skip

@@ -69,6 +69,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import comparing
     import costs
     import limits
+    import narrow
     import rowwise
 
     from fastact.accuracy import peers
@@ -117,6 +118,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "kinds": {kind: [round(c.cycles, 3), c.multiplies, c.adds] for kind, c in sorted(rates.costs.items())},
         }  # fmt: skip
         content["svml"] = part("Numba with SVML", lambda: svml(options.environment, names, seconds / 2))
+        content["narrow"] = part("16 bits", lambda: narrow.compare(names, seconds, progress))
         content["rowwise"] = part("rows and gates", lambda: rowwise.compare(seconds, progress))
         content["small"] = part("small arrays", lambda: costs.small(seconds / 3))
     content["start"] = part("new processes", lambda: costs.start(1 if options.quick else 3))
