@@ -148,7 +148,7 @@ PIECES = [
         bits=24,
         scale=lambda y: normal(y) + NORMAL_FEW,
     ),
-    normal_tail("normal_single", 5, octaves(1.0, NORMAL_END, 4)),
+    normal_tail("normal_single", 5, octaves(1.0, 14.4, 4)),
     normal_tail("normal_single_pair", 7, short_numbers(1.0, NORMAL_PAIR_END), pairs=3),
     Pieces(
         "erf_single_pair",

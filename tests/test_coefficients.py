@@ -239,7 +239,7 @@ INTERVALS = {
     "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "normal_single_half": (normal_tail, even(mp.mpf(3) / 16), whole),
     "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
-    "normal_single": (normal, octaves(1, mp.mpf("12.84375"), 4)),
+    "normal_single": (normal, octaves(1, mp.mpf("14.4"), 4)),
     "normal_single_pair": (normal, short_numbers(1, 12)),
     "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
     "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),

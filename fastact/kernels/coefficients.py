@@ -2004,7 +2004,7 @@ PIECES: dict[str, Table] = {
         ),
         -19.14,
     ),
-    # exp(y^2/2) Phi(-y), y = c_j + h, c_j the centres of 15 intervals: 4 to each octave of 1 + y
+    # exp(y^2/2) Phi(-y), y = c_j + h, c_j the centres of 16 intervals: 4 to each octave of 1 + y
     # degree 5, error 2^-23.46 relative; python scripts/fit.py normal_single
     "normal_single": Table(
         (
@@ -2067,6 +2067,10 @@ PIECES: dict[str, Table] = {
             (
                 0.03301897272467613, -0.002714627655223012, 0.00022170323063619435, -1.7991480490309186e-05,
                 1.477758360124426e-06, -1.1856402437615543e-07,
+            ),
+            (
+                0.028352661058306694, -0.0020050329621881247, 0.0001410933764418587, -9.881639016384725e-06,
+                6.978463602536067e-07, -4.818455678901046e-08,
             ),
         ),
         -23.46,

@@ -109,14 +109,16 @@ def _erfcx(y: Value) -> Value:
     return single.polynomial(r.fma(-6.0, 1.0), context.table(f"erfcx_{a.level}")) * r
 
 
-def on_interval(h: Value, name: str, j: Value, first: int, size: int = 32) -> Value:
-    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo the size of tables.
+def on_interval(h: Value, name: str, j: Value, first: int, size: int = 32, lift: int = 0) -> Value:
+    """The polynomial of an interval at h; ``first`` is what j is for the first interval, modulo the size of tables. All
+    of it times 2^``lift``.
 
     A constant term that is a pair spares the result the error of its rounding."""
     rows = PIECES[name].coefficients
 
     def coefficient(k: int, part: int | None = None) -> Value:
-        column = [row[k] if part is None else row[k][part] for row in rows] + [0.0] * (size - len(rows))
+        column = [math.ldexp(row[k] if part is None else row[k][part], lift) for row in rows]
+        column += [0.0] * (size - len(rows))
         return h.lookup(tuple(column[-first:] + column[:-first] if first else column), j)
 
     p = coefficient(len(rows[0]) - 1)
@@ -150,13 +152,43 @@ def normal_tail(y: Value) -> Value:
     return (g.fma(e, g).bits() + (n << a.mantissa_bits)).as_real()
 
 
+NORMAL_END = 14.4
+"""From here on y times the probability is less than half the smallest float32."""
+NORMAL_LIFT = 32
+"""2^NORMAL_LIFT times the probability is no subnormal float32 up to there."""
+
+
+def lifted_normal_tail(y: Value) -> Value:
+    """2^NORMAL_LIFT times the probability of `normal_tail`, for 0 <= y <= `NORMAL_END`, with all digits of float32:
+    -y^2/2 is carried in two words."""
+    context, a = y.context, y.context.arithmetic
+    half = y * -0.5
+    high = half * y
+    n, whole = high.split_integer(context.constant("LOG2E"))
+    above, below, *_ = context.split("LN2")
+    # What is left of ln 2 and of the square waits for nothing.
+    r = n.fma(-above, high) + n.fma(-below, half.fma(y, -high))
+    one, *curve = context.table("exp")
+    assert one == 1.0
+    square = r * r
+    lower, upper = r.fma(curve[1], curve[0]), r.fma(curve[3], curve[2])
+    e = square.fma(square.fma(square.fma(curve[4], upper), lower), r)
+    j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
+    g = on_interval(y - y.lookup(NORMAL_CENTRES, j), "normal_single", j, NORMAL_FIRST, 16, NORMAL_LIFT)
+    return (g.fma(e, g).bits() + (whole << a.mantissa_bits)).as_real()
+
+
 def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
-    """max(x, 0) - y Phi(-y) with y = |x|; what is said otherwise where x < -`NORMAL_REACH`, if results are not all 0
-    there."""
-    value = otherwise(x)
+    """max(x, 0) - y Phi(-y) with y = |x|: y times the lifted probability is a normal number, and rounded once more with
+    the sum. Where digits may be lost without it, and what is said otherwise where x < -`NORMAL_REACH`, if results are
+    not all 0 there."""
+    a = x.context.arithmetic
+    if not (a.careless or a.wide):
+        y = minimum(abs(x), NORMAL_END)
+        return (y * lifted_normal_tail(y)).fma(-(2.0**-NORMAL_LIFT), maximum(x, 0.0))
     y = minimum(abs(x), NORMAL_REACH)
     near = (-y).fma(normal_tail(y), maximum(x, 0.0))
-    return near if x.context.arithmetic.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
+    return near if a.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(otherwise(x)))
 
 
 def exp_times(x: Value, factor: Value) -> Value:
