@@ -186,9 +186,10 @@ def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     if not (a.careless or a.wide):
         y = minimum(abs(x), NORMAL_END)
         return (y * lifted_normal_tail(y)).fma(-(2.0**-NORMAL_LIFT), maximum(x, 0.0))
+    value = otherwise(x)
     y = minimum(abs(x), NORMAL_REACH)
     near = (-y).fma(normal_tail(y), maximum(x, 0.0))
-    return near if a.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(otherwise(x)))
+    return near if a.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
 
 
 def exp_times(x: Value, factor: Value) -> Value:
