@@ -5,6 +5,7 @@ The results are plain rows for the report (`scripts/report.py`).
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -45,6 +46,33 @@ def small(seconds: float) -> list[Row]:
             for library in ("numpy", "torch"):
                 if library in peers.candidates(declaration, "value"):
                     calls[library] = peers.peer(task, library).call
+            found = interleaved(calls, seconds)
+            rows.append({"function": name, "size": size, "ns": {k: round(t.best * 1e9) for k, t in found.items()}})
+    return rows
+
+
+STARTS = {"x": 0.0, "g": -1.0, "w": 0.5, "b": -0.5}
+SMALL_ROWS = {
+    "softmax": ("f(x, approx=t)", "torch.softmax(x, -1)"),
+    "softmax, backward": ("f.backward_from_output(g, x, approx=t)", "torch._softmax_backward_data(g, x, -1, x.dtype)"),
+    "layer_norm": ("f(x, w, b, approx=t)", "torch.nn.functional.layer_norm(x, x.shape, w, b)"),
+    "rms_norm": ("f(x, w, approx=t)", "torch.nn.functional.rms_norm(x, x.shape, w)"),
+}
+"""Calls on one row, and PyTorch's that do the same; the backward pass of softmax begins with the output."""
+
+
+def small_rows(seconds: float) -> list[Row]:
+    """The same for functions of rows."""
+    rows = []
+    for name, (own, theirs) in SMALL_ROWS.items():
+        for size in SMALL:
+            arrays = {key: np.linspace(low, 1, size, dtype=np.float32) for key, low in STARTS.items()}
+            scope = {**arrays, "f": getattr(fastact, name.partition(",")[0])}
+            calls = {tier: eval(f"lambda: {own}", {**scope, "t": tier}) for tier in TIERS}
+            if "torch" in peers.installed():
+                torch = importlib.import_module("torch")
+                tensors = {key: torch.from_numpy(a) for key, a in arrays.items()}
+                calls["torch"] = eval(f"lambda: {theirs}", {**tensors, "torch": torch})
             found = interleaved(calls, seconds)
             rows.append({"function": name, "size": size, "ns": {k: round(t.best * 1e9) for k, t in found.items()}})
     return rows

@@ -120,7 +120,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         content["svml"] = part("Numba with SVML", lambda: svml(options.environment, names, seconds / 2))
         content["narrow"] = part("16 bits", lambda: narrow.compare(names, seconds, progress))
         content["rowwise"] = part("rows and gates", lambda: rowwise.compare(seconds, progress))
-        content["small"] = part("small arrays", lambda: costs.small(seconds / 3))
+        content["small"] = part("small arrays", lambda: costs.small(seconds / 3) + costs.small_rows(seconds / 3))
     content["start"] = part("new processes", lambda: costs.start(1 if options.quick else 3))
     content["growth"] = part("work that grows", lambda: costs.growth(22 if options.quick else 28))
     largest = 22 if options.quick else 26

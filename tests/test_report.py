@@ -346,6 +346,25 @@ def test_changed_kernels_are_listed(modules: dict[str, ModuleType], monkeypatch:
     assert report.changed({"rows": rows[:3]})[-1] == "exp gradient float64 rough (not measured)"
 
 
+def test_small_rows_are_what_they_are_called(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours and PyTorch's calls give the same numbers."""
+    pytest.importorskip("torch")
+    import costs
+
+    results: list[dict[str, Any]] = []
+
+    def called(calls: dict[str, Any], _: float) -> dict[str, Any]:
+        results.append({label: np.asarray(call()) for label, call in calls.items()})
+        return {}
+
+    monkeypatch.setattr(costs, "interleaved", called)
+    assert [row["size"] for row in costs.small_rows(0.1)] == list(costs.SMALL) * len(costs.SMALL_ROWS)
+    for one in results:
+        assert set(one) == {"exact", "fast", "rough", "torch"}
+        for found in one.values():
+            np.testing.assert_allclose(found, one["exact"], rtol=2e-3, atol=2e-4)
+
+
 # -- memory -----------------------------------------------------------------------------------------------------------
 def test_no_temporary_grows_with_the_array(modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     import costs
