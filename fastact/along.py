@@ -11,12 +11,11 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import as_strided
 
 from fastact.arguments import OFFERED, elsewhere, float_dtype
+from fastact.cpu import threads
 from fastact.cpu.places import address
 
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
-SMALL = 1 << 12
-"""Below so many elements one feels every step of a call."""
 USUAL = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
 """Dtypes of arrays that are taken as they are; those of the other byte order are not among them."""
 
@@ -37,10 +36,10 @@ def array(name: str, label: str, value: Any) -> Array:
 
 
 def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = ()) -> bool:
-    """Whether rows are small arrays as they mostly are: of one shape and dtype, in C's order, along the last axis; and
-    columns likewise, of the length of the rows."""
+    """Whether rows are arrays as they mostly are: of one shape and dtype, in C's order, along the last axis, and too
+    small for several threads; and columns likewise, of the length of the rows."""
     x = arrays[0]
-    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray or not 0 < x.size < SMALL or not x.ndim:
+    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray or not 0 < x.size < threads.SMALLEST or not x.ndim:
         return False
     dtype, shape = x.dtype, x.shape
     if dtype not in USUAL or not x.flags.carray:
