@@ -39,7 +39,9 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = ()) -> bool:
     """Whether rows are arrays as they mostly are: of one shape and dtype, in C's order, along the last axis, and too
     small for several threads; and columns likewise, of the length of the rows."""
     x = arrays[0]
-    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray or not 0 < x.size < threads.SMALLEST or not x.ndim:
+    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray:
+        return False
+    if not 0 < x.size < threads.SMALLEST or not x.ndim:
         return False
     dtype, shape = x.dtype, x.shape
     if dtype not in USUAL or not x.flags.carray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import cache, compile, flags, kernels, objects, shortcuts, target
+from fastact.cpu import cache, compile, flags, kernels, objects, shortcuts, sources, target
 from fastact.cpu.ufunc import LOOP
 from fastact.kernels import REGISTRY
 from fastact.link.forms import kernel
@@ -279,33 +280,66 @@ def test_shortcuts_know_what_they_depend_on(folder: Path, monkeypatch: pytest.Mo
         with monkeypatch.context() as patch:
             patch.setattr(shortcuts, part, lambda: b"another")
             others.add(names())
-    sources = list(shortcuts._sources())
-    rooms = {Path(path).relative_to(Path(fastact.__file__).parent).parts[0] for path in sources}
-    assert rooms == {"kernels", "link", "cpu"} and any("blocks" in path for path in sources)
+    files = [Path(path).relative_to(Path(fastact.__file__).parent) for path, *_ in sources.LOADED]
+    assert {file.parts[0] for file in files} == {"kernels", "link", "cpu"} and Path("kernels/blocks/single.py") in files
+    assert set(files) == {
+        file.relative_to(Path(fastact.__file__).parent)
+        for room in sources.ROOMS
+        for file in (Path(fastact.__file__).parent / room).rglob("*.py")
+    }
     edited = tmp_path / "single.py"
     edited.write_text("more\n")
-    for changed in (sources[:-1], [*sources[:-1], str(edited)], [*sources, str(edited)]):
+    for changed in (sources.LOADED[:-1], (*sources.LOADED[:-1], (str(edited),)), (*sources.LOADED, (str(edited),))):
         with monkeypatch.context() as patch:
-            patch.setattr(shortcuts, "_sources", lambda changed=changed: iter(changed))
+            patch.setattr(sources, "LOADED", changed)
+            patch.setattr(sources, "unchanged", lambda: True)
             others.add(names())
     assert len(others) == 7 and before not in others
     assert names() == before
 
 
 @here
-@pytest.mark.parametrize("part", ["_processor", "_compiler", "_sources"])
+@pytest.mark.parametrize("part", ["_processor", "_compiler", "LOADED"])
 def test_the_long_way_where_not_all_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def refuse() -> Any:
         raise OSError("no such file")
 
     count = traced(monkeypatch)
-    monkeypatch.setattr(shortcuts, part, (lambda: iter(())) if part == "_sources" else refuse)
+    if part == "LOADED":
+        monkeypatch.setattr(sources, part, ())
+    else:
+        monkeypatch.setattr(shortcuts, part, refuse)
     shortcuts._circumstances.cache_clear()
     try:
         assert mish() and mish() and len(count) == 2
         assert not list(folder.glob("*.link"))
     finally:
         shortcuts._circumstances.cache_clear()
+
+
+@here
+@pytest.mark.parametrize("when", ["before the first call", "between calls"])
+def test_sources_that_change_while_a_process_runs(tmp_path: Path, when: str) -> None:
+    """What it compiles is not kept under the name of what the new sources say."""
+    package = tmp_path / "fastact"
+    shutil.copytree(Path(fastact.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    place = package / "kernels" / "piecewise.py"
+    code = """
+    import pathlib, numpy as np, fastact
+    assert fastact.__file__.startswith({home!r}), fastact.__file__
+    path = pathlib.Path({place!r})
+    if {early}:
+        path.write_text(path.read_text() + "\\n")
+    fastact.mish(np.ones(4, np.float32), approx="fast")
+    if not {early}:
+        path.write_text(path.read_text() + "\\n")
+    fastact.silu(np.ones(4, np.float32), approx="fast")
+    """
+    code = textwrap.dedent(code).format(place=str(place), early=when.startswith("before"), home=str(package))
+    environment = {**os.environ, "FASTACT_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120, cwd=tmp_path)
+    kept = 0 if when.startswith("before") else 1
+    assert len(list((tmp_path / "cache").glob("*.link"))) == len(list((tmp_path / "cache").glob("*.kernel"))) == kept
 
 
 def test_declarations_of_others_have_no_shortcuts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

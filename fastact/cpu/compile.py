@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from fastact.cpu import cache, objects, shortcuts
+from fastact.cpu import cache, objects, shortcuts, sources
 from fastact.cpu.lock import alone
 from fastact.cpu.target import Processor, host
 from fastact.link.graph import Graph
@@ -89,7 +89,7 @@ def _cached(
     if code is None:
         module, machine = optimize(build(), processor)
         code = machine.emit_object(module)
-        kept = cache.store(name, code)
+        kept = sources.unchanged() and cache.store(name, code)
     if asked and kept:
         shortcuts.remember(name, *asked)
     return code

@@ -12,24 +12,14 @@ import functools
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
 
-from fastact.cpu import cache, objects
+from fastact.cpu import cache, objects, sources
 
-_ROOMS = ("kernels", "link", "cpu")
 _FACTS = {
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
 }  # fmt: skip
 """What a processor is known by on x86-64 and on ARM64; other lines speak of this moment or of this core."""
-
-
-def _sources() -> Iterator[str]:
-    package = os.path.dirname(os.path.dirname(__file__))
-    for room in _ROOMS:
-        for folder, folders, files in os.walk(os.path.join(package, room)):
-            folders.sort()
-            yield from (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
 
 
 def _processor() -> bytes:
@@ -62,15 +52,14 @@ def _circumstances() -> bytes:
     try:
         digest = hashlib.sha256()
         parts = [_processor(), _compiler(), repr((os.uname().machine, sys.maxsize)).encode()]
-        sources = list(_sources())
-        for path in sources:
+        for path, *_ in sources.LOADED:
             with open(path, "rb", buffering=0) as file:
-                parts += [os.path.basename(path).encode(), file.read()]
+                parts += [os.path.relpath(path, sources.PACKAGE).encode(), file.read()]
         for part in parts:
             digest.update(len(part).to_bytes(8, "little") + part)
     except (OSError, ImportError, ValueError):
         return b""
-    return digest.digest() if sources else b""
+    return digest.digest() if sources.unchanged() else b""
 
 
 def _name(asked: tuple[str, ...]) -> str:
@@ -87,5 +76,5 @@ def address(*asked: str, symbol: str = "kernel") -> int:
 
 def remember(name: str, *asked: str) -> None:
     """From now on, these words stand for the kernel in the cache of that name."""
-    if _circumstances():
+    if _circumstances() and sources.unchanged():
         cache.link(_name(asked), name)
