@@ -175,11 +175,19 @@ class Conversions:
 
 def often_zero(node: Node) -> bool:
     """Whether a number is known to be 0 for one branch of a selection."""
+    if node.op == "fadd":
+        a, b = map(_chosen, node.args)
+        return any(-number in b for number in a)
+    if node.op in ("fmul", "fdiv", "fneg", "fabs", "copysign"):
+        return any(map(often_zero, node.args))
+    return 0.0 in _chosen(node) or (node.op == "select" and any(map(often_zero, node.args[1:])))
+
+
+def _chosen(node: Node) -> set[float]:
+    """The constants that a number may be by selection."""
     if node.op == "constant":
-        return float.fromhex(str(node.data)) == 0.0
-    if node.op == "select":
-        return any(map(often_zero, node.args[1:]))
-    return node.op in ("fmul", "fdiv", "fneg", "fabs", "copysign") and any(map(often_zero, node.args))
+        return {float.fromhex(str(node.data))}
+    return set().union(*map(_chosen, node.args[1:])) if node.op == "select" else set()
 
 
 def _half_to_single_by_integers(e: Conversions, bits: ir.Value) -> ir.Value:
