@@ -30,11 +30,13 @@ class Pieces:
     pairs: int = 0
     bits: int = 53
     scale: Callable[[arb], arb] | None = None
+    # For functions that are 0 at 0, where the first interval begins: its row begins with 0 and lacks so many times y.
+    root: int | None = None
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest relative error."""
         rows, largest = [], 0.0
-        for centre, reach in self.intervals:
+        for place, (centre, reach) in enumerate(self.intervals):
 
             def exact(h: arb, centre: float = centre) -> arb:
                 return self.exact(arb(centre) + h)
@@ -42,20 +44,28 @@ class Pieces:
             def scale(h: arb, centre: float = centre) -> arb:
                 return (self.scale or self.exact)(arb(centre) + h)
 
-            problem = Problem(-reach, reach, exact, lambda h, p: p, scale)
-            grid = Grid(problem, POINTS)
-            row: list[Coefficient] = []
-            # The pairs lose nothing; the others are fitted around the first that is rounded, float32 ones around each.
-            words = range(self.pairs, self.pairs + 1 if self.bits == 53 else self.degree)
-            for first, last in ((0, self.pairs), *((k, k + 1) for k in words), (words.stop, self.degree + 1)):
-                best, _ = minimax(grid, [total(c) for c in row], self.degree)
-                row += [
-                    expansion(c, (self.bits, self.bits)) if first < self.pairs else rounded(c, self.bits)
-                    for c in best[first:last]
-                ]
-            rows.append(tuple(row))
-            largest = max(largest, measured(problem, tuple(row), 2 * POINTS))
+            if self.root is not None and not place:
+                problem = Problem(0.0, reach, exact, lambda h, p: h * (p + self.root), scale)
+                row, error = self.row(problem, self.degree - 1)
+                row = (0.0, *row)
+            else:
+                row, error = self.row(Problem(-reach, reach, exact, lambda h, p: p, scale), self.degree)
+            rows.append(row)
+            largest = max(largest, error)
         return rows, stated(largest)
+
+    def row(self, problem: Problem, degree: int) -> tuple[tuple[Coefficient, ...], float]:
+        """The coefficients for one interval, and the largest relative error."""
+        grid, row = Grid(problem, POINTS), []
+        # The pairs lose nothing; the others are fitted around the first that is rounded, float32 ones around each.
+        words = range(self.pairs, self.pairs + 1 if self.bits == 53 else degree)
+        for first, last in ((0, self.pairs), *((k, k + 1) for k in words), (words.stop, degree + 1)):
+            best, _ = minimax(grid, [total(c) for c in row], degree)
+            row += [
+                expansion(c, (self.bits, self.bits)) if first < self.pairs else rounded(c, self.bits)
+                for c in best[first:last]
+            ]
+        return tuple(row), measured(problem, tuple(row), 2 * POINTS)
 
 
 def octaves(start: float, end: float, parts: int = 8) -> tuple[tuple[float, float], ...]:
@@ -122,6 +132,22 @@ def erf_over(y: arb) -> arb:
     return y.erf() / y
 
 
+def saturating(name: str, function: str, exact: Callable[[arb], arb], start: float, degree: int, root: int) -> Pieces:
+    """Intervals on which y + start keeps its exponent and the first two bits of its mantissa; the first centre is 0."""
+    edges = [2.0**octave * (1 + part / 4) - start for octave in range(-2, 4) for part in range(4)]
+    spans = list(pairwise([edge for edge in edges if edge >= 0][:17]))
+    return Pieces(
+        name,
+        f"{function}(y), y = c_j + h",
+        f"c_j the centres of 16 intervals, 4 to each octave of {start} + y, but 0 the first",
+        exact=exact,
+        intervals=((0.0, spans[0][1]), *(((low + high) / 2, (high - low) / 2) for low, high in spans[1:])),
+        degree=degree,
+        bits=24,
+        root=root,
+    )
+
+
 PIECES = [
     erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
@@ -160,6 +186,9 @@ PIECES = [
         pairs=3,
         bits=24,
     ),
+    saturating("tanh_intervals_single_rough", "tanh", lambda y: y.tanh(), 0.625, 3, 0),
+    saturating("tanh_intervals_single_fast", "tanh", lambda y: y.tanh(), 0.625, 5, 0),
+    saturating("erf_intervals_single_fast", "erf", lambda y: y.erf(), 0.3125, 5, 1),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import pairwise
 from math import frexp, log, pi, sqrt
 from typing import NamedTuple
 
@@ -321,6 +323,86 @@ def log_reciprocals(size: int = 32, below: int = 8, short: bool = False) -> list
     return chosen
 
 
+LOG_START = 1 - 9.5 / 32
+"""The first of 16 intervals of m, of 2^-4 of the bit patterns of a binade each: 1 is in the middle of the tenth."""
+LOG_REACH = 0.0323  # farthest that log_factors and log1p_factors leave m c from 1
+
+
+def good_factors(intervals: list[tuple[float, float]], bits: int, base: int) -> list[float]:
+    """Numbers c that bring m c near to 1 on each of the intervals of m, 1 where that is reached by it next to 1; those
+    whose logarithms are nearest to floats of so many bits, of the nearest 4,001 with 23 or 36 bits after the point."""
+    chosen, step = [], 2.0**-23 if bits == 24 else 2.0**-36
+
+    def miss(k: int) -> float:
+        x = log_to(arb(k * step), base)
+        return abs(float(x - rounded(x, bits)) / float(x))
+
+    for low, high in intervals:
+        middle = round(2 / (low + high) / step)
+        near = low <= 1 < high
+        chosen.append(1.0 if near else min(range(middle - 2000, middle + 2001), key=miss) * step)
+    return chosen
+
+
+@cache
+def log_factors(bits: int, base: int) -> list[float]:
+    """Those for the intervals from `LOG_START`, from the last one on."""
+    edges = [LOG_START + i / 32 if i <= 9 else 1 + (i - 9.5) / 16 for i in range(17)]
+    return good_factors(list(pairwise(edges))[::-1], bits, base)
+
+
+@cache
+def log1p_factors(bits: int) -> list[float]:
+    """Those for the intervals around 1 + j/15.49."""
+    return good_factors([(1 + (j - 0.5) / 15.49, 1 + (j + 0.5) / 15.49) for j in range(16)], bits, 1)
+
+
+def log_to(x: arb, base: int) -> arb:
+    return x.log() if base else x.log() / arb.const_log2()
+
+
+def factors_and_terms(name: str, domain: str, factors: Callable[[int], list[float]], base: int) -> list[Values]:
+    function, made = "log" if base else "log2", []
+    for word, bits in (("single", 24), ("double", 53)):
+        parts = {f"{word}_rough": (bits,), f"{word}_fast": (bits,)}
+        made += [
+            Values(f"{name}_factors_{word}", f"c_j near 1/m, {function} c_j near a float", domain,
+                   values=lambda bits=bits: [arb(c) for c in factors(bits)], parts=parts),
+            Values(f"{name}_terms_{word}", f"-{function} c_j", domain,
+                   values=lambda bits=bits: [-log_to(arb(c), base) for c in factors(bits)], parts=parts),
+        ]  # fmt: skip
+    return made
+
+
+def log_reduced(name: str, base: int, targets: dict[str, float]) -> Polynomial:
+    function = "log" if base else "log2"
+    return Polynomial(
+        name,
+        f"{function}(1 + r) = r P(r)",
+        f"|r| <= {LOG_REACH}",
+        -LOG_REACH,
+        LOG_REACH,
+        exact=lambda r: log_to(1 + r, base),
+        value=lambda r, p: r * p,
+        weighting=f"{function}(1 + r)",
+        targets=targets,
+    )
+
+
+def powers_rest(name: str, level: str, bits: int) -> Values:
+    powers = [arb(2) ** (arb(j) / 16) for j in range(16)]
+    return Values(
+        name,
+        "what 2^(j/16) is more than the float nearest to it, relative to that",
+        "j = 0 .. 15",
+        values=lambda: [power / rounded(power, bits) - 1 for power in powers],
+        parts={level: (bits,)},
+    )
+
+
+LOG_INTERVALS = "the j-th of 16 intervals of m, from the last"
+LOG_TARGETS = {"single_rough": -12.4, "single_fast": -24.5, "double_rough": -24.8, "double_fast": -55.0}
+
 ENTRIES: list[Polynomial | Values] = [
     exp(
         "exp",
@@ -398,6 +480,14 @@ ENTRIES: list[Polynomial | Values] = [
         fixed=(1.0, 0.5),
     ),
     exp_table("exp_table", 32),
+    exp("exp_steps", "exp(r) = 1 + r P(r)", "|r| <= 1.01 ln(2)/32", HALF_LN2 / 16, relative=False,
+        targets={"single_fast": -27.0, "double_fast": -55.5}, fixed=(1.0,)),
+    exp("expm1_steps", "expm1(r) = r P(r)", "|r| <= 1.01 ln(2)/32", HALF_LN2 / 16, relative=True,
+        targets={"double_fast": -56.0}, fixed=(1.0,)),
+    Values("powers", "2^(j/16)", "j = 0 .. 15", values=lambda: [arb(2) ** (arb(j) / 16) for j in range(16)],
+           parts={"single_fast": (24,), "double_fast": (53,)}),
+    powers_rest("powers_rest_single", "single_fast", 24),
+    powers_rest("powers_rest_double", "double_fast", 53),
     log1p(
         "log1p",
         LOG_DOMAIN,
@@ -452,6 +542,14 @@ ENTRIES: list[Polynomial | Values] = [
         # The first part is a multiple of 2^-17, as n times the first part of LN2_SINGLE is: their sum is exact.
         parts={"single_pair": (-17, 24)},
     ),
+    # log m = -log c + log(1 + r) with r = m c - 1, and log2 likewise
+    *factors_and_terms("log", LOG_INTERVALS, partial(log_factors, base=1), 1),
+    log_reduced("log_reduced", 1, LOG_TARGETS),
+    *factors_and_terms("log2", LOG_INTERVALS, partial(log_factors, base=0), 0),
+    log_reduced("log2_reduced", 0, LOG_TARGETS),
+    *factors_and_terms("log1p", "m = 1 + j/15.49 and as far as 1/30.98 from it, j = 0 .. 15", log1p_factors, 1),
+    # For where an exponential has an error already.
+    log_reduced("log1p_reduced", 1, {"single_rough": -14.0}),
     log1p("log_pair", "|f| <= 1.5/64", -LOG_PAIR_HIGH, LOG_PAIR_HIGH, targets={"single_pair": -38.0, "pair": -65.0}),
     tanh("tanh_small", "|x| <= 0.55", 0.55),
     tanh("tanh_tiny", "|x| <= 0.3", 0.3),
@@ -567,6 +665,8 @@ CONSTANTS: list[tuple[str, str, arb, tuple[int, ...]]] = [
     ("QUICK_GELU_ROOT_DOUBLE", "root of (x s(1.702 x))'", QUICK_GELU_ROOT, TRIPLE),
     ("MISH_ROOT_DOUBLE", "root of (x tanh(log(1 + exp(x))))'", MISH_ROOT, TRIPLE),
     ("LN2_SINGLE", "ln 2 in float32; n times the first is exact for |n| < 2^9", arb.const_log2(), (15, 24)),
+    ("LN2_STEPS_SINGLE", "ln 2 in float32; n times the first is exact for |n| <= 2^12", arb.const_log2(), (12, 24)),
+    ("LN2_STEPS_DOUBLE", "ln 2; n times the first is exact for |n| < 2^16", arb.const_log2(), (37, 53)),
     ("LOG2E_SINGLE", "log2 e in float32", 1 / arb.const_log2(), (24, 24)),
     ("LOG2E_DOUBLE", "log2 e", 1 / arb.const_log2(), (53, 53)),
     ("LN2_DOUBLE", "ln 2; n times the first is exact for |n| < 2^16", arb.const_log2(), (37, 53, 53)),

@@ -33,6 +33,10 @@ def log_like(low, high):
     return low, high, same, lambda f, p: f - f * f / 2 + f**3 * p, mp.log1p, mp.log1p
 
 
+def reduced(function):
+    return -mp.mpf("0.0323"), mp.mpf("0.0323"), same, lambda r, p: r * p, function, function
+
+
 def tanh_like(high):
     return -high, high, lambda x: x * x, lambda x, p: x + x**3 * p, mp.tanh, mp.tanh
 
@@ -57,6 +61,11 @@ POLYNOMIALS = {
         mp.log1p,
         mp.log1p,
     ),
+    "exp_steps": exp_like(1.01 * ln2 / 32, mp.exp),
+    "expm1_steps": exp_like(1.01 * ln2 / 32),
+    "log_reduced": reduced(mp.log1p),
+    "log1p_reduced": reduced(mp.log1p),
+    "log2_reduced": reduced(lambda r: mp.log(1 + r, 2)),
     "log_pair": log_like(-mp.mpf(1.5) / 64, mp.mpf(1.5) / 64),
     "log_small": log_like(-mp.mpf(1.02) / 32, mp.mpf(1.02) / 32),
     "tanh_small": tanh_like(mp.mpf("0.55")),
@@ -153,7 +162,37 @@ VALUES = {
     "log_table_short": lambda j: -mp.log(mp.mpf(SHORT_RECIPROCALS[j]) / 64),
     "log_table": lambda j: -mp.log(mp.mpf(LOG_RECIPROCALS[j]) / 64),
     "exp_table": lambda j: mp.power(2, mp.mpf(j) / 32),
+    "powers": lambda j: mp.power(2, mp.mpf(j) / 16),
+    "powers_rest_single": lambda j: mp.power(2, mp.mpf(j) / 16) / mp.mpf(float(np.float32(2 ** (j / 16)))) - 1,
+    "powers_rest_double": lambda j: mp.power(2, mp.mpf(j) / 16) / mp.mpf(2 ** (j / 16)) - 1,
 }
+FACTORS = {f"{name}_factors_{word}": name for name in ("log", "log2", "log1p") for word in ("single", "double")}
+"""Numbers chosen with some freedom: `test_factors_bring_numbers_near_one` says what they are for."""
+
+
+def minus_logarithm(name, word):
+    factors = TABLES[f"{name}_factors_{word}"][f"{word}_fast"].coefficients
+    return lambda j: -mp.log(mp.mpf(factors[j]), *((2,) if name == "log2" else ()))
+
+
+VALUES |= {
+    f"{name}_terms_{word}": minus_logarithm(name, word)
+    for name in ("log", "log2", "log1p")
+    for word in ("single", "double")
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_factors_bring_numbers_near_one(name):
+    """To within 0.0323, on the intervals that the leading bits of m from 0.703125 on tell, from the last one on; of
+    log1p on those around 1 + j/15.49."""
+    places = np.arange(17)
+    edges = np.where(places < 9.5, 0.703125 + places / 32, 1.0 + (places - 9.5) / 16)[::-1]
+    for table in TABLES[name].values():
+        for j, c in enumerate(table.coefficients):
+            low, high = (edges[j + 1], edges[j]) if "1p" not in name else (1 + (j + s) / 15.49 for s in (-0.5, 0.5))
+            assert max(abs(low * c - 1), abs(high * c - 1)) < 0.0323 or (low < 1 and c == 1 and high < 1.0323)
+            assert c == 1 or not low <= 1 < high
 
 
 def total(c):
@@ -191,10 +230,10 @@ def fit(monkeypatch):
 
 
 def test_every_table_is_checked_here():
-    assert set(TABLES) == set(POLYNOMIALS) | set(VALUES)
+    assert set(TABLES) == set(POLYNOMIALS) | set(VALUES) | set(FACTORS)
 
 
-@pytest.mark.parametrize(("name", "level"), LEVELS)
+@pytest.mark.parametrize(("name", "level"), [(name, level) for name, level in LEVELS if name not in FACTORS])
 def test_stated_error_is_reached(name, level):
     table = TABLES[name][level]
     with mp.workprec(250):
@@ -229,6 +268,18 @@ def short_numbers(start, end, parts=8):
     return [(number, reach) for number, reach in numbers if number <= end]
 
 
+def sixteen(start):
+    """The intervals on which start + y keeps its exponent and two bits more; the first has its centre at 0."""
+    edges = [mp.mpf(2) ** octave * (1 + mp.mpf(part) / 4) - start for octave in range(-2, 4) for part in range(4)]
+    spans = list(pairwise([edge for edge in edges if edge >= 0]))[:16]
+    return [(mp.mpf(0), spans[0][1]), *(((a + b) / 2, (b - a) / 2) for a, b in spans[1:])]
+
+
+def begun(name, h):
+    """What the row of the interval at 0 lacks."""
+    return h if name.startswith("erf_intervals") else 0
+
+
 # name: (function, intervals as (centre, reach), what errors are relative to if not the function itself).
 INTERVALS = {
     "erfcx": (erfcx, octaves(2, 30)),
@@ -242,6 +293,9 @@ INTERVALS = {
     "normal_single": (normal, octaves(1, mp.mpf("14.4"), 4)),
     "normal_single_pair": (normal, short_numbers(1, 12)),
     "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
+    "tanh_intervals_single_rough": (mp.tanh, sixteen(mp.mpf("0.625"))),
+    "tanh_intervals_single_fast": (mp.tanh, sixteen(mp.mpf("0.625"))),
+    "erf_intervals_single_fast": (mp.erf, sixteen(mp.mpf("0.3125"))),
     "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),
 }
 
@@ -260,11 +314,13 @@ def test_stated_error_of_pieces_is_reached(name):
     with mp.workprec(250):
         for row, (centre, reach) in zip(rows, intervals, strict=True):
             coefficients = [total(c) for c in row][::-1]
-            for _ in range(60):
-                h = reach * mp.cos(mp.pi * draw.random())
+            for turn in range(60):
+                h = reach * (mp.cos(mp.pi * draw.random()) if turn > 1 else (-1) ** turn)
+                if "intervals" in name and not centre:
+                    h = (h + reach) / 2 or reach
                 truth = function(centre + h)
-                error = mp.polyval(coefficients, h) - truth
-                largest = max(largest, abs(error / (scale[0](centre + h) if scale else truth)))
+                value = mp.polyval(coefficients, h) + (0 if centre else begun(name, h))
+                largest = max(largest, abs((value - truth) / (scale[0](centre + h) if scale else truth)))
         measured = float(mp.log(largest, 2))
     assert stated - 0.1 < measured <= stated
 
@@ -381,6 +437,12 @@ def test_ln2_splits_multiply_exactly():
     n = np.arange(-(2**9) + 1, 2**9)
     assert (n.astype(np.float32) * np.float32(high) == n * high).all()
     assert abs(Fraction(high) + Fraction(low) - sum(map(Fraction, CONSTANTS["LN2"]))) < Fraction(1, 2**43)
+    high, low = CONSTANTS["LN2_STEPS_SINGLE"]
+    n = np.arange(-(2**12), 2**12 + 1)
+    assert (n.astype(np.float32) * np.float32(high) == n * high).all() and float(np.float32(low)) == low
+    assert abs(Fraction(high) + Fraction(low) - sum(map(Fraction, CONSTANTS["LN2"]))) < Fraction(1, 2**37)
+    high, low = CONSTANTS["LN2_STEPS_DOUBLE"]
+    assert all(Fraction(n * high) == n * Fraction(high) for n in (3, 2**15 + 1, 2**16 - 1))
     high, *rest = CONSTANTS["LN2_DOUBLE"]
     assert all(Fraction(n * high) == n * Fraction(high) for n in (3, 2**15 + 1, 2**16 - 1))
     assert abs(sum(map(Fraction, (high, *rest))) - sum(map(Fraction, CONSTANTS["LN2"]))) < Fraction(1, 2**145)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
+from fastact.cpu import masks
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -49,9 +51,11 @@ class Emitter(Conversions):
         self.builder, self.width, self.half_instructions, self.avx512 = builder, width, half_instructions, avx512
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
         self.apart = apart and width > 1
+        self.apart_masks = False
 
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
-        """The outputs of a graph for the given inputs."""
+        """The outputs of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
+        self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in graph.live())
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         for step in order(graph, detours=self.width > 0):
             if isinstance(step, Detour):
@@ -70,20 +74,21 @@ class Emitter(Conversions):
     def detour(self, detour: Detour, values: dict[int, Any]) -> None:
         """What only some elements need, passed by where no element of the vector does."""
         b = self.builder
-        reduce = self.declared(f"llvm.vector.reduce.or.v{self.width}i1", SCALARS["i1"], [typed("i1", self.width)])
         start = b.block
         aside, after = b.append_basic_block("aside"), b.append_basic_block("after")
-        b.cbranch(b.call(reduce, [values[detour.condition.index]]), aside, after).set_weights([1, 1000])
+        found = masks.anywhere(self, values[detour.condition.index])
+        usual = [masks.whole(self, values[m.args[2].index]) for m in detour.members]
+        b.cbranch(found, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
         for node in detour.nodes:
             values[node.index] = self.node(node, [values[a.index] for a in node.args])
-        chosen = [self.node(m, [values[a.index] for a in m.args]) for m in detour.members]
+        chosen = [masks.whole(self, self.node(m, [values[a.index] for a in m.args])) for m in detour.members]
         aside = b.block
         b.branch(after)
         b.position_at_end(after)
-        for member, value in zip(detour.members, chosen, strict=True):
+        for member, value, other in zip(detour.members, chosen, usual, strict=True):
             result = b.phi(value.type)
-            result.add_incoming(values[member.args[2].index], start)
+            result.add_incoming(other, start)
             result.add_incoming(value, aside)
             values[member.index] = result
 
@@ -93,7 +98,7 @@ class Emitter(Conversions):
             value = float.fromhex(node.data) if isinstance(node.data, str) else node.data
             return constant(node.type, self.width, value)  # type: ignore[arg-type]
         if op in _BINARY:
-            return getattr(b, _BINARY[op])(*args)
+            return masks.combined(self, getattr(b, _BINARY[op]), args)
         if op in _CAST:
             return getattr(b, _CAST[op])(args[0], kind)
         if op in _INTRINSIC:
@@ -103,13 +108,14 @@ class Emitter(Conversions):
         if op == "fcmp":
             compare = b.fcmp_unordered if node.data == "uno" else b.fcmp_ordered
             symbol = {"olt": "<", "ole": "<=", "ogt": ">", "oge": ">=", "oeq": "==", "uno": "uno"}[str(node.data)]
-            return compare(symbol, *args)
+            return masks.compared(self, node.args[0].type, functools.partial(compare, symbol), args)
         if op == "icmp":
             symbol = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}[str(node.data)]
-            found = b.icmp_signed(symbol, *args)
-            return self.as_words(found) if self.apart and node.args[0].type == "i16" else found
+            if self.apart and node.args[0].type == "i16":
+                return self.as_words(b.icmp_signed(symbol, *args))
+            return masks.compared(self, node.args[0].type, functools.partial(b.icmp_signed, symbol), args)
         if op == "select":
-            return b.select(*args)
+            return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])
         if op == "half_to_single":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from fastact.cpu import masks
 from fastact.cpu.copies import copier
 from fastact.cpu.emit import Emitter
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
@@ -56,6 +57,10 @@ class Target:
         return 4 * self.vector_bytes * 8 // max(storage, 32)
 
 
+Slot = tuple[ir.Value, ir.Type]
+"""Where a condition is gathered, and its type."""
+
+
 class LoopBuilder:
     """Builds the functions of one kernel in one module."""
 
@@ -92,12 +97,9 @@ class LoopBuilder:
         function.attributes.add("noinline")
         b = ir.IRBuilder(function.append_basic_block("entry"))
         w = self.width
-        marks = [node for node in graph.outputs if node.type == "i1"]
-        slots = [stack(b, typed("i1", w)) for _ in marks]
-        for slot in slots:
-            b.store(constant("i1", w, 0), slot)
         target = self.target
         emitter = Emitter(b, w, target.half_instructions, target.avx512, target.bfloat_instructions, apart=self.bfloat)
+        slots: list[Slot] = []
         divided = parts(graph) if name == "body" and target.half_instructions and not self.fetched else None
         if divided is not None:
             self._overlapped(emitter, function, divided, loads, slots)
@@ -118,7 +120,7 @@ class LoopBuilder:
 
     def _deliver(
         self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
-        slots: list[ir.Value],
+        slots: list[Slot],
     ) -> None:  # fmt: skip
         """Results are stored, conditions gathered."""
         results = [(v, node) for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
@@ -128,22 +130,26 @@ class LoopBuilder:
                 places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
                 part = value if lanes == self.width else b.shuffle_vector(value, value, places)
                 b.store(part, at(b, p, I64(i * s)), align=s)
-        raised = [v for v, node in zip(outputs, graph.outputs, strict=True) if node.type == "i1"]
-        for value, slot in zip(raised, slots, strict=True):
-            b.store(b.or_(value, b.load(slot, typ=typed("i1", self.width))), slot)
+        for value, node in zip(outputs, graph.outputs, strict=True):
+            if node.type == "i1":
+                mark = masks.merged(b, value)
+                slot = stack(b, mark.type)
+                with b.goto_entry_block():
+                    b.store(constant("i1", mark.type.count, 0), slot)
+                b.store(b.or_(mark, b.load(slot, typ=mark.type)), slot)
+                slots.append((slot, mark.type))
 
-    def _found(self, emitter: Emitter, slots: list[ir.Value]) -> ir.Value:
+    def _found(self, emitter: Emitter, slots: list[Slot]) -> ir.Value:
         """The conditions gathered, as bits."""
-        b, w = emitter.builder, self.width
+        b = emitter.builder
         found: ir.Value = I32(0)
-        reduce = emitter.declared(f"llvm.vector.reduce.or.v{w}i1", SCALARS["i1"], [typed("i1", w)])
-        for bit, slot in enumerate(slots):
-            any_lane = b.zext(b.call(reduce, [b.load(slot, typ=typed("i1", w))]), I32)
+        for bit, (slot, kind) in enumerate(slots):
+            any_lane = b.zext(masks.anywhere(emitter, b.load(slot, typ=kind)), I32)
             found = b.or_(found, b.shl(any_lane, I32(bit)))
         return found
 
     def _overlapped(
-        self, emitter: Emitter, function: ir.Function, divided: Parts, loads: int, slots: list[ir.Value]
+        self, emitter: Emitter, function: ir.Function, divided: Parts, loads: int, slots: list[Slot]
     ) -> None:
         """The loop with the first part of the body a vector ahead of the second; the last one's is computed twice."""
         b, w, graph, pointers = emitter.builder, self.width, self.graph, function.args[:-1]

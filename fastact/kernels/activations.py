@@ -6,7 +6,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import in_short_pairs
+from fastact.kernels.blocks.roots import exp_closely, in_short_pairs
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -113,7 +113,7 @@ def _silu_slope(x: Value, t: Value) -> Value:
     """The gradient of silu at a multiple t of x."""
     if in_short_pairs(t):
         return t.context.blocks.silu_slope(x, t)
-    e, x = op.exp(-op.absolute(t)), op.narrowed(t)
+    e, x = exp_closely(-op.absolute(t)), op.narrowed(t)
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
     rest = op.plus_dropped(e, t, negative)
@@ -232,6 +232,6 @@ def _mish_gradient(x: Value) -> Value:
 def mish(x: Value) -> Value:
     """x tanh(softplus x) = x n/(n + 2) with n = e (e + 2), e = exp x: one exponential, one division, no cancellation;
     divided before x is multiplied in, which keeps large x from overflowing."""
-    e = op.exp(op.minimum(x, MISH_SATURATION))
+    e = exp_closely(op.minimum(x, MISH_SATURATION))
     n = op.distributed(e, e, 2.0)
     return op.times_over_sum(op.maximum(x, op.tail(x)), n, 2.0)

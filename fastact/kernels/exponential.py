@@ -8,7 +8,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import in_short_pairs
+from fastact.kernels.blocks.roots import exp_closely, in_short_pairs
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -259,7 +259,7 @@ def _quick_gelu_gradient(x: Value) -> Value:
     product = op.extended(x) * QUICK
     if in_short_pairs(x):
         return x.context.blocks.silu_slope(x, product)
-    e, t, negative = op.exp(-op.absolute(product)), op.narrowed(product), x < 0.0
+    e, t, negative = exp_closely(-op.absolute(product)), op.narrowed(product), x < 0.0
     op.cancelling(x, QUICK_GELU_ROOT)
     rest = op.plus_dropped(e, product, negative)
     # The factor e, where it keeps its digits, before the division: one rounding less.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
-from fastact.kernels.blocks.roots import in_short_pairs, next_to_root, short
+from fastact.kernels.blocks.roots import exp_closely, in_short_pairs, next_to_root, short
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -14,9 +16,9 @@ CODY = "W. J. Cody, Rational Chebyshev approximations for the error function, Ma
 
 
 def _gaussian(x: Value, factor: Value) -> Value:
-    """exp(-x^2) times a constant."""
+    """exp(-x^2) times a positive constant."""
     y = op.minimum(op.absolute(op.plain(x)), op.vanishing(x))
-    return op.exp_times(op.minus_square(y), factor)
+    return op.exp_times(op.minus_square(y), factor, positive=True)
 
 
 def _erf_gradient(x: Value) -> Value:
@@ -117,10 +119,10 @@ def _reach(x: Value) -> float:
     return float(-op.tail(x) / (_rate() * CUBE)) ** (1 / 3)
 
 
-def _limited(x: Value) -> tuple[Value, Value, Value]:
+def _limited(x: Value, exp: Callable[..., Value]) -> tuple[Value, Value, Value]:
     """y = |x|, limited to what matters, with y^2, and exp(-2 u)."""
     y = op.minimum(op.absolute(op.plain(x)), _reach(x))
-    return y, y * y, op.exp(minus_cubic(y, _rate(), _rate() * CUBE))
+    return y, y * y, exp(minus_cubic(y, _rate(), _rate() * CUBE))
 
 
 def _mended(factor: Value, numerator: tuple[Value, Value], denominator: tuple[Value, Value]) -> Value:
@@ -135,7 +137,7 @@ def _mended(factor: Value, numerator: tuple[Value, Value], denominator: tuple[Va
 def _gelu_tanh_gradient(x: Value) -> Value:
     """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
     below."""
-    y, square, e = _limited(x)
+    y, square, e = _limited(x, partial(exp_closely, in_full=True))
     (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * _rate(), _rate()), x < 0.0
     op.cancelling(x, GELU_TANH_ROOT)
     factor = op.where(negative, -y, y * e)
@@ -167,5 +169,5 @@ def _gelu_tanh_gradient(x: Value) -> Value:
 def gelu_tanh(x: Value) -> Value:
     """x s(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3): through e = exp(-2 |u|), its argument carried in two words, so
     that the tail stays right, where 1 + tanh(u) cancels."""
-    _, _, e = _limited(x)
+    _, _, e = _limited(x, op.exp)
     return op.maximum(x, -_reach(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)

@@ -377,9 +377,9 @@ def minus_square(x: Value, half: bool = False) -> Value:
     return plain(x).context.blocks.minus_square(plain(x), half)
 
 
-def exp_times(x: Value, factor: Value) -> Value:
-    """exp(x) times the factor for an x <= 0, with no rounding between; x may be a pair of words in any arithmetic."""
-    return _block("exp_times", x, factor)
+def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
+    """exp(x) times a factor, perhaps known to be ``positive``, for an x <= 0, with no rounding between."""
+    return x.context.blocks.exp_times(x, plain(factor), positive)
 
 
 def reciprocal(x: Value) -> Value:

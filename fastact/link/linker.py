@@ -72,12 +72,14 @@ class Linking(Context):
         bounded: bool = False,
         far: Condition | None = None,
         plain: Plain | None = None,
+        everywhere: bool = False,
     ) -> Scaled | Plain:
-        """A number held both ways; ``plain`` need not be right where the number is far and unbounded."""
+        """A number held both ways; ``plain`` need not be right where the number is far and unbounded. ``everywhere``:
+        of a bounded number it is right where that is subnormal, too."""
         usual = plain
         if plain is not None and not bounded:
             plain = plain.unless(far, Scaled(mantissa, exponent).plain())  # type: ignore[arg-type]
-        result = Scaled(mantissa, exponent, bounded, far, plain, usual=usual)
+        result = Scaled(mantissa, exponent, bounded, far, plain, everywhere, usual)
         return result.plain() if self.arithmetic.wide else result
 
     def wider(self, body: Callable[..., Any], *arguments: Plain) -> Plain:

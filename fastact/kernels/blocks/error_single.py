@@ -11,15 +11,18 @@ import math
 from collections.abc import Callable
 from math import inf
 
-from fastact.kernels.blocks import single
+from fastact.kernels.blocks import intervals, single
 from fastact.kernels.blocks.exactly import two_product
 from fastact.kernels.coefficients import PIECES
 from fastact.kernels.operations import Value, maximum, minimum, where
 
 
 def erf(x: Value) -> Value:
-    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 5/4 on, where it is nearly 1."""
+    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 5/4 on, where it is nearly 1;
+    from a table in float32 where all digits of the word count."""
     context, a = x.context, x.context.arithmetic
+    if intervals.tabulated(x) and not a.rough:
+        return intervals.odd(x, "erf")
     table = context.table
     if a.level in CONSTANT_FROM:
         end = CONSTANT_FROM[a.level]
@@ -53,7 +56,7 @@ CENTRES = {"single_bfloat": 2.5, "single_half": 3.5, "double_wide": 7.8125}
 def erfc(x: Value) -> Value:
     """exp(-x^2) erfcx(|x|), and 2 minus that for x < 0."""
     y = single.limited(abs(x), -inf, vanishing(x))
-    tail = exp_times(minus_square(y), erfcx(y))
+    tail = exp_times(minus_square(y), erfcx(y), positive=True)
     return where(x < 0.0, 2.0 - tail, tail)
 
 
@@ -192,9 +195,9 @@ def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     return near if a.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
 
 
-def exp_times(x: Value, factor: Value) -> Value:
+def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
     """exp(x) factor for an x <= 0, perhaps a pair of words: 2^n (factor + factor (exp(r) - 1)), which rounds only once
-    more than the factor is."""
+    more than the factor is. ``positive``: the factor is, and results are often subnormal."""
     low = x.low if hasattr(x, "hi") else None
     x = x.hi if hasattr(x, "hi") else x
     context, a = x.context, x.context.arithmetic
@@ -218,7 +221,21 @@ def exp_times(x: Value, factor: Value) -> Value:
         value, n = parts(-float(a.bias + shift))
         return value * single.power_of_two(n + shift)
     # A product with the factor, which may be as small as 2^-6, is to be a normal number.
-    far = x < -(a.bias - 8.0) * unit
+    far, lift = x < -(a.bias - 8.0) * unit, (a.bias + 1) // 2
+    if positive and a.word == "f32" and not a.products:
+        value, n = parts(-float(a.bias + a.mantissa_bits + 16))
+        value = _lowered(value * single.power_of_two(n + lift), lift)
+        return context.scaled(*parts(a.tail / unit), True, far, value, everywhere=True)
     value, n = parts(-float(a.bias))
     # At the lower limit 2^n is taken for 0, which it is to any sum.
     return context.scaled(*parts(a.tail / unit), True, far, value * single.power_of_two(n))
+
+
+def _lowered(value: Value, lift: int) -> Value:
+    """2^-lift times a value that is not negative, rounded once where that is subnormal. There the smallest normal
+    number is added first and subtracted again: nothing underflows, which takes some processors many times as long."""
+    least = 2.0 ** (1 - value.context.arithmetic.bias)
+    small = value < least * 2.0**lift
+    zero = value.lift(0.0)
+    raised = (value + zero.lift(least * 2.0**lift).choose(small, zero)) * 2.0**-lift
+    return raised - zero.lift(least).choose(small, zero)

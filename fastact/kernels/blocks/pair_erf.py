@@ -98,7 +98,7 @@ def _erfcx(y: Value) -> Value:
     return on_interval(y, "erfcx", (w.bits() >> 49) & 31, h, h_low)
 
 
-def exp_times(x: Value, factor: Value) -> Value:
+def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
     """exp(x) factor for an x <= 0."""
     return x.context.blocks.exp(x) * factor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels.blocks.cubic import rounded
-from fastact.kernels.operations import Value, absolute, doubled, exactly, extended, fma, plain, where
+from fastact.kernels.operations import Value, absolute, doubled, exactly, exp, extended, fma, plain, where
 
 
 def next_to_root(x: Value, value: Value, name: str) -> Value:
@@ -49,3 +49,12 @@ def turn(x: Value, alpha: Value) -> Value:
     """alpha x with its rounding error, in any arithmetic that has one, since sines know no size."""
     number = doubled(x) if x.context.arithmetic.rough else extended(x)
     return number * plain(alpha)
+
+
+def exp_closely(x: Value, in_full: bool = False) -> Value:
+    """The exponential where results have no digit to lose; ``in_full``: none at all."""
+    a = x.context.arithmetic
+    if a.pair or a.short:
+        return exp(x)
+    high, low = (x.hi, x.lo) if hasattr(x, "hi") else (plain(x), None)
+    return x.context.blocks.exp(high, low, True, in_full)

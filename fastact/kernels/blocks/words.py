@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, gelu, minus_square, vanishing
+from fastact.kernels.blocks.intervals import tanh
+from fastact.kernels.blocks.log_single import log, log1p, log1p_exp, log2, log_odds
 from fastact.kernels.blocks.over import exp_over, exponents_from
 from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign, sin_squared
 from fastact.kernels.blocks.single import (
@@ -10,15 +12,9 @@ from fastact.kernels.blocks.single import (
     exp,
     exp2,
     expm1,
-    log,
-    log1p,
-    log1p_exp,
-    log2,
-    log_odds,
     one_plus_exp,
     reciprocal,
     rsqrt,
-    tanh,
 )
 from fastact.kernels.blocks.single import polynomial as short_polynomial
 
