@@ -291,7 +291,7 @@ def _paired(
         linking, arguments, results = _run(body, arithmetic, 1 + products, "float32", constants, summed)
     except pair_single_blocks.NoBlock:
         return None
-    if linking.doubts:
+    if linking.doubts or (products and linking.rate is None):
         return None
     again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
     for place, value in enumerate(results):
