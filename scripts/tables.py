@@ -572,6 +572,17 @@ ENTRIES: list[Polynomial | Values] = [
         },
     ),
     Polynomial(
+        "sin_squared",
+        "sin(r)^2 = z P(z), z = r^2",
+        "|r| <= 1.001 pi/4",
+        0.0,
+        (HALF_PI / 2) ** 2,
+        exact=lambda z: z.sqrt().sin() ** 2,
+        value=lambda z, p: z * p,
+        weighting="sin(r)^2",
+        targets={"single_rough": -14.0, "single_fast": -26.0, "double_rough": -26.5, "double_fast": -55.0},
+    ),
+    Polynomial(
         "erf_odd",
         "erf(x) = x + x P(z), z = x^2",
         "|x| <= 1.25",

@@ -890,6 +890,42 @@ TABLES: dict[str, dict[str, Table]] = {
             -52.5,
         ),
     },
+    "sin_squared": {
+        # sin(r)^2 = z P(z), z = r^2, |r| <= 1.001 pi/4
+        # degree 2, error 2^-15.30 relative to sin(r)^2; python scripts/fit.py sin_squared
+        "single_rough": Table(
+            (
+                0.9999753832817078, -0.3326508402824402, 0.041547391563653946,
+            ),
+            -15.3,
+        ),
+        # sin(r)^2 = z P(z), z = r^2, |r| <= 1.001 pi/4
+        # degree 4, error 2^-29.84 relative to sin(r)^2; python scripts/fit.py sin_squared
+        "single_fast": Table(
+            (
+                1.0, -0.333333283662796, 0.04444370046257973, -0.0031711088959127665, 0.00013457046588882804,
+            ),
+            -29.84,
+        ),
+        # sin(r)^2 = z P(z), z = r^2, |r| <= 1.001 pi/4
+        # degree 4, error 2^-30.21 relative to sin(r)^2; python scripts/fit.py sin_squared
+        "double_rough": Table(
+            (
+                0.9999999991973139, -0.33333327063406176, 0.044443650542620235, -0.0031710549908589157,
+                0.00013456828117389713,
+            ),
+            -30.21,
+        ),
+        # sin(r)^2 = z P(z), z = r^2, |r| <= 1.001 pi/4
+        # degree 7, error 2^-55.83 relative to sin(r)^2; python scripts/fit.py sin_squared
+        "double_fast": Table(
+            (
+                1.0, -0.33333333333333137, 0.044444444444364455, -0.0031746031734985135, 0.00014109346718088012,
+                -4.275534362741912e-06, 9.391904280446535e-08, -1.516493726294901e-09,
+            ),
+            -55.83,
+        ),
+    },
     "erf_odd": {
         # erf(x) = x + x P(z), z = x^2, |x| <= 1.25
         # degree 7, error 2^-29.49 relative to erf(x); python scripts/fit.py erf_odd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.exactly import two_sum
-from fastact.kernels.blocks.roots import short, turn
+from fastact.kernels.blocks.roots import of_one_kind, short, turn
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -107,6 +107,8 @@ def _gradient(x: Value, alpha: Value) -> Value:
 def snake(x: Value, alpha: Value) -> Value:
     """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for."""
     y, a = op.plain(x), op.plain(alpha)
+    if of_one_kind(x) and op.word(a).is_one():
+        return x.context.blocks.plus_sin_squared(y)
     size = op.absolute(op.word(y) * op.word(a))
     if not _narrow(x):
         total = _rising(y, a)

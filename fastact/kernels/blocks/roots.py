@@ -23,6 +23,12 @@ def next_to_root(x: Value, value: Value, name: str) -> Value:
     return where(absolute(d) < 2.0**-9, d * fma(d, q, p), value)
 
 
+def of_one_kind(x: Value) -> bool:
+    """Whether numbers are single words with the range and the precision of results."""
+    a = plain(x).context.arithmetic
+    return not (a.pair or a.wide or a.short)
+
+
 def short(x: Value) -> bool:
     """Whether numbers are made of the shorter of the two words."""
     return bool(plain(x).context.arithmetic.word == "f32")

@@ -64,6 +64,22 @@ def sin_squared(x: Value, low: Value | None) -> tuple[Value, Value]:
     return other.choose(wide, square), (((1.0 - other) - square) - e).choose(wide, e)
 
 
+def plus_sin_squared(x: Value) -> Value:
+    """x + sin(x)^2 to some units in the last place, as x + z P(z) or (x + 1) - z P(z), where z is the square of the
+    distance from the nearest multiple of pi/2, and even multiples have the first. Where the terms cancel more than a
+    third of x remains; and the last digits of a large x leave no need for many of the sine."""
+    context, a = x.context, x.context.arithmetic
+    n, whole = x.split_integer(2.0 / pi)
+    r = x
+    for part in CONSTANTS["PI_SINGLE" if a.word == "f32" else "PI"][:2]:
+        r = n.fma(-0.5 * part, r)
+    odd = (whole & 1).compare("ne", 0)
+    z = r * r
+    base = (x + 1.0).choose(odd, x)
+    total = (-z).choose(odd, z).fma(single.polynomial(z, context.table("sin_squared")), base)
+    return total.copysign(x).choose(abs(x) < 2.0 ** (a.mantissa_bits - 1), x)
+
+
 def sin_and_cos(x: Value) -> tuple[Value, Value]:
     """The sine and the cosine, or both with the other sign."""
     r, further = _reduced_pair(x, 0), _reduced_pair(x, 2)

@@ -6,7 +6,7 @@ from fastact.kernels.blocks.error_single import erf, erfc, erfcx, exp_times, gel
 from fastact.kernels.blocks.intervals import tanh
 from fastact.kernels.blocks.log_single import log, log1p, log1p_exp, log2, log_odds
 from fastact.kernels.blocks.over import exp_over, exponents_from
-from fastact.kernels.blocks.sine_single import sin, sin_and_cos, sin_but_sign, sin_squared
+from fastact.kernels.blocks.sine_single import plus_sin_squared, sin, sin_and_cos, sin_but_sign, sin_squared
 from fastact.kernels.blocks.single import (
     copysign,
     exp,
@@ -37,6 +37,7 @@ __all__ = [
     "log_odds",
     "minus_square",
     "one_plus_exp",
+    "plus_sin_squared",
     "reciprocal",
     "rsqrt",
     "short_polynomial",
