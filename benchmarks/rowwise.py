@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,10 @@ def truth(name: str, dtype: str, form: str, given: dict[str, Any] | None = None)
         high, low = np.asarray(known.high, np.longdouble), np.asarray(known.low, np.longdouble)
         return (high + low).reshape(factor.shape) * factor
     cancels = "c" in case.over and dtype == "float64"  # where a bias does, long double has too few digits
-    return eval(case.numpy, {**wide, "np": np}) if form == "value" and not cancels else None
+    if form != "value" or cancels:
+        return None
+    decimals = re.sub(r"(?<![\w.])\d+\.\d+", lambda found: f"np.longdouble('{found[0]}')", case.numpy)
+    return eval(decimals, {**wide, "np": np})
 
 
 def error(result: Any, true: Any) -> float | None:
