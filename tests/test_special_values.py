@@ -121,6 +121,9 @@ def test_flags_are_those_that_the_mathematics_justifies(name: str, form: str, dt
                 # A rough result may overflow where the truth is within its error of doing so.
                 if tier == "rough" and abs(float(truth[k])) > (1 - 2.0**-11) * case.format.largest:
                     may = may | {"overflow"}
+                # Likewise it may fall below the normal numbers.
+                if tier == "rough" and abs(float(truth[k])) < (1 + 2.0**-11) * case.format.smallest_normal:
+                    may = may | {"underflow"}
                 seen = set(raised)
                 if not must <= seen <= may:
                     what = f"raises {seen or 'nothing'}, not {must or may or 'nothing'}"
