@@ -132,21 +132,21 @@ TRIED = (
     "cheaper; pairs won for exponentials, logarithms, sigmoids, erf, gelu and what is made of them, gradients times "
     "a factor included, and lose for squares and tanh.",
     "- Elements that pairs of float32 leave to float64 may be gathered and computed after the others, instead of for "
-    "whole vectors at once: that was up to a tenth quicker for some functions, a tenth slower for others, and up to "
-    "twice as slow where such elements are many.",
+    "whole vectors at once: that was a little quicker for some functions, a little slower for others, and much slower "
+    "where such elements are many.",
     "- Forms that are right on all inputs without a decision about close cases do without one (`settled` in the "
     "declarations). Where results are often exact ties, as for quotients by constants, that is what counts.",
     "- reciprocal by Newton's steps from an integer seed took longer than the division. The processors' own "
     "approximations are out of question: their bits differ between makers.",
     "- Logarithms, exponentials, tanh and erf from tables of 16 entries, which a register or two hold, and short "
-    "polynomials: 1.2 to 3.7 times as fast as long polynomials and quotients in `fast`, and the largest errors just "
-    "within their limits. expm1, elu and selu gained nothing by it in float32, where the sum that keeps them right "
+    "polynomials, are quicker than long polynomials and quotients in `fast`, and their largest errors are just within "
+    "their limits. expm1, elu and selu gained nothing by it in float32, where the sum that keeps them right "
     "next to 0 takes the time; tanh, sigmoid, erf and erfc in float64 left their limits. In float64 logarithms the "
     "registers do not suffice for the tables.",
-    "- gelu `fast` as max(x, 0) - y Phi(-y) with 16 pieces; the root of Phi in pieces was quicker still, but 5.7 ULP "
-    "wrong.",
-    "- Two or eight vectors side by side instead of four: 2% on average if the best is taken for each kernel, and no "
-    "rule found it; up to 1.4 times for softplus and logsigmoid in float32. Other orders of instructions: nothing.",
+    "- gelu `fast` as max(x, 0) - y Phi(-y) with 16 pieces; the root of Phi in pieces was quicker still, but not "
+    "within the limit.",
+    "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and no "
+    "rule found it; softplus and logsigmoid in float32 would gain. Other orders of instructions: nothing.",
     "- Conditions of several registers kept apart, instead of being put together and taken apart, and underflow looked "
     "into after 256 elements first: all that has conditions gained, erfc and the gradient of erf most.",
     "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` "

@@ -121,8 +121,8 @@ def test_flags_are_those_that_the_mathematics_justifies(name: str, form: str, dt
                 # A rough result may overflow where the truth is within its error of doing so.
                 if tier == "rough" and abs(float(truth[k])) > (1 - 2.0**-11) * case.format.largest:
                     may = may | {"overflow"}
-                # Likewise it may fall below the normal numbers.
-                if tier == "rough" and abs(float(truth[k])) < (1 + 2.0**-11) * case.format.smallest_normal:
+                # Likewise it may fall below the normal numbers where the truth is next to the smallest of them.
+                if tier == "rough" and abs(abs(float(truth[k])) / case.format.smallest_normal - 1) < 2.0**-11:
                     may = may | {"underflow"}
                 seen = set(raised)
                 if not must <= seen <= may:
