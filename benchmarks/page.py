@@ -145,8 +145,8 @@ TRIED = (
     "registers do not suffice for the tables.",
     "- gelu `fast` as max(x, 0) - y Phi(-y) with 16 pieces; the root of Phi in pieces was quicker still, but not "
     "within the limit.",
-    "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and no "
-    "rule found it; softplus and logsigmoid in float32 would gain. Other orders of instructions: nothing.",
+    "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and "
+    "no rule found it; softplus and logsigmoid in float32 would gain. Other orders of instructions: nothing.",
     "- Conditions of several registers kept apart, instead of being put together and taken apart, and underflow looked "
     "into after 256 elements first: all that has conditions gained, erfc and the gradient of erf most.",
     "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` "
