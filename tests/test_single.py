@@ -143,7 +143,10 @@ def test_both_arithmetics_give_the_same_bits(name):
     usual = draw.uniform(-90, 90, 100_000).astype(np.float32)
     tiny = draw.uniform(-0.01, 0.01, 50_000).astype(np.float32)
     ends = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38, 72.0, -72.0, 1e-38, 1.0])
-    x = np.concatenate([patterns, usual, tiny, ends])
+    # Polynomials on intervals meet at multiples of 1/32.
+    edges = (np.arange(1, 400, dtype=np.float32) / 32).view(np.uint32)[:, None] + np.arange(-8, 9)
+    edges = edges.astype(np.uint32).view(np.float32).ravel()
+    x = np.concatenate([patterns, usual, tiny, ends, edges, -edges])
     inputs = [x]
     if len(wide.inputs) == 2:
         factors = (np.exp(draw.uniform(-60, 60, len(x))) * draw.choice([-1.0, 1.0], len(x))).astype(np.float32)
