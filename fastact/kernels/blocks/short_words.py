@@ -1,60 +1,14 @@
-"""All blocks on float32 for results of 16 bits, by the names that operations ask for."""
+"""Blocks on float32 for results of 16 bits, by the names that operations ask for: those on one word but for some."""
 
 from __future__ import annotations
 
-from fastact.kernels.blocks.short import exp, exp2, gelu, one_plus_exp, over_one_plus_exp, rsqrt
-from fastact.kernels.blocks.words import (
-    copysign,
-    erf,
-    erfc,
-    erfcx,
-    exp_over,
-    exp_times,
-    expm1,
-    exponents_from,
-    log,
-    log1p,
-    log1p_exp,
-    log2,
-    log_odds,
-    minus_square,
-    reciprocal,
-    short_polynomial,
-    sin,
-    sin_and_cos,
-    sin_but_sign,
-    sin_squared,
-    tanh,
-    vanishing,
-)
+from typing import Any
 
-__all__ = [
-    "copysign",
-    "erf",
-    "erfc",
-    "erfcx",
-    "exp",
-    "exp2",
-    "exp_over",
-    "exp_times",
-    "expm1",
-    "exponents_from",
-    "gelu",
-    "log",
-    "log1p",
-    "log1p_exp",
-    "log2",
-    "log_odds",
-    "minus_square",
-    "one_plus_exp",
-    "over_one_plus_exp",
-    "reciprocal",
-    "rsqrt",
-    "short_polynomial",
-    "sin",
-    "sin_and_cos",
-    "sin_but_sign",
-    "sin_squared",
-    "tanh",
-    "vanishing",
-]
+from fastact.kernels.blocks import words
+from fastact.kernels.blocks.short import exp, exp2, gelu, one_plus_exp, over_one_plus_exp, rsqrt
+
+__all__ = ["exp", "exp2", "gelu", "one_plus_exp", "over_one_plus_exp", "rsqrt"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(words, name)
