@@ -120,6 +120,11 @@ CASES: dict[tuple[str, str, str], list[tuple[float, ...]]] = {
     ("xielu", "grad_alpha_p", "float64"): [(77.0, -1e20, 1.0, 0.5, -1e-6), (402.58, -1.46e63, 0.0, 0.1, -0.005)],
     ("xielu", "grad_alpha_n", "float64"): [(-5.18, 17.0, -8.2e26, 5.5, -35.5)],
     ("xielu", "grad", "float32"): [(-107.256454, 1.0, -72.8289413, 4.5e32, -1e-38)],
+    # the root of what is above 1 by one step is above it by half of one
+    ("sparse_plus", "from_output", "float64"): [
+        (-0.1954024517170138, 1.0000000000000002), (3.0, 0.9999999999999999), (1.5, 1.0), (1.1, 1.0000000000000004),
+        (1.0, np.inf), (np.inf, 0.3), (-2.0, 0.0), (1.7, -0.0), (0.3, np.nan), (0.3, 1e308), (5e-324, 0.5),
+    ],
     ("log", "from_output", "float64"): [(1.7e308, 1430.0), (5e-324, -1000.0), (5e-324, -1e300)],
 }  # fmt: skip
 """Some that have been wrong."""

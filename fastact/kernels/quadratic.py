@@ -260,8 +260,9 @@ def _sparse_plus_backward(g: Value, x: Value) -> Value:
 
 
 def _sparse_plus_from_output(g: Value, y: Value) -> Value:
-    """(x + 1)/2 = sqrt(y) below y = 1."""
-    return op.where(y <= 0.0, 0.0, g * op.minimum(op.sqrt(y), 1.0))
+    """(x + 1)/2 = sqrt(y) below y = 1. A selection by y, since of pairs of words sqrt(y) may be above 1 by less than
+    its first word tells."""
+    return op.where(y <= 0.0, 0.0, op.where(y >= 1.0, g, g * op.sqrt(y)))
 
 
 @declare(
