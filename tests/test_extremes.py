@@ -16,6 +16,7 @@ pytest.importorskip("ml_dtypes")
 from accuracy_cases import DTYPES, REGISTRY, SEED, TIERS
 
 from fastact.accuracy import outputs
+from fastact.accuracy.case import Case
 from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.ulp import Floats, format_of, nearest
 from fastact.cpu.kernels import inner_ufunc
@@ -158,6 +159,21 @@ def test_products_of_any_two_sizes(name: str, form: str, dtype: str) -> None:
     g, x = anywhere(dtype, 120, random), anywhere(dtype, 120, random)
     complaints = wrong(name, form, dtype, [g * random.choice([-1, 1], 120).astype(g.dtype), x])
     assert not complaints, "\n".join([*complaints, f"FASTACT_TEST_SEED={SEED}"])
+
+
+ROOTED = [name for name, declaration in REGISTRY.items() if declaration.gradient_roots]
+
+
+@pytest.mark.parametrize("name", ROOTED)
+def test_products_of_any_size_next_to_the_root_of_a_gradient(name: str) -> None:
+    """What is left of digits that cancel there counts whether the other factor is held apart or not."""
+    random, case = np.random.default_rng(SEED), Case(REGISTRY[name], "backward", "float64")
+    distance = 2.0 ** -random.uniform(5, 50, 60) * random.choice([-1, 1], 60)
+    x = random.choice(case.declaration.gradient_roots, 60) * (1 + distance)
+    g = anywhere("float64", 60, random)
+    errors = case.errors("exact", case.results("exact", x, g), x, g)
+    worst = int(errors.argmax())
+    assert errors[worst] <= EXACT["float64"], f"{name} of {g[worst]}, {x[worst]} (FASTACT_TEST_SEED={SEED})"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -150,7 +150,7 @@ class Scaled:
         size = (high.bits().shift_right_logical(a.mantissa_bits) & (2 * a.bias + 1)) - a.bias
         size = size.choose(size.compare("slt", a.bias - 1), a.bias - 1)
         mantissa = times(value, power_of_two(0 - size))
-        return Scaled(mantissa, self.exponent + size, False, self.far, self._plain, usual=self._usual)
+        return Scaled(mantissa, self.exponent + size, False, self.far, self._plain, usual=self._usual, apart=self.apart)
 
     def held(self) -> Scaled:
         """The same number, its power of two held where two steps reach: for products and quotients of numbers that know
@@ -159,12 +159,12 @@ class Scaled:
         low, high = 2 * (1 - a.bias), 2 * a.bias
         exponent = number.exponent.choose(number.exponent.compare("sgt", low), low)
         exponent = exponent.choose(exponent.compare("slt", high), high)
-        return Scaled(number.mantissa, exponent, False, self.far, self._plain, usual=self._usual)
+        return Scaled(number.mantissa, exponent, False, self.far, self._plain, usual=self._usual, apart=self.apart)
 
     def anywhere(self) -> Scaled:
         """The same number with a plain form that is right where it is far, too."""
         number = self.centred()
-        return Scaled(number.mantissa, number.exponent, False, self.far, self.settled())
+        return Scaled(number.mantissa, number.exponent, False, self.far, self.settled(), apart=self.apart)
 
     def settled(self) -> Plain:
         """The number itself, also where it is far."""
@@ -183,6 +183,7 @@ class Scaled:
             self.far,
             plain.unless(condition, rare),  # type: ignore[arg-type]
             usual=usual.unless(condition, rare),  # type: ignore[arg-type]
+            apart=self.far is not None,
         )
 
     def one_more(self, usual: Plain | None = None) -> Scaled:
@@ -223,6 +224,7 @@ class Scaled:
             far,
             None if far is None else self.plain() * plain,  # type: ignore[operator]
             usual=None if far is None else self.usual() * _usual(other),  # type: ignore[operator]
+            apart=self.apart,
         )
 
     def __rmul__(self, other: object) -> Scaled:
@@ -239,10 +241,13 @@ class Scaled:
             far,
             None if far is None else self.plain() / plain,  # type: ignore[operator]
             usual=None if far is None else self.usual() / _usual(other),  # type: ignore[operator]
+            apart=self.apart,
         )
 
     def __rtruediv__(self, other: object) -> Scaled:
         # An infinite quotient has no remainder, which only the other form of a product knows; nor one by infinity.
+        if self.apart:
+            return other / self.everywhere()  # type: ignore[operator,no-any-return]
         far, usual = self.far, None
         if far is not None:
             positive = self.context.bounds(self.usual())[0] > 0.0
@@ -257,14 +262,17 @@ class Scaled:
 
     def __neg__(self) -> Scaled:
         plain, usual = -self.plain(), -self.usual()
-        return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, plain, self.is_input, usual)
+        return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, plain, self.is_input, usual, self.apart)
 
     def __abs__(self) -> Scaled:
-        return Scaled(abs(self.mantissa), self.exponent, self.bounded, self.far, abs(self.plain()), self.is_input)  # type: ignore[arg-type]
+        size, plain = abs(self.mantissa), abs(self.plain())  # type: ignore[arg-type]
+        return Scaled(size, self.exponent, self.bounded, self.far, plain, self.is_input, apart=self.apart)
 
     def choose(self, condition: Condition, other: object) -> Scaled:
         """self where the condition holds, other elsewhere."""
         if isinstance(other, Scaled):
+            if self.apart or other.apart:
+                return self.everywhere().choose(condition, other.everywhere())
             far = None if self.far is None or other.far is None else self.far | other.far
             return Scaled(
                 self.mantissa.choose(condition, other.mantissa),  # type: ignore[arg-type]
@@ -281,6 +289,7 @@ class Scaled:
             self.far,
             self.plain().choose(condition, other),  # type: ignore[arg-type]
             self.is_input,
+            apart=self.apart,
         )
 
     # -- sums and comparisons use the number itself ---------------------------------------------------------------
