@@ -53,10 +53,10 @@ def relu(x: Value) -> Value:
     return op.maximum(x, 0.0)
 
 
-def _exponent(x: Value, beta: Value) -> Value:
-    """beta x, its rounding error included, held within the reach of exponentials."""
-    t = op.extended(x) * op.plain(beta)
-    return op.clip(t, op.tail(x), -op.tail(x))
+def _exponent(x: Value, beta: Value, reach: float = 1.0) -> Value:
+    """beta x, its rounding error included, held within the reach of exponentials, or so many times that."""
+    t, limit = op.extended(x) * op.plain(beta), -op.tail(x) * reach
+    return op.clip(t, -limit, limit)
 
 
 def _softplus_gradient(x: Value, beta: Value) -> Value:
@@ -170,11 +170,19 @@ def _swish_lost(x: Value, beta: Value) -> Value:
 
 
 def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
-    """Where the gradient is 0 in every format, and the gradient elsewhere."""
-    t = op.absolute(_exponent(x, beta))
-    lifted, back = op.lifted_exp(-t)
+    """Where the gradient is 0 in every format, and the gradient elsewhere. In pairs of words a third large number may
+    be multiplied with it, which exponentials have the reach for that are squares."""
+    arithmetic = x.context.arithmetic
+    halved = arithmetic.pair and arithmetic.products
+    reach = 1.4 if halved else 1.0
+    t = op.absolute(_exponent(x, beta, reach))
+    lifted, back = op.lifted_exp(t * -0.5 if halved else -t)
+    if halved:
+        lifted = lifted * lifted
     e = lifted * back
-    return t >= -op.tail(x), x * (lifted / op.fma(e, e + 2.0, 1.0)) * x * back
+    product = x * (lifted / op.fma(e, e + 2.0, 1.0))
+    product = rescue.centred(rescue.centred(product) * x) if halved else product * x * back
+    return t >= -op.tail(x) * reach, product
 
 
 @declare(

@@ -265,7 +265,8 @@ class Scaled:
         return Scaled(-self.mantissa, self.exponent, self.bounded, self.far, plain, self.is_input, usual, self.apart)
 
     def __abs__(self) -> Scaled:
-        size, plain = abs(self.mantissa), abs(self.plain())  # type: ignore[arg-type]
+        size: Plain = abs(self.mantissa)  # type: ignore[assignment]
+        plain: Plain = abs(self.plain())  # type: ignore[assignment]
         return Scaled(size, self.exponent, self.bounded, self.far, plain, self.is_input, apart=self.apart)
 
     def choose(self, condition: Condition, other: object) -> Scaled:
