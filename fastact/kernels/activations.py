@@ -94,7 +94,11 @@ def softplus(x: Value, beta: Value) -> Value:
     correction = log1p_exp_over(-op.absolute(t), beta)
     rest = rescue.settled(correction)
     total = rescue.sum_or_infinity(op.plus_finite(x, rest), rest)
-    value = op.where(t > 0.0, total, rescue.held(correction))
+    if hasattr(x, "plain"):  # sums of small numbers have no second word
+        tiny = (op.absolute(op.plain(x)) < 2.0**-900) & (t < 700.0)
+        total = op.where(tiny, (t + op.plain(op.log1p_exp(-op.absolute(t)))) / beta, total)
+    value = op.where(t > 0.0, total, correction)
+    value = rescue.held(value)
     return rescue.rescued(value, lambda: rescue.faded(op.narrowed(t)), softplus, x, beta, but=((beta, 1.0),))
 
 
@@ -146,14 +150,15 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:
     """x^2 e/(1 + e)^2 with e = exp(-|beta x|)."""
     vanished, slope = _swish_slope_beta(x, beta)
-    value = op.where(vanished, 0.0, slope)
+    value = op.where(vanished, 0.0, rescue.held(slope) if x.context.arithmetic.pair else slope)
     return rescue.rescued(value, lambda: _swish_lost(x, beta), _swish_gradient_beta, x, beta)
 
 
 def _swish_backward_beta(g: Value, x: Value, beta: Value) -> Value:
     """A selection, so that a zero has the sign of g."""
     vanished, slope = _swish_slope_beta(x, beta)
-    value = op.where(vanished, op.plain(g) * 0.0, g * slope)
+    product = g * slope
+    value = op.where(vanished, op.plain(g) * 0.0, rescue.held(product) if x.context.arithmetic.pair else product)
     return rescue.rescued(
         value,
         lambda: _swish_lost(x, beta) | rescue.beyond(op.plain(slope)) & ~x.equals(0.0),

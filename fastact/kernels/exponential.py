@@ -74,7 +74,7 @@ def _elu_from_output(g: Value, y: Value, alpha: Value) -> Value:
 def elu(x: Value, alpha: Value) -> Value:
     """x above 0, alpha expm1(x) elsewhere; alpha (exp(x) - 1) would cancel next to 0, where the value is a little less
     than alpha x."""
-    below = op.expm1(op.minimum(op.plain(x), 0.0)) * op.plain(alpha)
+    below = op.expm1(op.minimum(op.plain(x), 0.0)) * alpha
     if x.context.arithmetic.roomy:  # alpha x may be a tie between two results
         below = op.where(op.absolute(x) < 2.0**-54, x * alpha * (1.0 - 2.0**-50), below)
     return op.where(x > 0.0, x, op.next_to_zero(x, op.lessened(x * alpha), below))
@@ -112,7 +112,12 @@ def _celu_gradient(x: Value, alpha: Value) -> Value:
 def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     """exp(x/alpha) = (y + alpha)/alpha for y <= 0: that order keeps what y and alpha have left."""
     y, alpha = op.plain(y), op.plain(alpha)
-    return op.where(y > 0.0, g, g * (rescue.apart(y + alpha, g) / rescue.apart(alpha, g)))
+    if not rescue.known(alpha):
+        unit = op.where(rescue.large(op.word(alpha)), 0.25, 1.0)  # of which the sum does not overflow
+        y, alpha = y * unit, alpha * unit
+    slope = rescue.apart(y + alpha, g) / rescue.apart(alpha, g)
+    value = op.where(y > 0.0, g, g * slope)
+    return rescue.rescued(value, lambda: rescue.large(slope), _celu_from_output, g, y, alpha, but=((alpha, 1.0),))
 
 
 def _growing(x: Value, alpha: Value) -> Value:
@@ -120,11 +125,16 @@ def _growing(x: Value, alpha: Value) -> Value:
     t, word = _celu_exponent(x, alpha), op.plain(alpha)
     beyond = t >= -op.tail(x)
     t = op.where(beyond, 1.0, t)
-    near = op.expm1(op.minimum(op.narrowed(t), 1.0)) * word
-    half = op.plain(op.exp(t * 0.5))  # exp(t) may overflow where its product does not
-    value = op.where(t > 80.0, half * word * half, op.plain(op.exp(t)) * word - word)
-    value = op.where(t > 1.0, value, near)
-    return op.where(beyond, -INFINITY, value)
+    near = op.expm1(op.minimum(op.narrowed(t), 1.0))
+    if hasattr(x, "plain") and not rescue.known(alpha):
+        e = op.exp(t)
+        value = op.where(t > 80.0, e * alpha, alpha * op.where(t > 1.0, op.plain(e) - 1.0, near))
+    else:
+        half = op.plain(op.exp(t * 0.5))  # exp(t) may overflow where its product does not
+        value = op.where(t > 80.0, half * word * half, op.plain(op.exp(t)) * word - word)
+        value = op.where(t > 1.0, value, near * word)
+        value = rescue.rescued(value, lambda: rescue.faint(x), _growing, x, alpha, but=((alpha, 1.0),))
+    return op.where(beyond, -INFINITY, rescue.held(value))
 
 
 @declare(
@@ -151,8 +161,9 @@ def celu(x: Value, alpha: Value) -> Value:
     """x above 0, alpha expm1(x/alpha) elsewhere: the gradient is continuous for every alpha; a negative one makes the
     lower branch grow, as it does in PyTorch."""
     word = op.plain(alpha)
-    t = op.minimum(op.plain(x) / word, 0.0)
-    below = op.next_to_zero(t, x, op.expm1(t) * word)
+    apart = hasattr(x, "plain") and not rescue.known(alpha)
+    t = op.minimum(rescue.settled(x / alpha) if apart else op.plain(x) / word, 0.0)
+    below = op.next_to_zero(t, x, op.expm1(t) * (alpha if apart else word))
     below = op.unless(below, (x < 0.0) & (word < 0.0), _growing(x, alpha))
     if not rescue.is_one(alpha):
         tiny = (op.absolute(op.plain(x)) < op.absolute(word) * 2.0**-120) | op.absolute(word).equals(INFINITY)

@@ -9,6 +9,7 @@ from fastact.kernels.blocks.roots import of_one_kind, short, turn
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
+INFINITY = float("inf")
 SNAKE_ROOT = -0.7853981633974483
 """The first of the roots of the gradient, -pi/4 + n pi."""
 
@@ -18,9 +19,14 @@ def _narrow(x: Value) -> bool:
     return not (x.context.arithmetic.pair or x.context.arithmetic.careless)
 
 
-def _sine(t: Value, quarters: int = 0) -> Value:
+def _sine(t: Value, quarters: int = 0, factors: tuple[Value, ...] = ()) -> Value:
     """sin(t + quarters pi/4) or minus that: only its square is asked for, or its product with a like factor."""
-    return t.context.blocks.sin_but_sign(t, quarters)
+    return t.context.blocks.sin_but_sign(t, quarters, *((factors,) if factors else ()))
+
+
+def _factors(x: Value, alpha: Value) -> tuple[Value, ...]:
+    """The factors of alpha x where that may overflow."""
+    return (op.word(x), op.word(alpha)) if hasattr(x, "plain") and not rescue.known(alpha) else ()
 
 
 def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
@@ -30,18 +36,24 @@ def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
     return op.unless(value, op.absolute(value) < size * 0.5, x.context.wider(_difference, x, alpha))
 
 
-def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
+def _parts(x: Value, alpha: Value, unit: float = 1.0) -> tuple[Value, Value]:
     """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign: that for which the first is
-    positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
-    t = turn(x, alpha)
-    s, c = t.context.blocks.sin_and_cos(t)
-    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), op.absolute(op.plain(x)) * op.where(s < 0.0, -c, c)
+    positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same. The
+    second in units of 1/unit."""
+    t, factors = turn(x, alpha), _factors(x, alpha)
+    s, c = t.context.blocks.sin_and_cos(t, *((factors,) if factors else ()))
+    size = op.absolute(op.plain(x)) if unit == 1.0 else op.absolute(op.plain(x)) * unit
+    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), size * op.where(s < 0.0, -c, c)
 
 
 def _difference(x: Value, alpha: Value) -> Value:
     """|x| cos(t) - sin|t|/(2 |alpha|), or minus that where the sine is negative."""
     s, c = _parts(x, alpha)
-    return c - s * 0.5
+    if not _factors(x, alpha):
+        return c - s * 0.5
+    small = op.absolute(op.plain(x)) < 2.0**-900  # the second words of such have no digits
+    _, moved = _parts(x, alpha, 2.0**600)
+    return op.where(small, rescue.shifted(moved - s.shifted(599).plain(), -600, small), rescue.apart(c - s * 0.5, x))
 
 
 def _gradient_alpha(x: Value, alpha: Value) -> Value:
@@ -51,9 +63,9 @@ def _gradient_alpha(x: Value, alpha: Value) -> Value:
 def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
     """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels."""
     s, _ = _parts(x, alpha)
-    difference = _careful(op.plain(_difference(x, alpha)), op.plain(s), op.plain(x), op.plain(alpha))
-    if not rescue.known(alpha):
-        difference = rescue.apart(difference, x)
+    difference = _difference(x, alpha)
+    if not _factors(x, alpha):
+        difference = _careful(op.plain(difference), op.plain(s), op.plain(x), op.plain(alpha))
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
     tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
     value = op.where(tiny, g * x * x, value)
@@ -72,7 +84,7 @@ def _gradient(x: Value, alpha: Value) -> Value:
     """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
     if _narrow(x):
         return x.context.wider(_gradient, op.plain(x), op.plain(alpha))
-    s = _sine(turn(x, alpha), 1)
+    s = _sine(turn(x, alpha), 1, _factors(x, alpha))
     value = s * s * 2.0
     beyond = op.plain(x) * op.plain(alpha)
     return rescue.rescued(value, lambda: rescue.large(beyond), _gradient, x, alpha, but=((alpha, 1.0),))
@@ -111,10 +123,13 @@ def snake(x: Value, alpha: Value) -> Value:
         return x.context.blocks.plus_sin_squared(y)
     size = op.absolute(op.word(y) * op.word(a))
     if not _narrow(x):
-        total = _rising(y, a)
+        total = _rising(x, alpha)
     elif not short(y):
-        value = op.where((size > 2.0**-60) & (size < 2.0**56), _rising_in_words(y, a), y)
-        return value if op.word(a).is_one() else op.unless_nan(value, a)
+        inside = (size > 2.0**-60) & (size < 2.0**56)
+        value = op.where(inside, _rising_in_words(y, a), y)
+        if op.word(a).is_one():
+            return value
+        return op.unless_nan(rescue.rescued(value, lambda: inside & rescue.beyond(a), snake, x, alpha), a)
     else:
         total = x.context.wider(_rising, y, a)
     value = op.where((size > 2.0**-70) & (size < 2.0**120), total, x)
@@ -124,7 +139,15 @@ def snake(x: Value, alpha: Value) -> Value:
 def _rising(x: Value, alpha: Value) -> Value:
     y, a = op.plain(x), op.plain(alpha)
     s = _sine(op.extended(x) * a)
-    return op.fma(s, s / a, y)
+    if not hasattr(x, "plain") or rescue.known(alpha):
+        return op.fma(s, s / a, y)
+    wave = s * (s / alpha)
+    small = (op.absolute(y) < 2.0**-900) & (op.absolute(a) > 2.0**-120)
+    moved = y * 2.0**600 + wave.shifted(600).plain()
+    near = rescue.settled(wave)
+    rounded = op.word(y) + op.word(near)
+    total = op.where(op.absolute(rounded) < INFINITY, y + near, rounded)
+    return op.where(small, rescue.shifted(moved, -600, small), total)
 
 
 def _rising_in_words(x: Value, alpha: Value) -> Value:

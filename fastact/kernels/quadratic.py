@@ -105,7 +105,10 @@ def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
 def star_relu(x: Value, scale: Value, bias: Value) -> Value:
     """scale max(x, 0)^2 + bias; the product in two words, since the sum cancels next to its root."""
     r = op.maximum(x, 0.0)
-    return op.narrowed(op.product_plus((r, scale, r), bias))
+    value = op.narrowed(op.product_plus((r, scale, r), bias))
+    if rescue.known(scale):
+        return value
+    return rescue.rescued(value, lambda: rescue.faint(r * scale), star_relu, x, scale, bias)
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------

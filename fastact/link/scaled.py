@@ -159,7 +159,23 @@ class Scaled:
         low, high = 2 * (1 - a.bias), 2 * a.bias
         exponent = number.exponent.choose(number.exponent.compare("sgt", low), low)
         exponent = exponent.choose(exponent.compare("slt", high), high)
-        return Scaled(number.mantissa, exponent, False, self.far, self._plain, usual=self._usual, apart=self.apart)
+        far = self.far if self.apart else self._far_or_beyond()
+        return Scaled(number.mantissa, exponent, False, far, self._plain, usual=self._usual, apart=self.apart)
+
+    def _far_or_beyond(self) -> Condition | None:
+        """Where the number is far, or its plain form has lost digits: three factors can do that none of which is."""
+        if self.far is None:
+            return None
+        size: Plain = abs(self.usual())  # type: ignore[assignment]
+        return self.far | ~((size >= 2.0**-960) & (size <= 2.0**1000))
+
+    def shifted(self, count: int, far: Condition | None = None) -> Scaled:
+        """The number times 2^count, which is right where it is far, and anywhere if nothing is said of that."""
+        number = self.everywhere().centred()
+        return Scaled(number.mantissa, number.exponent + count).held()._known_far(far)
+
+    def _known_far(self, far: Condition | None) -> Scaled:
+        return Scaled(self.mantissa, self.exponent, False, far, self._in_two_steps(self.mantissa))
 
     def anywhere(self) -> Scaled:
         """The same number with a plain form that is right where it is far, too."""

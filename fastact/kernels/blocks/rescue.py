@@ -104,9 +104,10 @@ def chain(body: Callable[..., Value], inputs: tuple[Value, ...], *factors: Value
         total = total * factor
     if hasattr(total, "held"):
         return total.held()
-    for factor in factors if lost is not None else ():
-        if not isinstance(factor, (int, float)):
-            lost = lost & ~factor.equals(0.0)
+    if lost is not None:
+        # A zero among the factors loses nothing, unless others had overflowed before it.
+        zeros = [factor.equals(0.0) for factor in factors if not isinstance(factor, (int, float))]
+        lost = lost & (~functools.reduce(operator.or_, zeros) | total.is_nan())
     return rescued(total, lambda: lost, body, *inputs)
 
 
@@ -133,6 +134,11 @@ def settled(value: Value) -> Value:
 def apart(value: Value, like: Value) -> Value:
     """A number that holds its power of two apart, if inputs do."""
     return plain(value).context.held_apart(plain(value)) if hasattr(like, "plain") else value
+
+
+def shifted(value: Value, count: int, far: Value) -> Value:
+    """A number times 2^count, which is right where it is far: of what has been kept away from the subnormal numbers."""
+    return value.context.held_apart(value).shifted(count, far)
 
 
 def sum_or_infinity(total: Value, *terms: Value) -> Value:

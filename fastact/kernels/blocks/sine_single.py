@@ -7,7 +7,7 @@ leaves no error; beyond 2^20 as many digits of 1/pi are multiplied with x as its
 from __future__ import annotations
 
 import functools
-from math import pi
+from math import ldexp, pi
 
 from fastact.kernels.blocks import single
 from fastact.kernels.blocks.exactly import two_product, two_sum
@@ -19,6 +19,9 @@ CHUNK = 16
 """Bits of 1/pi that are multiplied at a time."""
 LIFT = 120
 """Chunks are held times 2^LIFT, so that the last of them are no subnormal numbers."""
+BEYOND, LEAST, LIFT_BEYOND = 1024, 52, 200
+"""Numbers that overflow are held times 2^-BEYOND, and chunks for them times 2^BEYOND 2^LIFT_BEYOND; the second word of
+a product of two numbers that does begins with the chunk LEAST at the earliest."""
 
 
 def sin(x: Value) -> Value:
@@ -141,21 +144,22 @@ def _far(y: Value, quarter: Value | None = None) -> tuple[Value, Value]:
     return r.convert(word), odd.convert(word)
 
 
-def far_phase(y: Value, quarter: Value | None = None) -> tuple[Value, Value, Value]:
+def far_phase(y: Value, quarter: Value | None = None, beyond: bool = False) -> tuple[Value, Value, Value]:
     """y/pi, for a large positive y, plus a quarter if there is one: less the nearest whole number, in two words, and
-    that number modulo 2."""
+    that number modulo 2. ``beyond``: y is held times 2^-BEYOND."""
     narrow = y.arithmetic.word == "f32"
     last = 127 if narrow else 1023  # the largest exponent
     y = y.convert("f64")
     # Of y = 2^e (1 + ...) times the i-th chunk, a multiple of 2^(e - 52 - 16 (i + 1)), even numbers can be left out.
-    i = (y.bits().shift_right_logical(52) - (1023 + 53)) >> 4
-    limit = (last - 53) >> 4
+    first, shift, lift = (LEAST, BEYOND, LIFT_BEYOND) if beyond else (0, 0, LIFT)
+    i = (y.bits().shift_right_logical(52) - (1023 + 53 + 16 * first - shift)) >> 4
+    limit = ((last + shift - 53) >> 4) - first
     i = i.choose(i.compare("sgt", 0), 0)
     i = i.choose(i.compare("slt", limit), limit)
     # The nearest to a multiple of pi that a number comes leaves 2^-33 of a float32, 2^-62 of a float64.
     count = 8 if narrow else 12
-    table = chunks(limit + count)
-    parts = [y * 2.0**-LIFT]
+    table = chunks(first + limit + count, lift + shift)[first:]
+    parts = [y * 2.0**-lift]
     if not narrow:
         upper = (parts[0].bits() & -(1 << 27)).as_real()
         parts = [upper, parts[0] - upper]
@@ -184,8 +188,8 @@ def far_phase(y: Value, quarter: Value | None = None) -> tuple[Value, Value, Val
 
 
 @functools.cache
-def chunks(count: int) -> tuple[float, ...]:
-    """1/pi as a sum of chunks c 2^(-16 (i + 1)), 0 <= c < 2^16, times 2^LIFT.
+def chunks(count: int, lift: int = LIFT) -> tuple[float, ...]:
+    """1/pi as a sum of chunks c 2^(-16 (i + 1)), 0 <= c < 2^16, times 2^lift.
 
     pi is Machin's 16 atan(1/5) - 4 atan(1/239)."""
     bits = CHUNK * count
@@ -200,6 +204,5 @@ def chunks(count: int) -> tuple[float, ...]:
 
     digits = (one << bits) // (16 * inverse_tangent(5) - 4 * inverse_tangent(239))
     mask = (1 << CHUNK) - 1
-    return tuple(
-        float((digits >> (bits - CHUNK * (i + 1))) & mask) * 2.0 ** (LIFT - CHUNK * (i + 1)) for i in range(count)
-    )
+    pieces = [float((digits >> (bits - CHUNK * (i + 1))) & mask) for i in range(count)]
+    return tuple(ldexp(piece, min(lift - CHUNK * (i + 1), 960)) for i, piece in enumerate(pieces))

@@ -23,8 +23,12 @@ def by_mean(x: Value, lower: Value, upper: Value) -> Value:
     slope = mean(lower, upper)
     if rescue.known(lower):
         return x * slope
-    value = x * rescue.apart(slope, x)
-    return rescue.rescued(value, lambda: rescue.faint(slope), by_mean, x, lower, upper)
+    if hasattr(x, "plain"):  # whose power of two is held apart, so that halving loses nothing
+        a, b = op.plain(lower), op.plain(upper)
+        large = (op.absolute(a) > 1.0) | (op.absolute(b) > 1.0)
+        return x * rescue.apart(op.where(large, slope, a + b), x) * op.where(large, 1.0, 0.5)
+    value = x * slope
+    return rescue.rescued(value, lambda: rescue.faint(op.plain(lower) + op.plain(upper)), by_mean, x, lower, upper)
 
 
 def product_of_quotient(
