@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable
 from fractions import Fraction
@@ -266,24 +265,6 @@ def _rounded(operation: Callable[[Value, Value], Value], a: Value, b: Value) -> 
         if a.lo is None and b.lo is None:
             return type(a)(operation(a.hi, b.hi))
     return operation(a, b)
-
-
-def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
-    """The product of some numbers and a last one added, in two words since they may cancel; in one where infinite.
-    Small ones are added at a distance from the subnormal numbers, where the second word has digits."""
-    high = [word(factor) for factor in factors]
-    rounded = functools.reduce(operator.mul, high) + word(addend)
-    scaled = hasattr(factors[0], "plain")
-    product = functools.reduce(operator.mul, factors if scaled else [doubled(factor) for factor in factors])
-    total = doubled(product) + plain(addend)
-    total = total.choose(abs(rounded) < INFINITY, rounded)
-    if not scaled:
-        return total
-    if word(addend).node.op == "constant":
-        return where(addend.equals(0.0), product, total)
-    small = (abs(rounded) < 2.0**-900) & (abs(word(addend)) < 2.0**-900)
-    moved = product.shifted(600).plain() + plain(addend) * 2.0**600
-    return where(small, moved.context.held_apart(moved).shifted(-600, small), total)
 
 
 def word(x: Value) -> Value:

@@ -105,7 +105,7 @@ def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
 def star_relu(x: Value, scale: Value, bias: Value) -> Value:
     """scale max(x, 0)^2 + bias; the product in two words, since the sum cancels next to its root."""
     r = op.maximum(x, 0.0)
-    value = op.narrowed(op.product_plus((r, scale, r), bias))
+    value = op.narrowed(rescue.product_plus((r, scale, r), bias))
     if rescue.known(scale):
         return value
     return rescue.rescued(value, lambda: rescue.faint(r * scale), star_relu, x, scale, bias)
@@ -130,7 +130,7 @@ def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
 
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
     """slope x + offset held within [0, 1]; the product in two words, since the sum cancels next to its root."""
-    return op.clip(op.narrowed(op.product_plus((x, slope), offset)), 0.0, 1.0)
+    return op.clip(op.narrowed(rescue.product_plus((x, slope), offset)), 0.0, 1.0)
 
 
 def _general_gradient(x: Value, slope: Value, offset: Value) -> Value:
@@ -147,7 +147,7 @@ def _general_from_output(g: Value, y: Value, slope: Value, offset: Value) -> Val
 
 
 def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value:
-    y = op.doubled(op.product_plus((x, slope), offset))
+    y = op.doubled(rescue.product_plus((x, slope), offset))
     lacking = 1.0 - y
     outside = (y <= 0.0) | (y >= 1.0) & (lacking <= 0.0) | (y > 1.0)
     return op.where((y > 0.0) & (lacking > 0.0), result, op.where(outside, 0.0, op.narrowed(y)))

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable
 from math import inf
 
-from fastact.kernels.operations import Value, absolute, plain, unless, where, word
+from fastact.kernels.operations import Value, absolute, doubled, plain, unless, where, word
 
 FAINT = {"f32": 2.0**-100, "f64": 2.0**-960}
 """Below it products of numbers up to 1 may lack digits."""
@@ -148,6 +148,24 @@ def sum_or_infinity(total: Value, *terms: Value) -> Value:
     for term in terms:
         total = where(absolute(plain(term)) < inf, total, plain(term))
     return total
+
+
+def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
+    """The product of some numbers and a last one added, in two words since they may cancel; in one where infinite.
+    Small ones are added at a distance from the subnormal numbers, where the second word has digits."""
+    high = [word(factor) for factor in factors]
+    rounded = functools.reduce(operator.mul, high) + word(addend)
+    scaled = hasattr(factors[0], "plain")
+    product = functools.reduce(operator.mul, factors if scaled else [doubled(factor) for factor in factors])
+    total = doubled(product) + plain(addend)
+    total = total.choose(abs(rounded) < inf, rounded)
+    if not scaled:
+        return total
+    if known(addend):
+        return where(addend.equals(0.0), product, total)
+    small = (abs(rounded) < 2.0**-900) & (abs(word(addend)) < 2.0**-900)
+    moved = product.shifted(600).plain() + plain(addend) * 2.0**600
+    return where(small, shifted(moved, -600, small), total)
 
 
 def known(parameter: Value) -> bool:
