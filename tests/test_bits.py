@@ -18,9 +18,10 @@ from fastact.accuracy.samples import every, special, stratified
 from fastact.accuracy.ulp import Floats, format_of, to_bits
 from fastact.cpu.compile import address
 from fastact.cpu.kernels import inner_ufunc
+from fastact.cpu.overlap import parts
 from fastact.cpu.target import Processor, baseline, host
 from fastact.cpu.ufunc import LOOP
-from fastact.link.forms import forms, kernel
+from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph
 
 PLAIN = "sse3,ssse3,sse4.1,sse4.2,popcnt"
@@ -103,8 +104,8 @@ def test_remainders_are_computed_like_whole_vectors(key: tuple[str, str, str, st
     expected = whole(key, columns)
     for length in range(1, 2 * width + 2):
         for start in (0, 1, width - 1):
-            parts = [column[start : start + length] for column in columns]
-            found = call(loop(key, host()), parts, np.empty_like(parts[0]))
+            pieces = [column[start : start + length] for column in columns]
+            found = call(loop(key, host()), pieces, np.empty_like(pieces[0]))
             assert same_bits(found, expected[start : start + length]), f"length {length} from {start}"
 
 
@@ -124,6 +125,47 @@ def test_strides_alignment_and_place(key: tuple[str, str, str, str]) -> None:
         moved = [np.concatenate([c[:place], c])[place:] for c in columns]
         room = np.empty(expected.size + place, expected.dtype)[place:]
         assert same_bits(call(loop(key, host()), moved, room), expected), f"moved by {place}"
+
+
+ODD = {
+    ("sigmoid", "value", "float32", "exact"): 90.0,
+    ("exp", "value", "float32", "fast"): -95.0,
+    ("log", "value", "float32", "exact"): 1e-40,
+    ("log1p", "value", "float32", "exact"): -1.5,
+    ("mish", "value", "float64", "exact"): -740.0,
+    ("softplus", "value", "float64", "fast"): -730.0,
+}
+"""Kernels with detours, and inputs that need them."""
+
+
+@pytest.mark.parametrize("key", ODD, ids=label)
+def test_one_element_on_a_detour(key: tuple[str, str, str, str]) -> None:
+    """Detours are computed for a part of a vector: for the right one, and nothing else is changed."""
+    name, form, dtype, tier = key
+    key = (name, usual_form(REGISTRY[name], form), dtype, tier)
+    graph = kernel(REGISTRY[name], key[1], dtype, tier).graph
+    assert any(node.data == "rare" for node in graph.live())
+    ordinary = np.linspace(0.5, 2.0, 2 * host().target().width(graph)).astype(dtype)
+    plain, odd = whole(key, [ordinary]), whole(key, [np.full(1, ODD[name, form, dtype, tier], dtype)])
+    for place in range(ordinary.size):
+        x, expected = ordinary.copy(), plain.copy()
+        x[place], expected[place] = ODD[name, form, dtype, tier], odd[0]
+        assert same_bits(whole(key, [x]), expected), f"at {place}"
+
+
+@pytest.mark.parametrize(("name", "dtype", "tier"), [("tanh", "float32", "fast"), ("mish", "float32", "rough")])
+def test_loops_that_are_a_vector_ahead(name: str, dtype: str, tier: str) -> None:
+    """The last vector is computed twice in part; the results may overwrite the input."""
+    key = (name, usual_form(REGISTRY[name], "value"), dtype, tier)
+    graph = kernel(REGISTRY[name], key[1], dtype, tier).graph
+    assert parts(graph) is not None
+    width = host().target().width(graph)
+    x = np.linspace(-9.0, 9.0, 5 * width).astype(dtype)
+    expected = np.concatenate([whole(key, [piece]) for piece in np.split(x, 5)])
+    for count in range(1, 6):
+        held = x[: count * width].copy()
+        assert same_bits(whole(key, [held]), expected[: held.size])
+        assert same_bits(call(loop(key, host()), [held], held), expected[: held.size])
 
 
 @pytest.mark.parametrize("key", some(FEW), ids=label)

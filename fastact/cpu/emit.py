@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import masks
+from fastact.cpu import detours, masks
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -37,6 +37,7 @@ class Emitter(Conversions):
     ``bfloat_instructions``: it has those of AVX-512 that round to bfloat16.
     ``apart``: bfloat16 elements at even places make the first half of a vector, those at odd places the second, which
     spares moving them; all that is read and written has to be bfloat16 then, and the processor little-endian.
+    ``part``: the elements for which detours are computed together, if not for all of the width.
     """
 
     def __init__(
@@ -47,15 +48,16 @@ class Emitter(Conversions):
         avx512: bool = False,
         bfloat_instructions: bool = False,
         apart: bool = False,
+        part: int = 0,
     ) -> None:
         self.builder, self.width, self.half_instructions, self.avx512 = builder, width, half_instructions, avx512
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
-        self.apart = apart and width > 1
+        self.apart, self.part = apart and width > 1, part
         self.apart_masks = False
 
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
         """The outputs of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
-        self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in graph.live())
+        self.begin(graph)
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         for step in order(graph, detours=self.width > 0):
             if isinstance(step, Detour):
@@ -63,6 +65,10 @@ class Emitter(Conversions):
             elif step.op != "input":
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
         return [values[node.index] for node in graph.outputs]
+
+    def begin(self, graph: Graph) -> None:
+        """Keep conditions in pieces, unless a graph has words of two lengths."""
+        self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in graph.live())
 
     def nodes(self, nodes: Sequence[Node], values: dict[int, Any]) -> dict[int, Any]:
         """The values of some nodes, added to those that they need."""
@@ -80,9 +86,12 @@ class Emitter(Conversions):
         usual = [masks.whole(self, values[m.args[2].index]) for m in detour.members]
         b.cbranch(found, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
-        for node in detour.nodes:
-            values[node.index] = self.node(node, [values[a.index] for a in node.args])
-        chosen = [masks.whole(self, self.node(m, [values[a.index] for a in m.args])) for m in detour.members]
+        if detours.divisible(detour, self.width, self.part):
+            part = Emitter(b, self.part, self.half_instructions, self.avx512, self.bfloat_instructions)
+            chosen = detours.in_parts(self, part, detour, values)
+        else:
+            self.nodes(detour.nodes, values)
+            chosen = [masks.whole(self, self.node(m, [values[a.index] for a in m.args])) for m in detour.members]
         aside = b.block
         b.branch(after)
         b.position_at_end(after)

@@ -28,6 +28,8 @@ from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
+REGISTERS = 4
+"""Registers to a vector."""
 LINE = 64
 """Bytes that come from memory together."""
 AHEAD = 4096
@@ -54,7 +56,7 @@ class Target:
 
         A body is one long chain of dependent operations; four of them side by side keep the processor busy."""
         storage = max(BITS[node.type] for node in graph.inputs + graph.outputs if node.type != "i1")
-        return 4 * self.vector_bytes * 8 // max(storage, 32)
+        return REGISTERS * self.vector_bytes * 8 // max(storage, 32)
 
 
 Slot = tuple[ir.Value, ir.Type]
@@ -98,7 +100,9 @@ class LoopBuilder:
         b = ir.IRBuilder(function.append_basic_block("entry"))
         w = self.width
         target = self.target
-        emitter = Emitter(b, w, target.half_instructions, target.avx512, target.bfloat_instructions, apart=self.bfloat)
+        emitter = Emitter(
+            b, w, target.half_instructions, target.avx512, target.bfloat_instructions, self.bfloat, w // REGISTERS
+        )
         slots: list[Slot] = []
         divided = parts(graph) if name == "body" and target.half_instructions and not self.fetched else None
         if divided is not None:
@@ -158,12 +162,16 @@ class LoopBuilder:
             element = b.mul(i, I64(w))
             return [at(b, p, b.mul(element, I64(s))) for p, s in zip(pointers, self.sizes, strict=True)]
 
-        def first(i: ir.Value) -> dict[int, ir.Value]:
+        def read(i: ir.Value) -> dict[int, ir.Value]:
             places = zip(where(i)[:loads], self.sizes, self.operands, strict=False)
             stored = [b.load(p, align=s, typ=typed(t, w)) for p, s, t in places]
-            values = {node.index: stored[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
-            return emitter.nodes(divided.first, values)
+            return {node.index: stored[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
 
+        def first(i: ir.Value) -> dict[int, ir.Value]:
+            return emitter.nodes(divided.first, read(i))
+
+        if not divided.converts:
+            emitter.begin(graph)
         last = b.sub(function.args[-1], I64(1))
         start, entry = first(I64(0)), b.block
         loop, after = b.append_basic_block("loop"), b.append_basic_block("after")
@@ -171,16 +179,16 @@ class LoopBuilder:
         b.position_at_end(loop)
         i = b.phi(I64)
         i.add_incoming(I64(0), entry)
-        kept = {node.index: b.phi(start[node.index].type) for node in divided.kept}
+        kept = {node.index: masks.phi(b, start[node.index]) for node in divided.kept}
         following = b.add(i, I64(1))
         more = b.icmp_signed("<=", following, last)
         ahead = first(b.select(more, following, last))
         constants = {index: value for index, value in ahead.items() if isinstance(value, ir.Constant)}
-        values = emitter.nodes(divided.second, {**constants, **kept})
+        values = emitter.nodes(divided.second, {**constants, **kept, **read(i)})
         self._deliver(b, graph, [values[node.index] for node in graph.outputs], where(i)[loads:], loads, slots)
-        for index, phi in kept.items():
-            phi.add_incoming(start[index], entry)
-            phi.add_incoming(ahead[index], b.block)
+        for index, value in kept.items():
+            masks.arrives(value, start[index], entry)
+            masks.arrives(value, ahead[index], b.block)
         i.add_incoming(following, b.block)
         b.cbranch(more, loop, after)
         b.position_at_end(after)

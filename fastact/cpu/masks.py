@@ -69,6 +69,17 @@ def selected(e: Emitter, type: str, select: Callable[..., ir.Value], args: list[
     return whole(e, Mask(map(select, *(pieces(e, x, count) for x in args))))
 
 
+def phi(b: ir.IRBuilder, like: Any) -> Any:
+    """A value like another one, its pieces included, that `arrives` from several blocks."""
+    return Mask(b.phi(part.type) for part in like) if isinstance(like, Mask) else b.phi(like.type)
+
+
+def arrives(value: Any, source: Any, block: ir.Block) -> None:
+    """What the value is if control comes from a block."""
+    for part, given in zip(value, source, strict=True) if isinstance(value, Mask) else [(value, source)]:
+        part.add_incoming(given, block)
+
+
 def merged(b: ir.IRBuilder, value: Any) -> ir.Value:
     """Truth values of which one is true where one of the given ones is: the pieces on top of one another."""
     return functools.reduce(b.or_, value) if isinstance(value, Mask) else value
