@@ -8,13 +8,15 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import rescue, xielu_far
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
 LARGE = 2.0**100
 """Beyond it cancelling terms are not looked into."""
+MOST = 60.0
+"""The largest -eps for which digits beyond those of exp(eps) are asked of expm1(eps)."""
 CANCELLED, FEW = 2.0**-11, 2.0**-4
 """What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
 that have the usual 2^-66."""
@@ -32,10 +34,10 @@ def _defaults(alpha_p: Value, alpha_n: Value, beta: Value) -> tuple[tuple[Value,
     return (alpha_p, ALPHA_P), (alpha_n, ALPHA_N), (beta, BETA)
 
 
-def _unusual(x: Value, *parameters: Value) -> Value:
+def _unusual(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
     """Where terms may overflow, or what is small meets what is large."""
-    odd = op.absolute(x) > LARGE
-    for parameter in parameters:
+    odd = (op.absolute(x) > LARGE) | rescue.faded(alpha_p) | rescue.faded(alpha_n)
+    for parameter in (alpha_p, alpha_n, beta):
         odd = odd | rescue.large(parameter)
     return odd
 
@@ -50,6 +52,8 @@ def _positive(alpha: Value) -> Value:
 
 def _sigmoid(alpha: Value) -> Value:
     """The derivative of softplus, its power of two held apart if alpha holds it so."""
+    if xielu_far.applies(alpha, alpha):
+        return xielu_far.sigmoid(alpha)
     value = 1.0 / op.one_plus(op.exp(-op.clip(alpha, op.tail(alpha), -op.tail(alpha))))
     return value if hasattr(alpha, "plain") else op.plain(value)
 
@@ -92,6 +96,10 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     s = _positive(alpha_n)
     a, m = s + b, op.minimum(y, op.plain(eps))
     far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -_leading(x, beta), -_leading(x, beta), y)
+    if not (rescue.narrow(x) or rescue.known(eps)):
+        # Above eps terms with the larger of s and beta come together.
+        rise = a * _rise_above_eps(op.where(y > op.plain(eps), y, -1.0), op.plain(eps)) + b * y
+        far = op.where((y > op.plain(eps)) & (op.absolute(b) < s), rise, far)
     near = op.maximum(y, -1.0)
     near = x * op.plain(a * (near * _less(near)) + b)
     value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
@@ -137,6 +145,9 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
     )
     slope = _remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
     inputs = (x, alpha_p, alpha_n, beta, eps)
+    if xielu_far.applies(*inputs[:2]):
+        odd = xielu_far.odd(x, alpha_p, alpha_n, beta) | xielu_far.faded(alpha_p, alpha_n)
+        slope = xielu_far.slope(*inputs).instead(odd, op.plain(slope))
 
     def lost() -> Value:
         return _unusual(x, alpha_p, alpha_n, beta) | rescue.faded(x)
@@ -147,8 +158,10 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
 
 def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     y, b, s = op.plain(x), op.plain(beta), _positive(alpha_n)
-    value = (s + b) * op.expm1(op.clip(y, -2.0, 0.0)) + b
-    value = op.where(y < -2.0, (s + b) * op.plain(op.exp(op.minimum(y, -2.0))) - s, value)
+    # Where beta is the larger the first of these cancels, and the other does not.
+    least = -0.75 if rescue.narrow(x) and not rescue.known(beta) else -2.0
+    value = (s + b) * op.expm1(op.clip(y, least, 0.0)) + b
+    value = op.where(y < least, (s + b) * op.plain(op.exp(op.minimum(y, least))) - s, value)
     value = op.where(y < op.plain(eps), value, -s)
     value = op.where(y.is_nan(), y, value)
     return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps))
@@ -156,19 +169,22 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """Multiplied from the left where the gradient might overflow."""
+    if xielu_far.applies(x, alpha_p):
+        return rescue.held(g * _gradient(x, alpha_p, alpha_n, beta, eps))
     product = g * _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
     value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
     def lost() -> Value:
-        return _unusual(x, alpha_p, alpha_n, beta, g) | rescue.faint(g) | rescue.faint(x)
+        return _unusual(x, alpha_p, alpha_n, beta) | rescue.large(g) | rescue.faint(g) | rescue.faint(x)
 
     return rescue.rescued(value, lost, _backward, *inputs)
 
 
 def _gradient_alpha_p(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """x^2 s(alpha_p) above 0."""
-    value = op.where(x > 0.0, x * _sigmoid(alpha_p) * x, op.where(x <= 0.0, 0.0, op.plain(x)))
+    product = rescue.held(x * _sigmoid(alpha_p) * x) if xielu_far.applies(x, alpha_p) else x * _sigmoid(alpha_p) * x
+    value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
     inputs = (x, alpha_p, alpha_n, beta, eps)
     value = rescue.rescued(value, lambda: _lost(alpha_p, x) & (x > 0.0), _gradient_alpha_p, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
@@ -204,7 +220,8 @@ def _rise(x: Value) -> Value:
 def _rise_above_eps(x: Value, eps: Value) -> Value:
     m = op.plain(eps)
     inside = op.maximum(m, -1.0)
-    return op.where(m >= -1.0, inside * (inside * _less(inside)) + (m - x), op.expm1(m) - x)
+    below = op.plain(op.exp(op.minimum(m, -1.0))) + (-1.0 - x)  # of x = -1 the exponential remains
+    return op.where(m >= -1.0, inside * (inside * _less(inside)) + (m - x), below)
 
 
 def _rising(x: Value, eps: Value) -> Value:
@@ -212,7 +229,11 @@ def _rising(x: Value, eps: Value) -> Value:
     above = _rise_above_eps(y, m) if y.context.arithmetic.pair else y.context.wider(_rise_above_eps, y, m)
     between = (y > m) & (y <= 0.0)
     value = op.unless(_rise(x), between, above)
-    return _remains(value, op.where(between, op.absolute(y) * FEW, 0.0), "rise_above_eps", x, m)
+    few = op.where(between & (m > -MOST), op.absolute(y) * FEW, 0.0)
+    value = _remains(value, few, "rise_above_eps", x, m)
+    if not xielu_far.applies(x, eps):
+        return value
+    return xielu_far.rising(x, eps).instead(xielu_far.odd(x, eps) | (m < -MOST), op.plain(value))
 
 
 def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -225,9 +246,14 @@ def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps
 
 def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    value = op.where(x > 0.0, 0.0, g * (_rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)))
+    slope = _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)
+    value = op.where(x > 0.0, 0.0, rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
-    value = rescue.rescued(value, lambda: _lost(alpha_n, g, x) & (x <= 0.0), _backward_alpha_n, *inputs)
+
+    def lost() -> Value:
+        return (_lost(alpha_n, g, x) | rescue.beyond(op.plain(slope)) & ~x.equals(0.0)) & (x <= 0.0)
+
+    value = rescue.rescued(value, lost, _backward_alpha_n, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
@@ -288,5 +314,8 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     value = op.where(y > 0.0, upper, lower)
     value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
     inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)
+    if xielu_far.applies(*inputs[:2]):
+        odd = xielu_far.odd(x, alpha_p, alpha_n, beta) | xielu_far.faded(alpha_p, alpha_n)
+        value = xielu_far.value(*inputs).instead(odd, op.plain(value))
     value = rescue.rescued(value, lambda: _unusual(x, alpha_p, alpha_n, beta), xielu, *inputs, but=but)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

@@ -23,6 +23,14 @@ def power_of_two(exponent: Integer) -> Real:
     return ((exponent + a.bias) << a.mantissa_bits).as_real()
 
 
+NOWHERE = -8000
+"""The exponent of a zero in a sum: below that of anything that is not."""
+
+
+def _first(value: Plain) -> Real:
+    return value if isinstance(value, Real) else value.first
+
+
 def times(value: Plain, factor: Real) -> Plain:
     """value * factor where factor is a power of two."""
     if isinstance(value, Real):
@@ -168,6 +176,26 @@ class Scaled:
             return None
         size: Plain = abs(self.usual())  # type: ignore[assignment]
         return self.far | ~((size >= 2.0**-960) & (size <= 2.0**1000))
+
+    def plus(self, other: Scaled) -> Scaled:
+        """The sum of two numbers of any size, neither of which need be within reach."""
+        a, b = (number.everywhere().centred() for number in (self, other))
+        # Of a zero the exponent says nothing.
+        n, m = (c.exponent.choose(~_first(c.mantissa).equals(0.0), NOWHERE) for c in (a, b))
+        top = n.choose(n.compare("sgt", m), m)
+        least = -self.context.arithmetic.bias
+        parts = []
+        for number, exponent in ((a, n), (b, m)):
+            shift = exponent - top
+            parts.append(times(number.mantissa, power_of_two(shift.choose(shift.compare("sgt", least), least))))
+        rounded, total = _first(parts[0]) + _first(parts[1]), parts[0] + parts[1]  # type: ignore[operator]
+        # An infinite sum has no remainder.
+        return Scaled(total.choose(abs(rounded) < float("inf"), rounded), top)
+
+    def instead(self, far: Condition, plain: Plain) -> Scaled:
+        """This number where that is far, another one elsewhere."""
+        number = self.everywhere().centred()
+        return Scaled(number.mantissa, number.exponent, False, far, plain, apart=True)
 
     def shifted(self, count: int, far: Condition | None = None) -> Scaled:
         """The number times 2^count, which is right where it is far, and anywhere if nothing is said of that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import triple
+from fastact.kernels.blocks.rescue import known
 from fastact.kernels.blocks.softplus import in_triples
 from fastact.kernels.operations import Value
 
@@ -12,11 +13,16 @@ def _pair_of(words: triple.Words, like: Value) -> Value:
     return like.pair(*words[:2])
 
 
-def _rise(x: Value, m: Value) -> triple.Words:
+def _rise(x: Value, m: Value, eps: Value) -> triple.Words:
     """expm1(m) - x for m = min(x, eps)."""
     inside = op.where(m < -triple.REACH, -triple.REACH, m)
-    rise = triple.expm1_less((inside,))
-    return triple.total(rise, triple.total((inside,), (-x,)))
+    rise = triple.total(triple.expm1_less((inside,)), triple.total((inside,), (-x,)))
+    if known(eps):
+        return rise
+    # Of x = -1 the exponential remains, however small it is.
+    e = op.plain(op.exp(x.context.doubled(op.minimum(m, -triple.REACH))))
+    far = triple.total(triple.total((x.lift(-1.0),), (-x,)), (e.hi, e.low))
+    return tuple(a.choose(m < -triple.REACH, b) for a, b in zip(far, rise, strict=True))
 
 
 def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -25,7 +31,7 @@ def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     s = in_triples(p.choose(above, n))
     upper = triple.total(triple.product(s, (y,)), (b,))
     low = op.where(y > 0.0, -1.0, y)
-    lower = triple.product(triple.total(s, (b,)), _rise(low, op.where(low > m, m, low)))
+    lower = triple.product(triple.total(s, (b,)), _rise(low, op.where(low > m, m, low), eps))
     lower = triple.total(lower, triple.product((b,), (low,)))
     upper = triple.product(upper, (y,))
     return _pair_of(tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True)), like)
@@ -45,4 +51,4 @@ def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
 
 def rise_above_eps(x: Value, eps: Value) -> Value:
     y = op.word(x)
-    return _pair_of(_rise(op.where(y > 0.0, -1.0, y), op.word(eps)), op.plain(x))
+    return _pair_of(_rise(op.where(y > 0.0, -1.0, y), op.word(eps), eps), op.plain(x))
