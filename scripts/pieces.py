@@ -132,14 +132,17 @@ def erf_over(y: arb) -> arb:
     return y.erf() / y
 
 
-def saturating(name: str, function: str, exact: Callable[[arb], arb], start: float, degree: int, root: int) -> Pieces:
-    """Intervals on which y + start keeps its exponent and the first two bits of its mantissa; the first centre is 0."""
-    edges = [2.0**octave * (1 + part / 4) - start for octave in range(-2, 4) for part in range(4)]
-    spans = list(pairwise([edge for edge in edges if edge >= 0][:17]))
+def saturating(
+    name: str, function: str, exact: Callable[[arb], arb], start: float, degree: int, root: int, parts: int = 4
+) -> Pieces:
+    """Intervals on which y + start keeps its exponent and the first two bits of its mantissa, or three if there are
+    eight parts to an octave; the first centre is 0."""
+    edges = [2.0**octave * (1 + part / parts) - start for octave in range(-2, 4) for part in range(parts)]
+    spans = list(pairwise([edge for edge in edges if edge >= 0][: 4 * parts + 1]))
     return Pieces(
         name,
         f"{function}(y), y = c_j + h",
-        f"c_j the centres of 16 intervals, 4 to each octave of {start} + y, but 0 the first",
+        f"c_j the centres of {4 * parts} intervals, {parts} to each octave of {start} + y, but 0 the first",
         exact=exact,
         intervals=((0.0, spans[0][1]), *(((low + high) / 2, (high - low) / 2) for low, high in spans[1:])),
         degree=degree,
@@ -187,6 +190,7 @@ PIECES = [
         bits=24,
     ),
     saturating("tanh_intervals_single_rough", "tanh", lambda y: y.tanh(), 0.625, 3, 0),
+    saturating("tanh_intervals_single_half", "tanh", lambda y: y.tanh(), 0.625, 3, 0, 8),
     saturating("tanh_intervals_single_fast", "tanh", lambda y: y.tanh(), 0.625, 5, 0),
     saturating("erf_intervals_single_fast", "erf", lambda y: y.erf(), 0.3125, 5, 1),
     Pieces(

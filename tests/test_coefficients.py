@@ -276,10 +276,12 @@ def short_numbers(start, end, parts=8):
     return [(number, reach) for number, reach in numbers if number <= end]
 
 
-def sixteen(start):
-    """The intervals on which start + y keeps its exponent and two bits more; the first has its centre at 0."""
-    edges = [mp.mpf(2) ** octave * (1 + mp.mpf(part) / 4) - start for octave in range(-2, 4) for part in range(4)]
-    spans = list(pairwise([edge for edge in edges if edge >= 0]))[:16]
+def sixteen(start, parts=4):
+    """The intervals on which start + y keeps its exponent and two bits more, or three for eight parts to an octave; the
+    first has its centre at 0."""
+    scales = [(mp.mpf(2) ** octave, mp.mpf(part) / parts) for octave in range(-2, 4) for part in range(parts)]
+    edges = [scale * (1 + part) - start for scale, part in scales]
+    spans = list(pairwise([edge for edge in edges if edge >= 0]))[: 4 * parts]
     return [(mp.mpf(0), spans[0][1]), *(((a + b) / 2, (b - a) / 2) for a, b in spans[1:])]
 
 
@@ -302,6 +304,7 @@ INTERVALS = {
     "normal_single_pair": (normal, short_numbers(1, 12)),
     "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
     "tanh_intervals_single_rough": (mp.tanh, sixteen(mp.mpf("0.625"))),
+    "tanh_intervals_single_half": (mp.tanh, sixteen(mp.mpf("0.625"), 8)),
     "tanh_intervals_single_fast": (mp.tanh, sixteen(mp.mpf("0.625"))),
     "erf_intervals_single_fast": (mp.erf, sixteen(mp.mpf("0.3125"))),
     "erf": (lambda y: mp.erf(y) / y, even(mp.mpf(49) / 256)),

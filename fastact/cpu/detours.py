@@ -63,7 +63,7 @@ def _element(node: Node, width: int) -> ir.Type:
 
 
 def _stored(e: Emitter, node: Node, value: Any) -> ir.Value:
-    value = masks.whole(e, value)
+    value = masks.whole(e, masks.in_words(e, value))
     return e.builder.zext(value, _element(node, e.width)) if node.type == "i1" else value
 
 

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from fastact.cpu import detours, masks
 from fastact.cpu.order import Detour, order
-from fastact.cpu.sixteen import Conversions, often_zero
+from fastact.cpu.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph, Node
 
@@ -54,17 +54,20 @@ class Emitter(Conversions):
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
         self.apart, self.part = apart and width > 1, part
         self.apart_masks = False
+        self.stored: dict[int, Any] = {}
+        """The inputs."""
 
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
         """The outputs of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
         self.begin(graph)
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
+        self.stored = dict(values)
         for step in order(graph, detours=self.width > 0):
             if isinstance(step, Detour):
                 self.detour(step, values)
             elif step.op != "input":
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
-        return [values[node.index] for node in graph.outputs]
+        return [masks.plain(values[node.index]) for node in graph.outputs]
 
     def begin(self, graph: Graph) -> None:
         """Keep conditions in pieces, unless a graph has words of two lengths."""
@@ -101,7 +104,16 @@ class Emitter(Conversions):
             result.add_incoming(value, aside)
             values[member.index] = result
 
-    def node(self, node: Node, args: list[ir.Value]) -> ir.Value:
+    def node(self, node: Node, args: list[Any]) -> Any:
+        """The value of a node from those of its arguments."""
+        if not self.apart:
+            return self.operation(node, args)
+        args, stored = masks.ordered(self, node, args)
+        value = self.operation(node, args)
+        compares = node.op == "icmp" and node.args[0].type == "i16"
+        return masks.AsStored(value) if stored or compares else value
+
+    def operation(self, node: Node, args: list[ir.Value]) -> ir.Value:
         op, kind, b = node.op, typed(node.type, self.width), self.builder
         if op == "constant":
             value = float.fromhex(node.data) if isinstance(node.data, str) else node.data
@@ -120,8 +132,6 @@ class Emitter(Conversions):
             return masks.compared(self, node.args[0].type, functools.partial(compare, symbol), args)
         if op == "icmp":
             symbol = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}[str(node.data)]
-            if self.apart and node.args[0].type == "i16":
-                return self.as_words(b.icmp_signed(symbol, *args))
             return masks.compared(self, node.args[0].type, functools.partial(b.icmp_signed, symbol), args)
         if op == "select":
             return masks.selected(self, node.type, b.select, args)
@@ -134,10 +144,27 @@ class Emitter(Conversions):
         if op == "bfloat_to_single":
             return self.bfloat_to_single(args[0])
         if op == "single_to_bfloat":
-            return self.single_to_bfloat(args[0], often_zero(node.args[0]))
+            return self.single_to_bfloat(args[0], self.subnormal(node.args[0]))
         if op == "upper_half":
             return self.upper_half(b.bitcast(args[0], typed("i32", self.width)))
         raise NotImplementedError(op)
+
+    def subnormal(self, node: Node) -> ir.Value | Doubt | None:
+        """Whether a number is subnormal in some element; of numbers that depend on one input, by its bits."""
+        doubt: Doubt = "zeros" if often_zero(node) else "unknown"
+        if not self.bfloat_instructions:
+            return doubt
+        from fastact.link.stored import rarely
+
+        found = rarely(node)
+        if found is None or found[0].index not in self.stored:
+            return doubt
+        source, scratch = found
+        condition = scratch.outputs[0]
+        if condition.op == "constant":
+            return None if not condition.data else doubt
+        values = self.nodes(scratch.live(), {scratch.inputs[0].index: self.stored[source.index]})
+        return masks.anywhere(self, values[condition.index])
 
     # -- tables -------------------------------------------------------------------------------------------------
     def lookup(self, node: Node, index: ir.Value) -> ir.Value:

@@ -40,6 +40,10 @@ class FlagRegister:
         kept = b.and_(value, self.type(self.mask))
         return kept if self.type == I32 else b.trunc(kept, I32)
 
+    def bits(self, *verdicts: int) -> int:
+        """The places of verdicts given by their bits."""
+        return sum(1 << place for bit, place in enumerate(self.places) if any(v >> bit & 1 for v in verdicts))
+
     def encode(self, b: ir.IRBuilder, verdict: ir.Value) -> ir.Value:
         """Verdict bits moved to their places in the register."""
         result: ir.Value = I32(0)

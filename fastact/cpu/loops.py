@@ -41,6 +41,10 @@ FIRST_STRETCH = 256
 are full of is found in the first ones."""
 
 
+ALL, ALONE = 2 ** len(VERDICTS) - 1, (1, 2)
+"""Verdicts by their bits: all, and those that are looked for alone as well, which an alarm may mean."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What the loop builder has to know of a CPU."""
@@ -76,17 +80,21 @@ class LoopBuilder:
         self.sizes = [BITS[type] // 8 for type in self.operands]
         self.inputs = len(graph.inputs)
         self.width = target.width(graph)
-        used = {node.op for node in graph.live() if any(a.op == "input" for a in node.args)}
-        made = {node.op for node in self.results}
-        self.bfloat = used <= {"bfloat_to_single"} and made <= {"single_to_bfloat", "upper_half"}
+        kinds = {node: {node.type, *(a.type for a in node.args)} - {"i1"} for node in graph.live()}
+        crossing = {node.op for node, types in kinds.items() if "i16" in types and len(types) > 1}
+        stored = set(self.operands) == {"i16"} and bool(crossing)
+        self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", "upper_half"}
         self.module = ir.Module(name)
 
     def build(self) -> ir.Module:
         body = self._sweep("body", self.graph, len(self.operands), self.inputs)
-        judge = None
+        judges: dict[int, ir.Function] = {}
         if self.evidence is not None:
-            judge = self._sweep("judge", self.evidence, len(self.operands), len(self.operands))
-        self._loop(body, judge)
+            for verdicts in (ALL, *(ALONE if self.alarm else ())):
+                chosen = self.evidence.part([n for k, n in enumerate(self.evidence.outputs) if verdicts >> k & 1])
+                name = f"judge_{verdicts}" if verdicts != ALL else "judge"
+                judges[verdicts] = self._sweep(name, chosen, len(self.operands), len(self.operands))
+        self._loop(body, judges)
         return self.module
 
     # -- a graph over whole vectors -----------------------------------------------------------------------------
@@ -184,8 +192,10 @@ class LoopBuilder:
         more = b.icmp_signed("<=", following, last)
         ahead = first(b.select(more, following, last))
         constants = {index: value for index, value in ahead.items() if isinstance(value, ir.Constant)}
-        values = emitter.nodes(divided.second, {**constants, **kept, **read(i)})
-        self._deliver(b, graph, [values[node.index] for node in graph.outputs], where(i)[loads:], loads, slots)
+        emitter.stored = read(i)
+        values = emitter.nodes(divided.second, {**constants, **kept, **emitter.stored})
+        results = [masks.plain(values[node.index]) for node in graph.outputs]
+        self._deliver(b, graph, results, where(i)[loads:], loads, slots)
         for index, value in kept.items():
             masks.arrives(value, start[index], entry)
             masks.arrives(value, ahead[index], b.block)
@@ -203,7 +213,7 @@ class LoopBuilder:
                 b.call(prefetch, [at(b, place, I64(AHEAD + line)), I32(0), I32(3), I32(1)])
 
     # -- strides, blocks and remainders -------------------------------------------------------------------------
-    def _loop(self, body: ir.Function, judge: ir.Function | None) -> None:
+    def _loop(self, body: ir.Function, judges: dict[int, ir.Function]) -> None:
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), self.name)
         b = ir.IRBuilder(function.append_basic_block("entry"))
         args, dims, steps, _ = function.args
@@ -219,15 +229,15 @@ class LoopBuilder:
 
         direct = [b.icmp_signed("==", s, I64(size)) for s, size in zip(step, self.sizes, strict=True)]
         fixed = [b.icmp_signed("==", s, I64(0)) for s in step[: self.inputs]]
-        if judge is not None:  # inputs that the results overwrite are kept until the evidence has been heard
+        if judges:  # inputs that the results overwrite are kept until the evidence has been heard
             for k in range(self.inputs):
                 for out in operands[self.inputs :]:
                     direct[k] = b.and_(direct[k], b.icmp_unsigned("!=", base[k], base[out]))
         whole = direct[0]
         for d in direct[1:]:
             whole = b.and_(whole, d)
-        largest = b.select(whole, I64(STRETCH) if judge is not None else n, I64(BLOCK))
-        smallest = b.select(whole, I64(FIRST_STRETCH) if judge is not None else n, I64(BLOCK))
+        largest = b.select(whole, I64(STRETCH) if judges else n, I64(BLOCK))
+        smallest = b.select(whole, I64(FIRST_STRETCH) if judges else n, I64(BLOCK))
         shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
         for k in range(self.inputs):
             with b.if_then(fixed[k]):
@@ -255,13 +265,13 @@ class LoopBuilder:
                 self._copy(b, place[k], step[k], blocks[k], I64(self.sizes[k]), count, k)
         here = [b.select(direct[k], place[k], blocks[k]) for k in operands]
         alarm = self._apply(b, body, here, tails, count, writes=True)
-        if judge is not None:
+        if judges:
             natural = flags.exceptions(b, flags.read(b))
             known = flags.exceptions(b, b.or_(before, b.load(raised, typ=flags.type)))
-            news = b.and_(natural, b.not_(known))
-            suspicious = b.or_(b.icmp_signed("!=", news, I32(0)), b.icmp_signed("!=", alarm, I32(0)))
-            with b.if_then(suspicious, likely=False):
-                verdict = self._apply(b, judge, here, tails, count, writes=False)
+            wanted = b.or_(natural, b.select(b.icmp_signed("!=", alarm, I32(0)), I32(flags.bits(*ALONE)), I32(0)))
+            wanted = b.and_(wanted, b.not_(known))
+            with b.if_then(b.icmp_signed("!=", wanted, I32(0)), likely=False):
+                verdict = self._judged(b, judges, wanted, here, tails, count)
                 # a zero may be exact, as log 1 is: it has underflowed only if an instruction has, too
                 lost = b.and_(b.lshr(natural, I32(flags.places[-1])), I32(1))
                 verdict = b.and_(verdict, b.or_(b.shl(lost, I32(len(VERDICTS) - 1)), I32(2 ** (len(VERDICTS) - 1) - 1)))
@@ -277,6 +287,28 @@ class LoopBuilder:
         b.position_at_end(after)
         flags.write(b, b.or_(before, b.load(raised, typ=flags.type)))
         b.ret_void()
+
+    def _judged(
+        self, b: ir.IRBuilder, judges: dict[int, ir.Function], wanted: ir.Value, here: list[ir.Value],
+        tails: list[ir.Value], count: ir.Value,
+    ) -> ir.Value:  # fmt: skip
+        """The verdicts that may be news: all of them, or one alone where no other one is wanted."""
+        found = stack(b, I32)
+        after = b.append_basic_block("judged")
+        for verdicts, judge in reversed(judges.items()):
+            following = b.append_basic_block("judge")
+            if verdicts != ALL:
+                chosen = b.append_basic_block("judge")
+                others = b.and_(wanted, I32(~self.target.flags.bits(verdicts)))
+                b.cbranch(b.icmp_signed("==", others, I32(0)), chosen, following)
+                b.position_at_end(chosen)
+            verdict = self._apply(b, judge, here, tails, count, writes=False)
+            b.store(b.shl(verdict, I32(verdicts.bit_length() - 1)) if verdicts != ALL else verdict, found)
+            b.branch(after)
+            b.position_at_end(following)
+        b.unreachable()
+        b.position_at_end(after)
+        return b.load(found, typ=I32)
 
     def _room(self, b: ir.IRBuilder, count: int, type: str) -> ir.Value:
         return stack(b, ir.ArrayType(SCALARS[type], count), align=64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from fastact.link.graph import BITS
+from fastact.link.graph import BITS, Node
 
 if TYPE_CHECKING:
     from fastact.cpu.emit import Emitter
@@ -20,6 +20,41 @@ if TYPE_CHECKING:
 
 class Mask(list[Any]):
     """The truth values of a vector in pieces of equal length, one after the other."""
+
+
+class AsStored:
+    """The truth values of bfloat16 elements in the order in which these are stored, where words made of them have
+    another one (`apart`)."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def ordered(e: Emitter, node: Node, args: list[Any]) -> tuple[list[Any], bool]:
+    """The operands of a node in one order, and whether that is the order of what is stored."""
+    conditions = [i for i, a in enumerate(node.args) if a.type == "i1" and a.op != "constant"]
+    if node.op == "select" and node.type == "i16":
+        stored = True
+    else:
+        stored = bool(conditions) and node.type == "i1" and all(isinstance(args[i], AsStored) for i in conditions)
+    args = list(args)
+    for i in conditions:
+        value = args[i]
+        if isinstance(value, AsStored):
+            args[i] = value.value if stored else in_words(e, value)
+        elif stored:
+            args[i] = e.as_stored(whole(e, value))
+    return args, stored and node.type == "i1"
+
+
+def plain(value: Any) -> Any:
+    """Truth values in whatever order."""
+    return value.value if isinstance(value, AsStored) else value
+
+
+def in_words(e: Emitter, value: Any) -> Any:
+    """Truth values in the order of words."""
+    return e.as_words(whole(e, value.value)) if isinstance(value, AsStored) else value
 
 
 def pieces(e: Emitter, value: Any, count: int) -> list[ir.Value]:
@@ -71,11 +106,14 @@ def selected(e: Emitter, type: str, select: Callable[..., ir.Value], args: list[
 
 def phi(b: ir.IRBuilder, like: Any) -> Any:
     """A value like another one, its pieces included, that `arrives` from several blocks."""
+    if isinstance(like, AsStored):
+        return AsStored(phi(b, like.value))
     return Mask(b.phi(part.type) for part in like) if isinstance(like, Mask) else b.phi(like.type)
 
 
 def arrives(value: Any, source: Any, block: ir.Block) -> None:
     """What the value is if control comes from a block."""
+    value, source = plain(value), plain(source)
     for part, given in zip(value, source, strict=True) if isinstance(value, Mask) else [(value, source)]:
         part.add_incoming(given, block)
 
@@ -87,6 +125,6 @@ def merged(b: ir.IRBuilder, value: Any) -> ir.Value:
 
 def anywhere(e: Emitter, value: Any) -> ir.Value:
     """Whether a condition holds in some element of the vector."""
-    value = merged(e.builder, value)
+    value = merged(e.builder, plain(value))
     name = f"llvm.vector.reduce.or.v{value.type.count}i1"
     return e.builder.call(e.declared(name, ir.IntType(1), [value.type]), [value])

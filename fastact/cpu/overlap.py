@@ -45,9 +45,12 @@ def parts(graph: Graph) -> Parts | None:
     if not LEAST <= len(live) <= MOST or any(node.data == "rare" for node in live):
         return None
     converts = any(node.op == "half_to_single" for node in live)
+    if converts and any(node.op != "half_to_single" and a.op == "input" for node in live for a in node.args):
+        return None  # where stored bits are used as well, registers would have to be taken apart
     done: dict[int, int] = {}
     for node in live:
-        done[node.index] = max((done[a.index] for a in node.args), default=0) + CYCLES.get(node.op, 1)
+        fixed = node.op != "input" and not any(done[a.index] for a in node.args)
+        done[node.index] = 0 if fixed else max((done[a.index] for a in node.args), default=0) + CYCLES.get(node.op, 1)
     longest, best = max(done.values()), None
     earliest, latest = MIDDLE if converts else ANYWHERE
     if not converts and longest < LONG:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from llvmlite import ir
 
 from fastact.cpu.words import LANES, SCALARS, BFloat, constant, typed
 from fastact.link.graph import Node
+
+
+Doubt = Literal["unknown", "zeros"]
+"""Nothing is known of subnormal numbers; besides, there are zeros in any case."""
 
 
 class Conversions:
@@ -62,12 +68,12 @@ class Conversions:
         return _single_to_half_by_integers(self, value)
 
     def halves(self, value: ir.Value) -> ir.Value:
-        """The elements as float16, each register of them by an instruction of its own that may store them as well."""
-        kind, i16, i32 = ir.VectorType(SCALARS["i16"], LANES), SCALARS["i16"], SCALARS["i32"]
-        parameters = [typed("f32", LANES), i32, kind, i16]
-        convert = self.declared("llvm.x86.avx512.mask.vcvtps2ph.512", kind, parameters)
-        rest = [ir.Constant(i32, 4), ir.Constant(kind, [0] * LANES), ir.Constant(i16, -1)]  # as the mode says; all
-        whole = [self.builder.call(convert, [self.lanes(value, i, LANES), *rest]) for i in range(0, self.width, LANES)]
+        """The elements as float16, one register of them after the other. The instruction is named, since LLVM would let
+        it store its result as well, which takes longer than two instructions do."""
+        b, kind = self.builder, ir.VectorType(SCALARS["i16"], LANES)
+        convert = ir.FunctionType(kind, [typed("f32", LANES)])
+        pieces = [self.lanes(value, i, LANES) for i in range(0, self.width, LANES)]
+        whole = [b.asm(convert, "vcvtps2ph $$4, $1, $0", "=v,v", [piece], side_effect=False) for piece in pieces]
         while len(whole) > 1:
             whole = [self.joined(x, y) for x, y in zip(whole[::2], whole[1::2], strict=True)]
         return whole[0]
@@ -78,6 +84,12 @@ class Conversions:
         places = [*range(0, self.width, 2), *range(1, self.width, 2)]
         mask = ir.Constant(ir.VectorType(SCALARS["i32"], self.width), places)
         return self.builder.shuffle_vector(stored, ir.Constant(stored.type, ir.Undefined), mask)
+
+    def as_stored(self, words: ir.Value) -> ir.Value:
+        """What is known of each word, in the order in which the bfloat16 it was made of are stored."""
+        places = [i // 2 + self.width // 2 * (i % 2) for i in range(self.width)]
+        mask = ir.Constant(ir.VectorType(SCALARS["i32"], self.width), places)
+        return self.builder.shuffle_vector(words, ir.Constant(words.type, ir.Undefined), mask)
 
     def bfloat_to_single(self, bits: ir.Value) -> ir.Value:
         """The 16 bits with 16 zeros after them."""
@@ -90,35 +102,35 @@ class Conversions:
         odd = b.and_(pairs, constant("i32", w // 2, -65536))
         return b.bitcast(self.joined(even, odd), typed("f32", w))
 
-    def single_to_bfloat(self, value: ir.Value, zeros: bool = False) -> ir.Value:
+    def single_to_bfloat(self, value: ir.Value, subnormal: ir.Value | Doubt | None) -> ir.Value:
         """The upper half of a float32, rounded to nearest even; NaN stays NaN.
 
-        The instruction for it takes subnormal numbers for zeros: where there are such, integers do it. They are looked
-        for where it makes zeros, unless there are ``zeros`` in any case."""
+        The instruction for it takes subnormal numbers for zeros: where there are such, integers do it. Whether there
+        are is a condition that is known; or never, if that is None. Otherwise they are looked for where the instruction
+        makes zeros, unless there are "zeros" in any case."""
         if not self.bfloat_instructions:
             return self.single_to_bfloat_by_integers(value)
-        b, w = self.builder, self.width
-        looked, aside, after = (b.append_basic_block(name) for name in ("zeros", "subnormal", "after"))
         found = whole = self.bfloats(value)
         while len(whole) > 1:
             whole = [self.joined(x, y) for x, y in zip(whole[::2], whole[1::2], strict=True)]
-        ways = [looked]
-        if zeros:
-            b.branch(looked)
-        else:
-            kind = found[0].type
-            sizes = [b.and_(piece, ir.Constant(kind, [0x7FFF] * kind.count)) for piece in found]
-            none = ir.Constant(kind, [0] * kind.count)
-            ways.append(b.block)
-            b.cbranch(self.anywhere([b.icmp_unsigned("==", size, none) for size in sizes]), looked, after).set_weights(
-                [1, 1000]
-            )
-        b.position_at_end(looked)
-        flags = ir.VectorType(SCALARS["i1"], 16)
-        classify = self.declared("llvm.x86.avx512.fpclass.ps.512", flags, [typed("f32", 16), SCALARS["i32"]])
-        subnormal = ir.Constant(SCALARS["i32"], 0x20)
-        small = [b.call(classify, [self.lanes(value, i, 16), subnormal]) for i in range(0, w, 16)]
-        b.cbranch(self.anywhere(small), aside, after).set_weights([1, 1000])
+        if subnormal is None:
+            return whole[0]
+        b = self.builder
+        aside, after = (b.append_basic_block(name) for name in ("subnormal", "after"))
+        ways = []
+        if isinstance(subnormal, str):
+            if subnormal == "unknown":
+                looked = b.append_basic_block("zeros")
+                kind = found[0].type
+                sizes = [b.and_(piece, ir.Constant(kind, [0x7FFF] * kind.count)) for piece in found]
+                none = ir.Constant(kind, [0] * kind.count)
+                ways.append(b.block)
+                vanished = self.anywhere([b.icmp_unsigned("==", size, none) for size in sizes])
+                b.cbranch(vanished, looked, after).set_weights([1, 1000])
+                b.position_at_end(looked)
+            subnormal = self.any_subnormal(value)
+        ways.append(b.block)
+        b.cbranch(subnormal, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
         slow = self.single_to_bfloat_by_integers(value)
         b.branch(after)
@@ -128,6 +140,14 @@ class Conversions:
         for way in ways:
             result.add_incoming(whole[0], way)
         return result
+
+    def any_subnormal(self, value: ir.Value) -> ir.Value:
+        """Whether some float32 is a subnormal number."""
+        flags = ir.VectorType(SCALARS["i1"], 16)
+        classify = self.declared("llvm.x86.avx512.fpclass.ps.512", flags, [typed("f32", 16), SCALARS["i32"]])
+        kind = ir.Constant(SCALARS["i32"], 0x20)
+        pieces = [self.lanes(value, i, 16) for i in range(0, self.width, 16)]
+        return self.anywhere([self.builder.call(classify, [piece, kind]) for piece in pieces])
 
     def bfloats(self, value: ir.Value) -> list[ir.Value]:
         """The elements as bfloat16, 32 together, by the instruction."""

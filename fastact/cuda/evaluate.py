@@ -45,6 +45,11 @@ def _as(value: Any, type: str) -> Any:
     return np.asarray(value).view(TYPES[type])[()]
 
 
+def _signed(value: Any) -> Any:
+    """Stored bits of 16 as whole numbers with a sign."""
+    return np.asarray(value).view(np.int16)[()]
+
+
 def _cast(type: str) -> Callable[[Any], Any]:
     return lambda a: np.asarray(a).astype(TYPES[type])[()]
 
@@ -80,7 +85,11 @@ def _operation(node: Node) -> Callable[..., Any]:
     if op in _SIMPLE:
         return _SIMPLE[op]
     if op in ("fcmp", "icmp"):
-        return (lambda a, b: np.isnan(a) | np.isnan(b)) if node.data == "uno" else _COMPARE[str(node.data)]
+        if node.data == "uno":
+            return lambda a, b: np.isnan(a) | np.isnan(b)
+        compare = _COMPARE[str(node.data)]
+        signed = node.args[0].type == "i16"  # held without a sign
+        return (lambda a, b: compare(_signed(a), _signed(b))) if signed else compare
     if op == "select":
         return _select
     if op == "bitcast":
@@ -90,7 +99,7 @@ def _operation(node: Node) -> Callable[..., Any]:
     if op == "lshr":
         return _shift(np.right_shift, type)
     if op == "ashr":
-        return np.right_shift
+        return (lambda a, n: _as(_signed(a) >> _signed(n), type)) if type == "i16" else np.right_shift
     if op in ("fpext", "fptrunc", "sitofp", "itrunc", "sext"):
         return _cast(type)
     if op == "zext":

@@ -119,7 +119,7 @@ def _gradient(x: Value, alpha: Value) -> Value:
 def snake(x: Value, alpha: Value) -> Value:
     """x + sin^2(alpha x)/alpha, from the digits of pi that the argument of the sine asks for."""
     y, a = op.plain(x), op.plain(alpha)
-    if of_one_kind(x) and op.word(a).is_one():
+    if (of_one_kind(x) or x.context.arithmetic.short) and op.word(a).is_one():
         return x.context.blocks.plus_sin_squared(y)
     size = op.absolute(op.word(y) * op.word(a))
     if not _narrow(x):

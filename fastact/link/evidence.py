@@ -12,9 +12,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastact.link import sixteen
 from fastact.link.arithmetic import DOUBLE_FAST, SINGLE_FAST
 from fastact.link.graph import Graph
 from fastact.link.linker import Linking
+from fastact.link.stored import on_stored_bits
 from fastact.link.values import Condition
 
 SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -56,7 +58,7 @@ def evidence(
         verdicts.append((y.is_nan() & number, boundless & at_pole, boundless & ~at_pole, vanished))
     for kind in zip(*verdicts, strict=True):
         linking.alarm(_either(list(kind)))
-    return linking.graph
+    return on_stored_bits(linking.graph, dtype) if dtype in sixteen.DTYPES else linking.graph
 
 
 def alarm(

@@ -65,6 +65,12 @@ class Graph:
         wanted.update(node.index for node in self.inputs)
         return [node for node in self.nodes if node.index in wanted]
 
+    def part(self, outputs: list[Node]) -> Graph:
+        """The same nodes with other outputs."""
+        graph = Graph()
+        graph.nodes, graph.inputs, graph.outputs = self.nodes, self.inputs, outputs
+        return graph
+
     def text(self) -> str:
         """The graph as lines of text, with nodes renumbered: equal text means equal kernels."""
         live = self.live()

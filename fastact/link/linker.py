@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -19,6 +19,7 @@ from fastact.link.graph import Graph, Node
 from fastact.link.once import rounded_once
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
+from fastact.link.stored import on_stored_bits
 from fastact.link.values import Condition, Context, Integer, Number, Real, round_to_dtype
 
 SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
@@ -64,6 +65,12 @@ class Linking(Context):
         while level not in tables:
             level = FINER[level]
         return tables[level].coefficients
+
+    def exact_product(self, factors: Sequence[Plain]) -> bool:
+        """Whether float32 holds the product of some numbers: of one of any kind, of two of 16 bits."""
+        dtype = "float16" if self.arithmetic.wide else "bfloat16"
+        short = all(isinstance(x, Real) and sixteen.is_sixteen(x.node, dtype) for x in factors)
+        return len(factors) == 1 or (short and len(factors) == 2)
 
     def scaled(
         self,
@@ -227,7 +234,7 @@ def link(
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
     if tier == "exact" and dtype == "float32" and inputs == 1 + products:
         return single.cheaper(graph, _paired(body, alarm, settled, constants, products, summed), bool(settled))
-    return graph
+    return on_stored_bits(graph, dtype) if dtype in sixteen.DTYPES else graph
 
 
 def _linked(

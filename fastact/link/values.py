@@ -196,6 +196,31 @@ def _contracted(a: Real, b: Real) -> Real | None:
     return None
 
 
+NEIGHBOURS = (0, -1, 1, -2, 2, -3, 3)
+"""How many places a slope may be off, where some are nothing to results."""
+
+
+def _line(total: Real, slope: object) -> Real | None:
+    """A sum of a number and a constant times another constant as one operation, which has the root of that sum; None of
+    other products. For that the slope is one of the floats next to it of which the multiple is a float."""
+    import numpy as np
+
+    node = slope.node if isinstance(slope, Real) else None
+    if node is not None and node.op == "constant":
+        slope = float.fromhex(str(node.data))
+    if total.node.op != "fadd" or not isinstance(slope, (int, float, Fraction)) or not math.isfinite(slope):
+        return None
+    for x, shift in (total.node.args, total.node.args[::-1]):
+        if shift.op != "constant" or x.op == "constant":
+            continue
+        offset, middle = Fraction(float.fromhex(str(shift.data))), round_to_word(slope, "f32")
+        for places in NEIGHBOURS:
+            near = float(np.float32(middle) + places * np.spacing(np.float32(middle)))
+            if near and round_to_word(offset * Fraction(near), "f32") == offset * Fraction(near):
+                return Real(total.context, x).fma(near, float(offset * Fraction(near)))
+    return None
+
+
 class Real:
     """One machine word per number; every operation rounds to nearest."""
 
@@ -233,6 +258,9 @@ class Real:
     def __mul__(self, other: object) -> Real:
         if isinstance(other, Real) and other.is_one():
             return self
+        line = _line(self, other) if self.arithmetic.short else None
+        if line is not None:
+            return line
         result = self._binary("fmul", other)
         if isinstance(other, (int, float)) and other and math.isfinite(other):
             ends = [bound * other for bound in self.context.bounds(self)]

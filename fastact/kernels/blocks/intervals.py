@@ -1,6 +1,6 @@
-"""Odd functions of one float32 that grow from 0 to 1: a polynomial of low degree on each of 16 intervals.
+"""Odd functions of one float32 that grow from 0 to 1: a polynomial of low degree on each of 16 or 32 intervals.
 
-The leading bits of the sum |x| + start tell the interval, four of which go to each octave of that sum. On the first
+The leading bits of the sum |x| + start tell the interval, four or eight of which go to each octave of that sum. On the first
 one, at 0, the polynomial is one of x itself without a constant, which keeps all digits of the smallest results.
 """
 
@@ -13,7 +13,9 @@ from fastact.kernels.blocks.single import limited, pattern, tanh_from_expm1
 from fastact.kernels.coefficients import PIECES
 from fastact.kernels.operations import Value
 
-SIZE = 16
+PARTS = 4
+"""Intervals to each octave, and to all of them; twice as many where results have 16 bits, and so polynomials of lower
+degree do."""
 STARTS = {"tanh": 0.625, "erf": 0.3125}
 ENDS = {"tanh": 9.36, "erf": 4.25}
 """From there on the function is rounded to 1; it is within the last interval."""
@@ -26,36 +28,38 @@ def tabulated(x: Value) -> bool:
 
 
 def tanh(x: Value) -> Value:
-    return odd(x, "tanh") if tabulated(x) else tanh_from_expm1(x)
+    return odd(x, "tanh") if tabulated(x) or x.context.arithmetic.short else tanh_from_expm1(x)
 
 
-def _edges(start: float) -> list[float]:
-    sums = [2.0**k * (1.0 + part / 4) for k in range(-2, 4) for part in range(4)]
-    return [total - start for total in sums if total >= start][: SIZE + 1]
+def _edges(start: float, parts: int) -> list[float]:
+    sums = [2.0**k * (1.0 + part / parts) for k in range(-2, 4) for part in range(parts)]
+    return [total - start for total in sums if total >= start][: 4 * parts + 1]
 
 
-def _centres(start: float) -> tuple[float, ...]:
+def _centres(start: float, parts: int) -> tuple[float, ...]:
     """The first interval is all on one side."""
-    return (0.0, *((low + high) / 2 for low, high in zip(_edges(start)[1:], _edges(start)[2:], strict=False)))
+    edges = _edges(start, parts)
+    return (0.0, *((low + high) / 2 for low, high in zip(edges[1:], edges[2:], strict=False)))
 
 
 def odd(x: Value, name: str) -> Value:
     """The function of that name."""
     a, start = x.context.arithmetic, STARTS[name]
-    y, shift = limited(abs(x), -inf, ENDS[name]), a.mantissa_bits - 2
+    parts = 2 * PARTS if a.short else PARTS
+    y, shift, size = limited(abs(x), -inf, ENDS[name]), a.mantissa_bits - (3 if a.short else 2), 4 * parts
     total = y + start
-    j = total.bits().shift_right_logical(shift) & (SIZE - 1)
-    first = pattern(a, start) >> shift & (SIZE - 1)
+    j = total.bits().shift_right_logical(shift) & (size - 1)
+    first = pattern(a, start) >> shift & (size - 1)
 
     def entry(column: Sequence[float]) -> Value:
         return y.lookup((*column[-first:], *column[:-first]) if first else tuple(column), j)
 
-    rows = PIECES[f"{name}_intervals_{a.level}"].coefficients
-    h = y - entry(_centres(start))
+    rows = PIECES[f"{name}_intervals_{'single_half' if a.short else a.level}"].coefficients
+    h = y - entry(_centres(start, parts))
     p = entry([row[-1] for row in rows])
     for k in reversed(range(1, len(rows[0]) - 1)):
         p = p.fma(h, entry([row[k] for row in rows]))
     base = entry([row[0] for row in rows])
     if name == "erf":  # the coefficient of y is not near enough to a float: 1 is not in the table
-        base = y.choose(total < start + _edges(start)[1], base)
+        base = y.choose(total < start + _edges(start, parts)[1], base)
     return p.fma(h, base).copysign(x)

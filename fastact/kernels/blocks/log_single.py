@@ -72,6 +72,8 @@ def _anywhere(x: Value, near: Callable[[Value, Value, Value], Value]) -> Value:
     a = x.context.arithmetic
     minus_k, _, m, j = _parts(x)
     value = near(minus_k, m, j)
+    if a.wide:
+        return value.unless(_odd(x, a.bias + 1), _ends(value, x, 0.0))
     minus_k, _, m, j = _parts(x * 2.0**a.mantissa_bits)
     return value.unless(_odd(x, a.bias + 1), _ends(near(minus_k + float(a.mantissa_bits), m, j), x, 0.0))
 
@@ -104,6 +106,9 @@ def _log1p_near(x: Value) -> Value:
     s = power_of_two(minus)
     f = x.fma(s, -(1.0 - s))
     r = f.fma(f.lookup(_column(x, "log_factors"), j), f.lookup(_column(x, "log_factors", 1.0), j))
+    if a.wide:
+        value = _sum(minus_k, r, j)
+        return value.unless(_odd(y, a.bias + 1), _ends(value, x, -1.0))
     large, _, m, i = _parts(x)
     return _sum(minus_k, r, j).unless(_odd(y, a.bias - 1), _ends(_log_near(large, m, i), x, -1.0))
 
@@ -141,22 +146,28 @@ def _ended(r: Value, p: Value, base: Value, rest: Value | None) -> Value:
 
 
 # -- with or without tables -----------------------------------------------------------------------------------------
+def _tabulated(x: Value) -> bool:
+    """Whether logarithms come from tables."""
+    a = x.context.arithmetic
+    return bool(a.short or not a.wide)
+
+
 def log(x: Value) -> Value:
     """The natural logarithm."""
-    return _log_wide(x) if x.context.arithmetic.wide else _anywhere(x, _log_near)
+    return _anywhere(x, _log_near) if _tabulated(x) else _log_wide(x)
 
 
 def log2(x: Value) -> Value:
     """The logarithm to base 2."""
-    return _log2_wide(x) if x.context.arithmetic.wide else _anywhere(x, _log2_near)
+    return _anywhere(x, _log2_near) if _tabulated(x) else _log2_wide(x)
 
 
 def log1p(x: Value) -> Value:
     """log(1 + x)."""
-    wide, (low, high) = x.context.arithmetic.wide, x.context.bounds(x)
+    low, high = x.context.bounds(x)
     if low >= 0.0 and high <= 1.0:
-        return _log1p_up_to_1_wide(x) if wide else _log1p_up_to_1(x)
-    return _log1p_wide(x) if wide else _log1p_near(x)
+        return _log1p_up_to_1(x) if _tabulated(x) else _log1p_up_to_1_wide(x)
+    return _log1p_near(x) if _tabulated(x) else _log1p_wide(x)
 
 
 def log1p_exp(x: Value, low: Value | None = None) -> Value:

@@ -74,8 +74,11 @@ def plus_sin_squared(x: Value) -> Value:
     context, a = x.context, x.context.arithmetic
     n, whole = x.split_integer(2.0 / pi)
     r = x
-    for part in CONSTANTS["PI_SINGLE" if a.word == "f32" else "PI"][:2]:
-        r = n.fma(-0.5 * part, r)
+    if a.short:
+        r = n.fma(-0.5 * pi, r)
+    else:
+        for part in CONSTANTS["PI_SINGLE" if a.word == "f32" else "PI"][:2]:
+            r = n.fma(-0.5 * part, r)
     odd = (whole & 1).compare("ne", 0)
     z = r * r
     base = (x + 1.0).choose(odd, x)
