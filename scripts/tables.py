@@ -583,9 +583,13 @@ ENTRIES: list[Polynomial | Values] = [
         value=lambda z, p: z * p,
         weighting="sin(r)^2",
         targets={
-            "single_rough": -14.0, "single_bfloat": -15.2, "single_half": -19.0, "single_fast": -26.0,
-            "double_rough": -26.5, "double_fast": -55.0,
-        },  # fmt: skip
+            "single_rough": -14.0,
+            "single_bfloat": -15.2,
+            "single_half": -19.0,
+            "single_fast": -26.0,
+            "double_rough": -26.5,
+            "double_fast": -55.0,
+        },
     ),
     Polynomial(
         "erf_odd",

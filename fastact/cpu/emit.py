@@ -29,6 +29,10 @@ _INTRINSIC = {
 }  # fmt: skip
 
 
+BRIEF = 15
+"""Nodes of a body that is short."""
+
+
 class Emitter(Conversions):
     """Writes graphs into the block where ``builder`` stands.
 
@@ -60,6 +64,7 @@ class Emitter(Conversions):
     def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
         """The outputs of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
         self.begin(graph)
+        self.brief = len(graph.live()) <= BRIEF
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         self.stored = dict(values)
         for step in order(graph, detours=self.width > 0):

@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from fastact.cpu import masks
 from fastact.cpu.copies import copier
-from fastact.cpu.emit import Emitter
+from fastact.cpu.emit import BRIEF, Emitter
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.overlap import Parts, parts
@@ -180,6 +180,7 @@ class LoopBuilder:
 
         if not divided.converts:
             emitter.begin(graph)
+        emitter.brief = len(graph.live()) <= BRIEF
         last = b.sub(function.args[-1], I64(1))
         start, entry = first(I64(0)), b.block
         loop, after = b.append_basic_block("loop"), b.append_basic_block("after")

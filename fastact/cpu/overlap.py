@@ -49,8 +49,7 @@ def parts(graph: Graph) -> Parts | None:
         return None  # where stored bits are used as well, registers would have to be taken apart
     done: dict[int, int] = {}
     for node in live:
-        fixed = node.op != "input" and not any(done[a.index] for a in node.args)
-        done[node.index] = 0 if fixed else max((done[a.index] for a in node.args), default=0) + CYCLES.get(node.op, 1)
+        done[node.index] = max((done[a.index] for a in node.args), default=0) + CYCLES.get(node.op, 1)
     longest, best = max(done.values()), None
     earliest, latest = MIDDLE if converts else ANYWHERE
     if not converts and longest < LONG:

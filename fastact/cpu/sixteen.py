@@ -9,7 +9,6 @@ from llvmlite import ir
 from fastact.cpu.words import LANES, SCALARS, BFloat, constant, typed
 from fastact.link.graph import Node
 
-
 Doubt = Literal["unknown", "zeros"]
 """Nothing is known of subnormal numbers; besides, there are zeros in any case."""
 
@@ -23,6 +22,8 @@ class Conversions:
     avx512: bool
     bfloat_instructions: bool
     apart: bool
+    brief: bool = False
+    """Whether the body is short, so that conversions are much of it."""
 
     @property
     def module(self) -> ir.Module:
@@ -68,12 +69,18 @@ class Conversions:
         return _single_to_half_by_integers(self, value)
 
     def halves(self, value: ir.Value) -> ir.Value:
-        """The elements as float16, one register of them after the other. The instruction is named, since LLVM would let
-        it store its result as well, which takes longer than two instructions do."""
-        b, kind = self.builder, ir.VectorType(SCALARS["i16"], LANES)
-        convert = ir.FunctionType(kind, [typed("f32", LANES)])
-        pieces = [self.lanes(value, i, LANES) for i in range(0, self.width, LANES)]
-        whole = [b.asm(convert, "vcvtps2ph $$4, $1, $0", "=v,v", [piece], side_effect=False) for piece in pieces]
+        """The elements as float16, each register of them by an instruction of its own. That might store them as well,
+        which keeps units of conversion longer than two instructions do: ``brief`` bodies name the instruction, and so
+        the compiler does not know what might be part of it."""
+        b, kind, i16, i32 = self.builder, ir.VectorType(SCALARS["i16"], LANES), SCALARS["i16"], SCALARS["i32"]
+        whole = pieces = [self.lanes(value, i, LANES) for i in range(0, self.width, LANES)]
+        if self.brief:
+            named = ir.FunctionType(kind, [typed("f32", LANES)])
+            whole = [b.asm(named, "vcvtps2ph $$4, $1, $0", "=v,v", [piece], side_effect=False) for piece in pieces]
+        else:
+            convert = self.declared("llvm.x86.avx512.mask.vcvtps2ph.512", kind, [typed("f32", LANES), i32, kind, i16])
+            rest = [ir.Constant(i32, 4), ir.Constant(kind, [0] * LANES), ir.Constant(i16, -1)]  # as the mode says; all
+            whole = [b.call(convert, [piece, *rest]) for piece in pieces]
         while len(whole) > 1:
             whole = [self.joined(x, y) for x, y in zip(whole[::2], whole[1::2], strict=True)]
         return whole[0]

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastact.link.graph import Graph, Node
+from fastact.link.patterns import SIGN, SIZE, Run, Test, best_test, runs_of
 from fastact.link.sixteen import NARROWED, WIDENED, is_sixteen
 from fastact.link.trial import COUNT, Trial
 
-SIGN, SIZE = 0x8000, 0x7FFF
 INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}
 LEAVES = 5
 """Different results of a selection; of more of them the order is not worth finding."""
@@ -25,19 +24,6 @@ COSTS = {
     "i16": 0.5, "i1": 0.5, "fcmp": 1.5, "half_to_single": 2.5, "single_to_half": 3.0, "single_to_bfloat": 3.0,
 }  # fmt: skip
 """Of an operation by its name or type, where one on a register of float32 costs 1."""
-
-Run = tuple[int, int, int]
-"""Neighbouring bit patterns, first and last, for which a condition holds (1), does not (0) or may do either (2)."""
-
-
-@dataclass(frozen=True)
-class Test:
-    """A condition on stored bits: whether they, or without their sign, are in some intervals; or are in none."""
-
-    cost: float
-    unsigned: bool
-    inverted: bool
-    intervals: tuple[tuple[int, int], ...]
 
 
 class Stored:
@@ -147,21 +133,21 @@ class Stored:
         label = np.full(COUNT, -1)
         if not self._divide(node, source, np.ones(COUNT, bool), leaves, label):
             return None
-        results = [self._branch(leaf, lenient) for leaf in leaves]
-        if None in results or len(set(results)) > LEAVES:
+        results = [result for leaf in leaves if (result := self._branch(leaf, lenient)) is not None]
+        if len(results) < len(leaves) or len(set(results)) > LEAVES:
             return None
         unique = list(dict.fromkeys(results))
         label = np.array([unique.index(result) for result in results])[label]
-        choices = [(i,) for i in range(len(unique))]
+        choices: list[tuple[int, ...]] = [(i,) for i in range(len(unique))]
         for i, result in enumerate(unique):  # what a constant is equal to may come from the input as well
             if result.op == "constant" and source in unique:
-                pattern, pair = int(result.data) % COUNT, {i, unique.index(source)}
+                pattern, pair = _pattern(result), {i, unique.index(source)}
                 if label[pattern] in pair:
                     label[pattern] = len(choices)
                     choices.append(tuple(pair))
         best: tuple[float, list[tuple[int, Test]], int] | None = None
         for order in itertools.permutations(range(len(unique))):
-            chain = _chain(order, _runs(label), choices)
+            chain = _chain(order, runs_of(label), choices)
             if chain is not None and (best is None or chain[0] < best[0]):
                 best = chain
         if best is None:
@@ -211,7 +197,7 @@ class Stored:
             label = found[1].astype(int)
             if lax:
                 label[np.arange(COUNT) & SIZE > INFINITE[self.dtype]] = 2
-            test = best_test(_runs(label))
+            test = best_test(runs_of(label))
             if test is not None:
                 return self.tested(test, found[0])
         if node.op == "constant":
@@ -253,7 +239,7 @@ class Stored:
         """A whole number that grows with the number stored; both zeros are 0."""
         graph = self.graph
         if bits.op == "constant":
-            pattern = int(bits.data) % COUNT  # type: ignore[call-overload]
+            pattern = _pattern(bits)
             return graph.constant("i16", -(pattern & SIZE) if pattern & SIGN else pattern)
         sign = graph.node("ashr", "i16", bits, self.bits(15))
         return graph.node("isub", "i16", graph.node("xor", "i16", self._size(bits), sign), sign)
@@ -284,6 +270,11 @@ class Stored:
         return graph.node("icmp", "i1", moved, self.bits((high - low + SIGN) % COUNT), data="sle")
 
 
+def _pattern(node: Node) -> int:
+    """The bits of a constant."""
+    return int(node.data) % COUNT  # type: ignore[call-overload, no-any-return]
+
+
 def _upright(node: Node) -> tuple[Node, Node, Node]:
     """The condition of a selection and what is selected, with no condition inverted."""
     condition, a, b = node.args
@@ -311,70 +302,7 @@ def _chain(
     return cost, tests, order[-1]
 
 
-# -- tests by intervals ---------------------------------------------------------------------------------------------
-def _runs(label: Any) -> list[Run]:
-    """An array of labels of all bit patterns as runs."""
-    import numpy as np
-
-    starts = [0, *(int(i) + 1 for i in np.flatnonzero(label[1:] != label[:-1]))]
-    return [(a, b - 1, int(label[a])) for a, b in zip(starts, [*starts[1:], COUNT], strict=True)]
-
-
-def best_test(runs: list[Run]) -> Test | None:
-    """The cheapest test of a condition given by runs; None where it takes more than two intervals."""
-    folded = _folded(runs)
-    tests = [
-        _intervals([(a, b, k if k == 2 else k ^ inverted) for a, b, k in given], unsigned, bool(inverted))
-        for given, unsigned in ((runs, False), (folded, True))
-        if given is not None
-        for inverted in (0, 1)
-    ]
-    return min((test for test in tests if test is not None), key=lambda test: test.cost, default=None)
-
-
-def _folded(runs: list[Run]) -> list[Run] | None:
-    """Runs of bit patterns without their signs; None where a sign decides. No pattern has a sign any more."""
-    cuts = sorted({a & SIZE for a, _, _ in runs} | {0})
-    result = []
-    for a, b in zip(cuts, [*cuts[1:], SIGN], strict=True):
-        kinds = {k for low, high, k in runs for start in (a, a + SIGN) if low <= start <= high} - {2}
-        if len(kinds) > 1:
-            return None
-        result.append((a, b - 1, kinds.pop() if kinds else 2))
-    return [*result, (SIGN, COUNT - 1, 2)]
-
-
-def _intervals(runs: list[Run], unsigned: bool, inverted: bool) -> Test | None:
-    """The intervals that hold all runs of kind 1 and none of kind 0."""
-    decided = [run for run in runs if run[2] != 2]
-    kinds = [k for _, _, k in decided]
-    if len(set(kinds)) < 2:
-        return Test(0.0, unsigned, inverted if 1 not in kinds else not inverted, ())
-    found, cost = [], float(unsigned) * 0.5
-    first = next(i for i in range(len(decided)) if kinds[i] and not kinds[i - 1])
-    decided = decided[first:] + decided[:first]
-    for _, group in itertools.groupby(zip(decided, [decided[-1], *decided[:-1]], strict=True), lambda pair: pair[0][2]):
-        pairs = list(group)
-        if not pairs[0][0][2]:
-            continue
-        low, high = pairs[0][0][0], pairs[-1][0][1]
-        before = pairs[0][1][1]
-        after = decided[(decided.index(pairs[-1][0]) + 1) % len(decided)][0]
-        least, most = (before + 1) % COUNT, (after - 1) % COUNT
-        if _between(SIGN, least, low):
-            low = SIGN
-        elif _between(SIZE, high, most):
-            high = SIZE
-        cost += 1.0 if low == high or low == SIGN or high == SIZE else 2.0
-        found.append((low, high))
-    return Test(cost + len(found) - 1, unsigned, inverted, tuple(found)) if len(found) <= 2 else None
-
-
-def _between(x: int, low: int, high: int) -> bool:
-    """Whether a pattern is met on the way up from one to another, round the corner if need be."""
-    return (x - low) % COUNT <= (high - low) % COUNT
-
-
+# -- results that are subnormal -------------------------------------------------------------------------------------
 TRIED = 150
 """Nodes of graphs of which it is worth finding out where results are subnormal."""
 TINY = 0x0800
@@ -395,7 +323,7 @@ def rarely(node: Node) -> tuple[Node, Graph] | None:
     pattern = np.arange(COUNT) & SIZE
     if label.any():
         label[(label == 0) & (pattern > 0) & (pattern < TINY)] = 2
-    test = best_test(_runs(label))
+    test = best_test(runs_of(label))
     if test is None:
         return None
     graph = Graph()

@@ -1,7 +1,7 @@
 """Odd functions of one float32 that grow from 0 to 1: a polynomial of low degree on each of 16 or 32 intervals.
 
-The leading bits of the sum |x| + start tell the interval, four or eight of which go to each octave of that sum. On the first
-one, at 0, the polynomial is one of x itself without a constant, which keeps all digits of the smallest results.
+The leading bits of the sum |x| + start tell the interval, four or eight of which go to each octave of that sum. On the
+first one, at 0, the polynomial is one of x itself without a constant, which keeps all digits of the smallest results.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from fastact.kernels.coefficients import PIECES
 from fastact.kernels.operations import Value
 
 PARTS = 4
-"""Intervals to each octave, and to all of them; twice as many where results have 16 bits, and so polynomials of lower
-degree do."""
+"""Intervals to each octave; twice as many for float16, so that a polynomial of low degree does."""
 STARTS = {"tanh": 0.625, "erf": 0.3125}
 ENDS = {"tanh": 9.36, "erf": 4.25}
 """From there on the function is rounded to 1; it is within the last interval."""
@@ -39,14 +38,15 @@ def _edges(start: float, parts: int) -> list[float]:
 def _centres(start: float, parts: int) -> tuple[float, ...]:
     """The first interval is all on one side."""
     edges = _edges(start, parts)
-    return (0.0, *((low + high) / 2 for low, high in zip(edges[1:], edges[2:], strict=False)))
+    return (0.0, *((edges[k] + edges[k + 1]) / 2 for k in range(1, len(edges) - 1)))
 
 
 def odd(x: Value, name: str) -> Value:
     """The function of that name."""
     a, start = x.context.arithmetic, STARTS[name]
-    parts = 2 * PARTS if a.short else PARTS
-    y, shift, size = limited(abs(x), -inf, ENDS[name]), a.mantissa_bits - (3 if a.short else 2), 4 * parts
+    level = {"single_bfloat": "single_rough"}.get(a.level, a.level)
+    parts, shift = (2 * PARTS, a.mantissa_bits - 3) if level == "single_half" else (PARTS, a.mantissa_bits - 2)
+    y, size = limited(abs(x), -inf, ENDS[name]), 4 * parts
     total = y + start
     j = total.bits().shift_right_logical(shift) & (size - 1)
     first = pattern(a, start) >> shift & (size - 1)
@@ -54,7 +54,7 @@ def odd(x: Value, name: str) -> Value:
     def entry(column: Sequence[float]) -> Value:
         return y.lookup((*column[-first:], *column[:-first]) if first else tuple(column), j)
 
-    rows = PIECES[f"{name}_intervals_{'single_half' if a.short else a.level}"].coefficients
+    rows = PIECES[f"{name}_intervals_{level}"].coefficients
     h = y - entry(_centres(start, parts))
     p = entry([row[-1] for row in rows])
     for k in reversed(range(1, len(rows[0]) - 1)):

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable
 from math import inf
 
-from fastact.kernels.operations import Value, absolute, doubled, plain, unless, where, word
+from fastact.kernels.operations import Value, absolute, doubled, fma, plain, unless, where, word
 
 FAINT = {"f32": 2.0**-100, "f64": 2.0**-960}
 """Below it products of numbers up to 1 may lack digits."""
