@@ -156,8 +156,8 @@ TRIED = (
     "in `fast`.",
     "- Of 16 bits, results that are selected among inputs and constants are selected as they are stored, 32 to a "
     "register, by where their bits lie; conditions next to computed results gain by that only where bodies are short. "
-    "What float16 has left against float32 `fast` are its conversions, which few units do: bodies of a division, a root "
-    "or some products wait for them, where float32 waits for memory.",
+    "What float16 has left against float32 `fast` are its conversions, which few units do: bodies of a division, a "
+    "root or some products wait for them, where float32 waits for memory.",
     "- Three words of float64 next to the roots of xielu keep its digits; they are computed for whole vectors, and "
     "these data have an input near a root in many of them.",
 )
