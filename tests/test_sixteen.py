@@ -16,8 +16,9 @@ from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.samples import stratified
 from fastact.accuracy.ulp import format_of
 from fastact.cpu.kernels import inner_ufunc
-from fastact.link.forms import kernel
-from fastact.link.linker import Linking
+from fastact.link import single
+from fastact.link.forms import kernel, usual_form
+from fastact.link.linker import WORTH, Linking
 from fastact.link.sixteen import DTYPES, is_sixteen, rounds_well
 
 WITH_PARAMETERS = [
@@ -99,3 +100,11 @@ def test_rough_decisions_are_rare() -> None:
         nodes = kernel(REGISTRY["mish"], "value", dtype, "exact").graph.live()
         assert any(node.type == "f64" for node in nodes)
         assert any(node.op == "select" and node.data == "rare" for node in nodes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rough_does_not_cost_more_than_fast(dtype: str) -> None:
+    for name, declaration in REGISTRY.items():
+        form = usual_form(declaration, "value")
+        rough, fast = (single.cost(kernel(declaration, form, dtype, tier).graph) for tier in ("rough", "fast"))
+        assert WORTH * rough < fast + 1e-9, name

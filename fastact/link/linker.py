@@ -26,6 +26,9 @@ SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
 """The arithmetics whose words are those of the result."""
 FINER = {"single_bfloat": "single_half", "single_half": "single_fast"}
 """Whose tables serve a level that has none of its own."""
+WORTH = 0.96
+"""A part of the cost of ``rough`` in 16 bits. Where ``fast``, which knows how few digits results have, costs less than
+that, it stands in."""
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
 
@@ -234,7 +237,13 @@ def link(
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
     if tier == "exact" and dtype == "float32" and inputs == 1 + products:
         return single.cheaper(graph, _paired(body, alarm, settled, constants, products, summed), bool(settled))
-    return on_stored_bits(graph, dtype) if dtype in sixteen.DTYPES else graph
+    if dtype not in sixteen.DTYPES:
+        return graph
+    graph = on_stored_bits(graph, dtype)
+    if tier == "rough":
+        other = link(body, inputs, dtype, "fast", alarm, settled, fixed, products, summed)
+        return other if single.cost(other) <= WORTH * single.cost(graph) else graph
+    return graph
 
 
 def _linked(

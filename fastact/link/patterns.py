@@ -9,6 +9,8 @@ from typing import Any
 from fastact.link.trial import COUNT
 
 SIGN, SIZE = 0x8000, 0x7FFF
+MOST = 64
+"""Runs of which it is worth finding out whether few intervals hold them."""
 
 Run = tuple[int, int, int]
 """Neighbouring bit patterns, first and last, for which a condition holds (1), does not (0) or may do either (2)."""
@@ -34,6 +36,8 @@ def runs_of(label: Any) -> list[Run]:
 
 def best_test(runs: list[Run]) -> Test | None:
     """The cheapest test of a condition given by runs; None where it takes more than two intervals."""
+    if len(runs) > MOST:
+        return None
     folded = _folded(runs)
     tests = [
         _intervals([(a, b, k if k == 2 else k ^ inverted) for a, b, k in given], unsigned, bool(inverted))

@@ -149,7 +149,7 @@ def _ended(r: Value, p: Value, base: Value, rest: Value | None) -> Value:
 def _tabulated(x: Value) -> bool:
     """Whether logarithms come from tables."""
     a = x.context.arithmetic
-    return bool(a.short or not a.wide)
+    return bool(a.short or a.rough or not a.wide)
 
 
 def log(x: Value) -> Value:
