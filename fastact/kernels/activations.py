@@ -207,8 +207,9 @@ def swish(x: Value, beta: Value) -> Value:
     if op.plain(beta).is_one():
         return silu(x)
     t = _exponent(x, beta)
-    x = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
-    return over_one_plus_exp(x, -t)
+    held = op.where(t > op.tail(t), x, op.where(x < 0.0, -1.0, 1.0))
+    value = over_one_plus_exp(held, -t)
+    return rescue.rescued(value, lambda: (t <= op.tail(t)) & rescue.vast(x), swish, x, beta)
 
 
 MISH_SATURATION = 40.0

@@ -36,24 +36,21 @@ def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
     return op.unless(value, op.absolute(value) < size * 0.5, x.context.wider(_difference, x, alpha))
 
 
-def _parts(x: Value, alpha: Value, unit: float = 1.0) -> tuple[Value, Value]:
-    """sin|t|/|alpha| and |x| cos(t) with t = alpha x, or both with the other sign: that for which the first is
-    positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same. The
-    second in units of 1/unit."""
+def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
+    """sin|t|/|alpha| and cos(t) with t = alpha x, or both with the other sign: that for which the first is positive, so
+    that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
     t, factors = turn(x, alpha), _factors(x, alpha)
     s, c = t.context.blocks.sin_and_cos(t, *((factors,) if factors else ()))
-    size = op.absolute(op.plain(x)) if unit == 1.0 else op.absolute(op.plain(x)) * unit
-    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), size * op.where(s < 0.0, -c, c)
+    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), op.where(s < 0.0, -c, c)
 
 
 def _difference(x: Value, alpha: Value) -> Value:
     """|x| cos(t) - sin|t|/(2 |alpha|), or minus that where the sine is negative."""
     s, c = _parts(x, alpha)
+    usual = op.fma(op.absolute(op.plain(x)), c, op.plain(s) * -0.5)
     if not _factors(x, alpha):
-        return c - s * 0.5
-    small = op.absolute(op.plain(x)) < 2.0**-900  # the second words of such have no digits
-    _, moved = _parts(x, alpha, 2.0**600)
-    return op.where(small, rescue.shifted(moved - s.shifted(599).plain(), -600, small), rescue.apart(c - s * 0.5, x))
+        return usual
+    return (op.absolute(x) * c).plus(s * -0.5).instead(x.far | alpha.far, usual)
 
 
 def _gradient_alpha(x: Value, alpha: Value) -> Value:
@@ -77,7 +74,8 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
             odd = odd | rescue.faint(factor) | rescue.large(factor)
         return odd & ~x.equals(0.0)
 
-    return rescue.rescued(value, lost, _backward_alpha, g, x, alpha, but=((alpha, 1.0),))
+    but = ((alpha, 1.0),) if type(g) is float else ()
+    return rescue.rescued(value, lost, _backward_alpha, g, x, alpha, but=but)
 
 
 def _gradient(x: Value, alpha: Value) -> Value:

@@ -132,8 +132,14 @@ def _squareplus_gradient(x: Value, b: Value) -> Value:
         return _boundless(b, x, 0.5, value)
     t = op.fma(y, y, b)
     odd, f, _ = _reduced(y, b, t, limits)
-    scaled = quotient(y * f, b * f * f, b * f)
-    scaled = op.where(y.equals(INFINITY), op.where(negative, 0.0, 1.0), op.where(negative, scaled * f, scaled))
+    first: Value = 1.0
+    second = f
+    if not rescue.known(b):  # of a large f b lacks the factor in the end, of a small one it has none to lose
+        grown = f > 1.0
+        first, second = op.where(grown, f, 1.0), op.where(grown, 1.0, f)
+    z, c = y * f, b * f * f
+    scaled = quotient(z, c, b * f if rescue.known(b) else b * f * first)
+    scaled = op.where(y.equals(INFINITY), op.where(negative, 0.0, 1.0), op.where(negative, scaled * second, scaled))
     scaled = _boundless(b, x, 0.5, scaled)
     return op.unless(quotient(y, b, b), odd, op.where(t.equals(0.0) & (y * f).equals(0.0), 0.5, scaled))
 
@@ -151,7 +157,7 @@ def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
     value = _squareplus_product(g, op.minimum(y, most), b)
     if y.context.arithmetic.pair:
         return value
-    odd = (y > 0.0) & (rescue.astray(y) | rescue.astray(b) | rescue.faint(g) | rescue.large(g))
+    odd = (y > 0.0) & (rescue.astray(y) | rescue.astray(b) | rescue.faint(g) | rescue.vast(g))
     return rescue.rescued(value, lambda: odd, _squareplus_from_output, g, y, b, but=((b, 4.0),))
 
 

@@ -108,8 +108,13 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     value = op.plain(_below(x, alpha_n, beta, eps))
-    inside = op.where(op.plain(x) > -_leading(x, beta), op.plain(x), 0.0)
-    return _careful(value, op.absolute(_positive(alpha_n) * inside), _below, x, alpha_n, beta, eps)
+    y, s = op.plain(x), _positive(alpha_n)
+    size = op.absolute(s * op.where(y > -_leading(x, beta), y, 0.0))
+    if not rescue.known(eps):  # beta may cancel s as well
+        m = op.plain(eps)
+        terms = s * op.minimum(-m, 1.0)
+        size = op.where((y > m) & (terms > size), terms, size)
+    return _careful(value, size, _below, x, alpha_n, beta, eps)
 
 
 def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
