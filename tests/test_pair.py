@@ -171,6 +171,14 @@ def test_powers_of_two_multiply_exactly(a):
     assert (hi, lo) == (a[0] / 2, a[1] / 2)
 
 
+def test_literals_that_are_powers_of_two_are_exact():
+    linking = Linking(PAIR)
+    for exponent in (-1074, -1022, -960, -70, -4, 0, 1, 3, 60, 100, 600, 1023):
+        pair = linking.number(-(2.0**exponent))
+        assert pair.lo is None and float.fromhex(pair.hi.node.data) == -(2.0**exponent)
+    assert linking.number(0.1).lo is not None
+
+
 # -- functions --------------------------------------------------------------------------------------------------------
 EVERYWHERE = (-math.inf, math.inf)
 FUNCTIONS = {

@@ -6,7 +6,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, in_short_pairs
+from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -226,7 +226,8 @@ def _mish_gradient(x: Value) -> Value:
     e = op.exp(x)
     w = op.sum_and_rest(e, op.fma(e, e + 4.0, op.fma(x, 4.0, 6.0)), (x + 1.0) * 4.0)
     d = op.sum_and_rest(e, op.fma(e, op.fma(e, e + 4.0, 8.0), 8.0), 4.0)
-    return op.next_to_root(x, op.times_quotient(e, w, d), "mish_root", 2.0**-4)
+    slope = op.next_to_root(x, op.times_quotient(e, w, d), "mish_root", 2.0**-4)
+    return factor_next_to_root(x, slope, "mish_root")
 
 
 @declare(

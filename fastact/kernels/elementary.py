@@ -165,7 +165,8 @@ def _reciprocal_gradient(x: Value) -> Value:
 
 def _reciprocal_backward(g: Value, x: Value) -> Value:
     """-g/x^2; x^2 or 1/x^2 may overflow where this does not."""
-    return rescue.rescued(-(g / x / x), lambda: rescue.faint(g), _reciprocal_backward, g, x)
+    value = rescue.held(-(rescue.centred(g / x) / x))
+    return rescue.rescued(value, lambda: rescue.faint(g), _reciprocal_backward, g, x)
 
 
 def _reciprocal_from_output(g: Value, y: Value) -> Value:
@@ -196,7 +197,8 @@ def _rsqrt_gradient(x: Value) -> Value:
 
 def _rsqrt_backward(g: Value, x: Value) -> Value:
     """-g/(2 x sqrt(x)), divided by x last, so that it overflows only where the result does."""
-    return rescue.rescued(g * -0.5 * op.rsqrt(x) / x, lambda: rescue.faint(g), _rsqrt_backward, g, x)
+    value = rescue.held(rescue.centred(g * -0.5 * op.rsqrt(x)) / x)
+    return rescue.rescued(value, lambda: rescue.faint(g), _rsqrt_backward, g, x)
 
 
 def _rsqrt_from_output(g: Value, y: Value) -> Value:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.roots import short
@@ -67,8 +65,7 @@ Range = tuple[float, float, float, float]
 def _reduced(y: Value, b: Value, t: Value, limits: Range) -> tuple[Value, Value, Value]:
     """Where t = y^2 + b is out of range, and the factor for y that brings it there with its reciprocal."""
     least, most, *scales = limits
-    # Literals are read as decimals, which 2^600 is not exactly; of a known b no multiple of it counts.
-    down, up = scales if rescue.known(b) else map(Fraction, scales)
+    down, up = scales
     large = (y > 1.0) | (b > 1.0)
     return ~((t >= least) & (t <= most)), op.where(large, down, up), op.where(large, 1 / down, 1 / up)
 

@@ -176,12 +176,14 @@ def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, e
     """Multiplied from the left where the gradient might overflow."""
     if xielu_far.applies(x, alpha_p):
         return rescue.held(g * _gradient(x, alpha_p, alpha_n, beta, eps))
-    product = g * _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
+    slope = _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
+    product = g * slope
     value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
     def lost() -> Value:
-        return _unusual(x, alpha_p, alpha_n, beta) | rescue.large(g) | rescue.faint(g) | rescue.faint(x)
+        odd = _unusual(x, alpha_p, alpha_n, beta) | rescue.large(op.plain(slope))
+        return odd | rescue.large(g) | rescue.faint(g) | rescue.faint(x)
 
     return rescue.rescued(value, lost, _backward, *inputs)
 

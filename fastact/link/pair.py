@@ -89,8 +89,10 @@ class Pair:
 
     @staticmethod
     def exactly(context: Context, value: Number) -> Pair:
-        """The pair nearest to an exact number; a float literal means the decimal that its shortest text spells."""
-        exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
+        """The pair nearest to an exact number; a float literal means the decimal that its shortest text spells, but a
+        power of two means itself."""
+        literal = isinstance(value, float) and abs(math.frexp(value)[0]) != 0.5
+        exact = Fraction(repr(value)) if literal else Fraction(value)
         word = context.arithmetic.word
         hi = round_to_word(exact, word)
         lo = round_to_word(exact - Fraction(hi), word)

@@ -23,6 +23,11 @@ def next_to_root(x: Value, value: Value, name: str) -> Value:
     return where(absolute(d) < 2.0**-9, d * fma(d, q, p), value)
 
 
+def factor_next_to_root(x: Value, value: Value, name: str) -> Value:
+    """The same of a gradient that is to be multiplied, since its rounding to the result does not hide what is lost."""
+    return next_to_root(x, value, name) if x.context.arithmetic.products else value
+
+
 def of_one_kind(x: Value) -> bool:
     """Whether numbers are single words with the range and the precision of results."""
     a = plain(x).context.arithmetic
