@@ -320,9 +320,25 @@ def test_gradients_at_a_pole_have_the_sign_of_the_zero(dtype: str, tier: Any) ->
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_infinities_have_their_limits(dtype: str, tier: Any) -> None:
+    infinite, one = np.array([np.inf, -np.inf, np.inf], format_of(dtype).dtype), np.ones(3, format_of(dtype).dtype)
+    with np.errstate(all="ignore"):
+        for name in ("log", "log2", "log1p"):
+            product = FUNCTIONS[name].backward(-one[:1], infinite[:1], approx=tier)
+            assert product == 0, name
+        found = FUNCTIONS["celu"].backward_from_output(one * 3, -one, infinite, approx=tier)
+        assert (found.astype(float) == 3.0).all()
+        x = np.array([np.nan], format_of(dtype).dtype)
+        for form in ("backward", "grad", "grad_alpha_p", "grad_alpha_n", "backward_alpha_p", "backward_alpha_n"):
+            door, g = getattr(FUNCTIONS["xielu"], form), [one[:1]] if form.startswith("backward") else []
+            assert np.isnan(door(*g, x, 1.0, 2.0, 0.25, -0.5, approx=tier)).all(), form
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_nan_among_the_parameters_is_passed_on(dtype: str, tier: Any) -> None:
     number = format_of(dtype).dtype
-    x = np.array([-1.0, 1.0], number)
+    x = np.array([-1.0, 1.0, np.inf], number)
     for name, function in FUNCTIONS.items():
         if name == "threshold":  # it selects its parameter, and its gradient does not hold it
             continue
@@ -333,7 +349,7 @@ def test_a_nan_among_the_parameters_is_passed_on(dtype: str, tier: Any) -> None:
             for parameter in usual:
                 given = {**usual, parameter: np.nan}
                 result = door(x, approx=tier, **{p: number.type(v) for p, v in given.items()})
-                unused = x > 0 if name in ONE_SIDED else np.zeros(2, bool)
+                unused = x > 0 if name in ONE_SIDED else np.zeros(3, bool)
                 assert (np.isnan(result) | unused).all(), f"{door}({x}, {parameter}=nan) is {result}"
 
 

@@ -116,7 +116,10 @@ def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
         unit = op.where(rescue.large(op.word(alpha)), 0.25, 1.0)  # of which the sum does not overflow
         y, alpha = y * unit, alpha * unit
     slope = rescue.apart(y + alpha, g) / rescue.apart(alpha, g)
-    value = op.where(y > 0.0, g, g * slope)
+    above = y > 0.0
+    if not rescue.known(alpha):
+        above = above | op.absolute(alpha).equals(INFINITY) & (y > -INFINITY)
+    value = op.where(above, g, g * slope)
     return rescue.rescued(value, lambda: rescue.large(slope), _celu_from_output, g, y, alpha, but=((alpha, 1.0),))
 
 

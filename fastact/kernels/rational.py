@@ -108,6 +108,11 @@ def _tail(b: Value, h: Value) -> Value:
 
 
 def _squareplus_gradient(x: Value, b: Value) -> Value:
+    slope = _squareplus_slope(x, b)
+    return slope if rescue.known(b) else op.unless_nan(slope, b)
+
+
+def _squareplus_slope(x: Value, b: Value) -> Value:
     """(1 + x/s)/2 with s = sqrt(t), t = x^2 + b. With d = t + |x| s that is d/(2 t) for x >= 0 and b/(2 d) below, and
     no rounding of s counts in full. Where t = 0 it is 1/2, as it is at 0 for every other b."""
     arithmetic, limits, negative = x.context.arithmetic, square_range(x), x < 0.0
@@ -189,4 +194,4 @@ def squareplus(x: Value, b: Value) -> Value:
     value = _boundless(b, x, INFINITY, op.where(x < 0.0, b / h * 0.25, h))
     if x.context.arithmetic.pair:  # quotients of pairs by infinities are NaN
         value = op.where(x <= -INFINITY, op.plain(b) * 0.0, value)
-    return value
+    return value if rescue.known(b) else op.unless_nan(value, b)

@@ -68,7 +68,7 @@ def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     near = (b * _apart(op.expm1(op.clip(y, -2.0, 0.0)), x)).plus(beta)
     below = op.where(y < -2.0, (b * op.exp(op.minimum(y, -2.0))).plus(-s), near)
     below = op.where(y < op.plain(eps), below, -s)
-    return op.where(y > 0.0, (_positive(alpha_p) * x * 2.0).plus(beta), below)
+    return op.where(y > 0.0, (_positive(alpha_p) * x * 2.0).plus(beta), op.where(y.is_nan(), y, below))
 
 
 def rising(x: Value, eps: Value) -> Value:
