@@ -17,7 +17,7 @@ from fastact.accuracy.samples import stratified
 from fastact.accuracy.ulp import format_of
 from fastact.cpu.kernels import inner_ufunc
 from fastact.link import single
-from fastact.link.forms import kernel, usual_form
+from fastact.link.forms import kernel
 from fastact.link.linker import WORTH, Linking
 from fastact.link.sixteen import DTYPES, is_sixteen, rounds_well
 
@@ -105,6 +105,6 @@ def test_rough_decisions_are_rare() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rough_does_not_cost_more_than_fast(dtype: str) -> None:
     for name, declaration in REGISTRY.items():
-        form = usual_form(declaration, "value")
-        rough, fast = (single.cost(kernel(declaration, form, dtype, tier).graph) for tier in ("rough", "fast"))
-        assert WORTH * rough < fast + 1e-9, name
+        if not declaration.parameters:  # with constants for them it may, so that bits are the same without
+            rough, fast = (single.cost(kernel(declaration, "value", dtype, tier).graph) for tier in ("rough", "fast"))
+            assert WORTH * rough < fast + 1e-9, name

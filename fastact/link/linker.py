@@ -239,11 +239,18 @@ def link(
         return single.cheaper(graph, _paired(body, alarm, settled, constants, products, summed), bool(settled))
     if dtype not in sixteen.DTYPES:
         return graph
-    graph = on_stored_bits(graph, dtype)
-    if tier == "rough":
-        other = link(body, inputs, dtype, "fast", alarm, settled, fixed, products, summed)
-        return other if single.cost(other) <= WORTH * single.cost(graph) else graph
-    return graph
+    if tier == "rough" and _fast_is_cheaper(body, inputs + len(fixed), dtype, settled, products):
+        return link(body, inputs, dtype, "fast", alarm, settled, fixed, products, summed)
+    return on_stored_bits(graph, dtype)
+
+
+def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: str, products: bool) -> bool:
+    """Whether ``fast`` stands in for ``rough``: for all forms of a body, whatever of its arguments is constant, since
+    they are to have the same bits."""
+    tiers = ("rough", "fast")
+    graphs = [_linked(body, inputs, dtype, tier, None, settled, [], products, False) for tier in tiers]
+    rough, fast = map(single.cost, graphs)
+    return fast <= WORTH * rough
 
 
 def _linked(
