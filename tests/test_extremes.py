@@ -266,6 +266,15 @@ def test_fast_products_next_to_the_root_in_float16(name: str) -> None:
     assert errors[worst] <= 0.51, f"{name} of {g[worst]}, {x[worst]} (FASTACT_TEST_SEED={SEED})"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_product_that_is_exactly_zero_has_no_sign_of_its_own(dtype: str) -> None:
+    case, number = Case(REGISTRY["hardswish"], "backward", dtype), format_of(dtype).dtype
+    x, g = np.full(2, -1.5, number), np.array([11.0, -11.0], number)
+    for tier in TIERS:
+        y = case.results(tier, x, g)
+        assert (y == 0).all() and (case.errors(tier, y, x, g) == 0).all()
+
+
 ROOTED = [name for name, declaration in REGISTRY.items() if declaration.gradient_roots]
 
 
