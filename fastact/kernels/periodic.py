@@ -65,7 +65,7 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
         difference = _careful(op.plain(difference), op.plain(s), op.plain(x), op.plain(alpha))
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
     tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
-    value = op.where(tiny, g * x * x, value)
+    value = op.where(tiny, rescue.held(rescue.centred(g * x) * x), value)
 
     def lost() -> Value:
         t, factors = op.absolute(op.plain(x) * op.plain(alpha)), () if type(g) is float else (g,)
