@@ -103,7 +103,7 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     y, other = _ends(pair, (PAIR_ERROR + linking.granted) * HALF_PLACE)
     different = y.bits() ^ other.bits()
     y = pair.signed(y)
-    signs = [*linking.signs, *_out_of_range(linking, y), *_product_out_of_range(linking, y)]
+    signs = [*linking.signs, *_out_of_range(linking, pair, y), *_product_out_of_range(linking, y)]
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
     near = different.compare("ne", 0)
@@ -125,11 +125,11 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
     return above, below
 
 
-def _out_of_range(linking: Linking, y: Real) -> list[Integer]:
+def _out_of_range(linking: Linking, pair: Pair, y: Real) -> list[Integer]:
     """Integers of which one is negative where the argument is so small, but not 0, or so large that a result may lack
     bits, unless that is known to be far from the ends; of products with a first argument, where what it is multiplied
     with may. (The order of positive floats is that of their bits.)"""
-    x, (low, high) = linking.argument_nodes[-1], linking.bounds(y if linking.rate is None else linking.rate)
+    x, (low, high) = linking.argument_nodes[-1], linking.bounds(pair.first if linking.rate is None else linking.rate)
     least, most = linking.held.get(x, (0.0, inf))
     size, found = abs(Real(linking, x)).bits(), []
     if low < FEW_BITS and least < SMALLEST:

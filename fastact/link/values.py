@@ -128,18 +128,36 @@ class Integer:
     def _make(self, op: str, other: Integer | int) -> Integer:
         return Integer(self.context, self.context.graph.node(op, self.node.type, self.node, self._lift(other)))
 
+    def _less(self) -> tuple[Node, int]:
+        """A node and a constant to be taken from it."""
+        if self.node.op == "isub" and self.node.args[1].op == "constant":
+            return self.node.args[0], int(str(self.node.args[1].data))
+        return self.node, 0
+
+    def _modulo(self, bits: int) -> Integer:
+        """A number of which so many of the last bits are the same."""
+        node, constant = self._less()
+        return self if constant % (1 << bits) else Integer(self.context, node)
+
     def __add__(self, other: Integer | int) -> Integer:
+        node, constant = self._less()
+        if constant and isinstance(other, int):
+            return Integer(self.context, node) - (constant - other)
         return self._make("iadd", other)
 
     def __sub__(self, other: Integer | int) -> Integer:
-        return self._make("isub", other)
+        node, constant = self._less()
+        if constant and isinstance(other, int):
+            return Integer(self.context, node) - (constant + other)
+        return self if isinstance(other, int) and not other else self._make("isub", other)
 
     def __rsub__(self, other: int) -> Integer:
         lifted = Integer(self.context, self._lift(other))
         return lifted._make("isub", self)
 
     def __and__(self, other: Integer | int) -> Integer:
-        return self._make("and", other)
+        bare = self._modulo(other.bit_length()) if isinstance(other, int) and other >= 0 else self
+        return bare._make("and", other)
 
     def __or__(self, other: Integer | int) -> Integer:
         return self._make("or", other)
@@ -148,7 +166,8 @@ class Integer:
         return self._make("xor", other)
 
     def __lshift__(self, other: Integer | int) -> Integer:
-        return self._make("shl", other)
+        bare = self._modulo(BITS[self.node.type] - other) if isinstance(other, int) else self
+        return bare._make("shl", other)
 
     def __rshift__(self, other: Integer | int) -> Integer:
         """Arithmetic shift: the sign is kept."""
@@ -320,16 +339,17 @@ class Real:
     def rint(self) -> Real:
         return self._make("rint")
 
-    def split_integer(self, factor: Real | Number) -> tuple[Real, Integer]:
+    def split_integer(self, factor: Real | Number, above: int = 0) -> tuple[Real, Integer]:
         """The whole number nearest to self * factor, as a float and as an integer; its size is below 2^21.
 
         Adding 1.5 * 2^p, where p are the bits of the mantissa, pushes the fraction out and leaves the whole number
-        in the low bits.
+        in the low bits; ``above``, if more is added: then they hold the sum, and an operation is saved where that is
+        what is wanted of them.
         """
-        magic = self.context.real(1.5 * 2.0**self.arithmetic.mantissa_bits)
+        magic = self.context.real(1.5 * 2.0**self.arithmetic.mantissa_bits + above)
         moved = self.fma(factor, magic)
         offset = {"f32": 0x4B400000, "f64": 0x4338000000000000}[self.node.type]
-        return moved - magic, moved.bits() - offset
+        return moved - magic, moved.bits() - (offset + above)
 
     # -- comparison ---------------------------------------------------------------------------------------------
     def _compare(self, op: str, other: Real | Number) -> Condition:

@@ -204,8 +204,8 @@ def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
     table, unit = context.table("exp"), math.log(2)
     shift = a.mantissa_bits + 1
 
-    def parts(at_least: float) -> tuple[Value, Value]:
-        r, n = single._reduce_exp(single.limited(x, at_least * unit, inf))
+    def parts(at_least: float, above: int = 0) -> tuple[Value, Value]:
+        r, n = single._reduce_exp(single.limited(x, at_least * unit, inf), above=above)
         r = r if low is None else r + low
         if single.careless(a):
             return factor.fma(r * single.polynomial(r, table), factor), n
@@ -214,19 +214,19 @@ def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
         return factor.fma((r * r).fma(single.polynomial(r, table[1:]), r), factor), n
 
     if a.wide:
-        return context.scaled(*parts(a.tail / unit))
+        return context.scaled(*parts(a.tail / unit, a.bias))
     if a.rough:
         # The shift keeps 2^(n + shift) normal where the result is not; at the lower limit that is taken for 0.
         factor = factor * 2.0**-shift
-        value, n = parts(-float(a.bias + shift))
+        value, n = parts(-float(a.bias + shift), a.bias + shift)
         return value * single.power_of_two(n + shift)
     # A product with the factor, which may be as small as 2^-6, is to be a normal number.
     far, lift = x < -(a.bias - 8.0) * unit, (a.bias + 1) // 2
     if positive and a.word == "f32" and not a.products:
-        value, n = parts(-float(a.bias + a.mantissa_bits + 16))
+        value, n = parts(-float(a.bias + a.mantissa_bits + 16), a.bias + lift)
         value = _lowered(value * single.power_of_two(n + lift), lift)
         return context.scaled(*parts(a.tail / unit), True, far, value, everywhere=True)
-    value, n = parts(-float(a.bias))
+    value, n = parts(-float(a.bias), a.bias)
     # At the lower limit 2^n is taken for 0, which it is to any sum.
     return context.scaled(*parts(a.tail / unit), True, far, value * single.power_of_two(n))
 

@@ -185,11 +185,11 @@ def exp_and_lost(x: Value, low: Value | None) -> tuple[Value, Value, Value]:
     e, a = exp(x), x.context.arithmetic
     held, word = limited(x, -float(a.bias) * LN2, inf), e.plain()
     if stepped(x):
-        power, p, whole = exp_steps(held)
-        s = raised(power, whole)
+        _, p, whole = exp_steps(held)
+        s = raised(x, whole)
         lost = s.fma(p, s - s.fma(p, s))
     else:
-        r, n = _reduce_exp(held)
+        r, n = _reduce_exp(held, above=a.bias)
         curve = polynomial(r, x.context.table("exp"))
         lost = r.fma(curve, 1.0 - r.fma(curve, 1.0)) * power_of_two(n)
     lost = lost if low is None else word.fma(low, lost)

@@ -22,7 +22,7 @@ from fastact.kernels.blocks.pair_erf import (
     vanishing,
 )
 from fastact.kernels.blocks.pair_sine import sin_and_cos, sin_but_sign
-from fastact.kernels.blocks.single import limited, polynomial, power_of_two
+from fastact.kernels.blocks.single import limited, number, pattern, polynomial, power_of_two
 from fastact.kernels.operations import Value, one_plus
 
 
@@ -47,8 +47,8 @@ STEPS = 32
 """Powers of two in the table between 1 and 2."""
 
 
-def reduce_exp(x: Value) -> tuple[Value, Value, Value, Value]:
-    """exp(x) = 2^n c exp(t - u): n whole, c a float of the table, |t| <= (ln 2)/64, |u| < 2^-42.
+def reduce_exp(x: Value) -> tuple[Value, Value, Value]:
+    """32 n + j, t and u with exp(x) = 2^n c exp(t - u): c a float of the table, |t| <= (ln 2)/64, |u| < 2^-42.
 
     c stands for 2^(j/32); by how much it differs is part of u. t = x - k l with l = (ln 2)/32 rounded is exact: where
     k is not 0, |x| > 2^-7, so that x and k l are multiples of 2^-59, and |t| < 2^-6.
@@ -57,32 +57,41 @@ def reduce_exp(x: Value) -> tuple[Value, Value, Value, Value]:
     k, whole = x.hi.split_integer(STEPS * context.constant("LOG2E").hi)
     ln2 = context.constant("LN2")
     t = k.fma(ln2.hi * (-1.0 / STEPS), x.hi)
-    c, rest = _power_table(context, whole)
-    u = k.fma(ln2.lo * (1.0 / STEPS), rest)
-    if x.lo is not None:
-        u = u - x.lo
-    return whole >> 5, c, t, u
+    u = k.fma(ln2.lo * (1.0 / STEPS), _lacking(context, whole))
+    return whole, t, u if x.lo is None else u - x.lo
 
 
-def reduce_exp2(x: Value) -> tuple[Value, Value, Value, Value]:
+def reduce_exp2(x: Value) -> tuple[Value, Value, Value]:
     """2^x in the form of `reduce_exp`."""
     context = x.context
     k, whole = x.hi.split_integer(float(STEPS))
     high, low = context.constant("LN2").hi, context.constant("LN2").lo
     d = k.fma(-1.0 / STEPS, x.hi)
     t = d * high
-    c, rest = _power_table(context, whole)
-    u = d.fma(-low, rest) - d.fma(high, -t)
-    if x.lo is not None:
-        u = x.lo.fma(-high, u)
-    return whole >> 5, c, t, u
+    u = d.fma(-low, _lacking(context, whole)) - d.fma(high, -t)
+    return whole, t, u if x.lo is None else x.lo.fma(-high, u)
 
 
-def _power_table(context: Value, whole: Value) -> tuple[Value, Value]:
-    """A float near 2^(j/32), j being the low bits, and minus the logarithm of what it lacks."""
-    table, j = context.table("exp_table"), whole & (STEPS - 1)
-    real = context.real(0.0)
-    return real.lookup(tuple(c[0] for c in table), j), real.lookup(tuple(-c[1] / c[0] for c in table), j)
+def _lacking(context: Value, whole: Value) -> Value:
+    """Minus the logarithm of what the float near 2^(j/32) lacks, j being the low bits."""
+    table = context.table("exp_table")
+    return context.real(0.0).lookup(tuple(-c[1] / c[0] for c in table), whole & (STEPS - 1))
+
+
+def _power(context: Value, whole: Value) -> Value:
+    """That float."""
+    return context.real(0.0).lookup(tuple(c[0] for c in context.table("exp_table")), whole & (STEPS - 1))
+
+
+def _raised(context: Value, whole: Value, by: int = 0) -> Value:
+    """That float times 2^(n + by), as `single.raised` makes it."""
+    a = context.arithmetic
+    step = a.mantissa_bits - 5
+    entries = tuple(
+        number(a, pattern(a, c[0]) + (by << a.mantissa_bits) - (j << step))
+        for j, c in enumerate(context.table("exp_table"))
+    )
+    return (context.real(0.0).lookup(entries, whole & (STEPS - 1)).bits() + (whole << step)).as_real()
 
 
 def exp(x: Value) -> Value:
@@ -104,25 +113,20 @@ def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, ...]], unit: f
     at_most = context.bounds(x)[1]
     bounded = at_most <= near
     far = x.hi < -near if bounded else abs(x.hi) > near
-    # At the lower limit 2^n is taken for 0, which it is to any sum.
-    n, value = _power(limited(x, -1023.0 * math.log(2) * unit, inf) if bounded else x, reduce)
-    factor = power_of_two(n)
-    usual = x.pair(value.first * factor, value.second * factor, value.slack)
+    # At the lower limit 2^n is as good as 0, which it is to any sum.
+    whole, t, u = reduce(limited(x, -1023.0 * math.log(2) * unit, inf) if bounded else x)
+    usual = _times_exp(x, _raised(context, whole), t, u)
     context.note(usual, 0.0, math.exp(min(at_most / unit, 700.0)) if bounded else inf)
-    n, value = _power(limited(x, -tail, tail), reduce)
-    return context.scaled(value, n, bounded, far, usual)
+    whole, t, u = reduce(limited(x, -tail, tail))
+    return context.scaled(_times_exp(x, _power(context, whole), t, u), whole >> 5, bounded, far, usual)
 
 
-def _power(x: Value, reduce: Callable[[Value], tuple[Value, ...]]) -> tuple[Value, Value]:
-    """n and c exp(t - u) = c + c t + c (-u + r^2/2 + ...), r = t - u."""
-    return _sum_of_powers(x, *reduce(x))
-
-
-def _sum_of_powers(x: Value, n: Value, c: Value, t: Value, u: Value) -> tuple[Value, Value]:
+def _times_exp(x: Value, c: Value, t: Value, u: Value) -> Value:
+    """c exp(t - u) = c + c t + c (-u + r^2/2 + ...), r = t - u, as a pair."""
     r = t - u
     rest = (r * r).fma(polynomial(r, words(x.context.table("exp_pair"))[1:]), -u)
     high = c.fma(t, c)
-    return n, x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
+    return x.pair(*fast_two_sum(high, c.fma(rest, c.fma(t, c - high))))
 
 
 def exponents_from(x: Value, arithmetic: Value) -> Value:
@@ -138,10 +142,8 @@ def exp_over(x: Value, start: Value, shift: int) -> Value:
     k = moved - start
     whole = moved.bits() - context.real(1.5 * 2.0**52).bits()
     t = k.fma(ln2.hi * (-1.0 / STEPS), x.hi)
-    c, rest = _power_table(context, whole)
-    n, value = _sum_of_powers(x, whole >> 5, c, t, k.fma(ln2.lo * (1.0 / STEPS), rest) - x.low)
-    factor = ((n + (1023 + shift)) << 52).as_real()
-    return x.pair(value.first * factor, value.second * factor, value.slack)
+    u = k.fma(ln2.lo * (1.0 / STEPS), _lacking(context, whole)) - x.low
+    return _times_exp(x, _raised(context, whole, shift), t, u)
 
 
 def one_plus_exp(x: Value) -> Value:
@@ -165,15 +167,15 @@ def _expm1(x: Value, anywhere: bool = False) -> Value:
     For x in [-110, 36], or anywhere up to the overflow.
     """
     context = x.context
-    n, c, t, u = reduce_exp(x)
+    whole, t, u = reduce_exp(x)
     if anywhere:
         # 2^1000 c, and what is beyond apart.
+        n = whole >> 5
         beyond = (n - 1000).choose(n.compare("sgt", 1000), 0)
-        n, power = n - beyond, power_of_two(beyond)
-    c = (c.bits() + (n << 52)).as_real()
-    if anywhere:
+        c, power = _raised(context, whole - (beyond << 5)), power_of_two(beyond)
         a, a_low = two_sum(c, context.real(-1.0))
     else:
+        c = _raised(context, whole)
         # a + 1 is exact up to 2^53.
         a = c - 1.0
         a_low = c - (a + 1.0)
@@ -198,8 +200,8 @@ def _rise(c: Value, t: Value, u: Value) -> tuple[Value, Value, Value]:
 
 def exp_long(x: Value) -> Value:
     """exp(x) for -700 <= x <= 0, right to 2^-71."""
-    n, c, t, u = reduce_exp(x)
-    c = (c.bits() + (n << 52)).as_real()
+    whole, t, u = reduce_exp(x)
+    c = _raised(x.context, whole)
     w_low, b, b_low = _rise(c, t, u)
     s, e = fast_two_sum(c, b)
     return x.pair(*fast_two_sum(s, c.fma(w_low, b_low) + e))

@@ -70,9 +70,10 @@ def exp(x: Value, low: Value | None = None, closely: bool = False, in_full: bool
     return _exponential(x, functools.partial(_reduce_exp, low=low), x.context.table("exp"), LN2)
 
 
-def _reduce_exp(x: Value, low: Value | None = None) -> tuple[Value, Value]:
+def _reduce_exp(x: Value, low: Value | None = None, above: int = 0) -> tuple[Value, Value]:
+    """r and n; ``above``: what is going to be added to n."""
     context = x.context
-    n, whole = x.split_integer(context.constant("LOG2E"))
+    n, whole = x.split_integer(context.constant("LOG2E"), above)
     if context.arithmetic.rough:
         return n.fma(-context.constant("LN2"), x), whole
     above, below, *_ = context.split("LN2")
@@ -85,26 +86,26 @@ def exp2(x: Value) -> Value:
     return _exponential(x, _reduce_exp2, x.context.table("exp2"), 1.0)
 
 
-def _reduce_exp2(x: Value) -> tuple[Value, Value]:
-    n, whole = x.split_integer(1.0)
+def _reduce_exp2(x: Value, above: int = 0) -> tuple[Value, Value]:
+    n, whole = x.split_integer(1.0, above)
     return x - n, whole
 
 
-def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, Value]], table: Table, unit: float) -> Value:
+def _exponential(x: Value, reduce: Callable[..., tuple[Value, Value]], table: Table, unit: float) -> Value:
     """2^n (1 + r P(r)); ``unit`` is the x that doubles the value."""
     context, a = x.context, x.context.arithmetic
     at_most = context.bounds(x)[1] / unit
     shift = a.mantissa_bits + 1
 
-    def parts(low: float, high: float) -> tuple[Value, Value]:
-        r, n = reduce(limited(x, low * unit, high * unit))
+    def parts(low: float, high: float, above: int = 0) -> tuple[Value, Value]:
+        r, n = reduce(limited(x, low * unit, high * unit), above=above)
         return r.fma(polynomial(r, table), 1.0), n
 
     if a.wide:
-        return _noted(context.scaled(*parts(a.tail / LN2, -a.tail / LN2)), at_most)
+        return _noted(context.scaled(*parts(a.tail / LN2, -a.tail / LN2, a.bias)), at_most)
     if a.rough and at_most < a.bias - shift:
         # The shift that keeps 2^(n + shift) normal where the result is not is part of the coefficients.
-        r, n = reduce(limited(x, -(a.bias + a.mantissa_bits + 0.1) * unit, inf))
+        r, n = reduce(limited(x, -(a.bias + a.mantissa_bits + 0.1) * unit, inf), above=a.bias + shift)
         small = 2.0**-shift
         value = r.fma(polynomial(r, tuple(c * small for c in table)), small) * power_of_two(n + shift)
         return _noted(value, at_most)
@@ -112,7 +113,7 @@ def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, Value]], table
     normal = (a.bias - 1.5) * unit
     far = x < -normal if bounded else abs(x) > normal
     # At the lower limit 2^n is taken for 0, which it is to any sum.
-    p, n = parts(-float(a.bias), inf) if bounded else parts(-inf, inf)
+    p, n = parts(-float(a.bias), inf, a.bias) if bounded else parts(-inf, inf, a.bias)
     reach = min(-a.tail / LN2, 2.0 * (a.bias + a.mantissa_bits))
     return context.scaled(*parts(-reach, reach), bounded, far, _noted(p * power_of_two(n), at_most))
 
@@ -147,15 +148,18 @@ def _power(x: Value, whole: Value, name: str = "powers") -> Value:
     return x.lookup(x.context.table(name), whole & (STEPS - 1))
 
 
+def raised(x: Value, whole: Value) -> Value:
+    """2^(k + j/16) for the exponents k of normal numbers, 16 k + j being the whole number: moved to the exponent, it
+    leaves j in the mantissa, which entries have subtracted from theirs."""
+    a = x.context.arithmetic
+    table, step = x.context.table("powers"), a.mantissa_bits - 4
+    entries = tuple(number(a, pattern(a, c) - (j << step)) for j, c in enumerate(table))
+    return (x.lookup(entries, whole & (STEPS - 1)).bits() + (whole << step)).as_real()
+
+
 def _lacking(x: Value, whole: Value) -> Value:
     """What the entry of the table of powers lacks, relative to it."""
     return _power(x, whole, "powers_rest_single" if x.context.arithmetic.word == "f32" else "powers_rest_double")
-
-
-def raised(power: Value, whole: Value) -> Value:
-    """2^k times 2^(j/16) for the exponents of normal numbers."""
-    bits = power.context.arithmetic.mantissa_bits
-    return (power.bits() + ((whole << (bits - 4)) & -(1 << bits))).as_real()
 
 
 def by_pairs(r: Value, z: Value, coefficients: Sequence[Value]) -> Value:
@@ -174,8 +178,8 @@ def _exp_by_steps(x: Value, low: Value | None, closely: bool) -> Value:
     bounded = at_most < a.bias
     far = x < -normal if bounded else abs(x) > normal
     # At the lower limit 2^k is taken for 0, which it is to any sum.
-    power, p, whole = exp_steps(limited(x, -a.bias * LN2 if bounded else -inf, inf), low)
-    s = raised(power, whole)
+    _, p, whole = exp_steps(limited(x, -a.bias * LN2 if bounded else -inf, inf), low)
+    s = raised(x, whole)
     usual = _noted(s.fma(p + _lacking(x, whole) if closely else p, s), at_most)
     reach = min(-a.tail, 2.0 * (a.bias + a.mantissa_bits) * LN2)
     power, p, whole = exp_steps(limited(x, -reach, reach), low)
@@ -196,10 +200,10 @@ def one_plus_exp(x: Value) -> Value:
     if careless(a) or a.wide:
         return one_plus(e)
     if stepped(x) and a.word == "f32":
-        power, p, whole = exp_steps(x)
-        s = raised(power, whole)
+        _, p, whole = exp_steps(x)
+        s = raised(x, whole)
         return e.one_more(maximum(s, 1.0) + s.fma(p + _lacking(x, whole), minimum(s, 1.0)))
-    r, n = _reduce_exp(x)
+    r, n = _reduce_exp(x, above=a.bias)
     s = power_of_two(n)
     smaller = (s * r).fma(polynomial(r, x.context.table("exp")), minimum(s, 1.0))
     return e.one_more(maximum(s, 1.0) + smaller)
@@ -229,7 +233,7 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
     if stepped(x) and a.word == "f64" and not halved:
         return _expm1_by_steps(x)
     table = context.table("expm1")
-    n, whole = x.split_integer(context.constant("LOG2E"))
+    n, whole = x.split_integer(context.constant("LOG2E"), a.bias - 1 if halved else a.bias)
     s = power_of_two(whole - 1 if halved else whole)
     less_one = s - (0.5 if halved else 1.0)
     if a.rough:
@@ -250,8 +254,7 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
 def _expm1_by_steps(x: Value) -> tuple[Value, Value, Value]:
     """The whole of it, what the table of powers lacks being added to their factor. It is a little less precise."""
     n, line, below, whole = _reduce_steps(x)
-    power = _power(x, whole)
-    s = raised(power, whole)
+    s = raised(x, whole)
     rest = n * -below
     r = line + rest
     z = r * r
@@ -281,6 +284,12 @@ def pattern(a: Value, value: float) -> int:
     """The bit pattern of a positive float, rounded down to the word."""
     mantissa, exponent = value.hex().removeprefix("0x1.").split("p")
     return ((int(exponent) + a.bias) << a.mantissa_bits) + (int(mantissa, 16) >> (52 - a.mantissa_bits))
+
+
+def number(a: Value, bits: int) -> float:
+    """The positive normal float of a bit pattern."""
+    one = 1 << a.mantissa_bits
+    return math.ldexp(one + bits % one, bits // one - a.bias - a.mantissa_bits)
 
 
 # -- reciprocals ----------------------------------------------------------------------------------------------------
