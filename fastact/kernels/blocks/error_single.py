@@ -215,6 +215,8 @@ def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
 
     if a.wide:
         return context.scaled(*parts(a.tail / unit, a.bias))
+    if positive and a.word == "f32" and a.products:
+        return context.scaled(*parts(a.tail / unit, a.bias), True)
     if a.rough:
         # The shift keeps 2^(n + shift) normal where the result is not; at the lower limit that is taken for 0.
         factor = factor * 2.0**-shift

@@ -73,12 +73,11 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
         context.rate = gradient
         return g * gradient
     factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
-    left = getattr(gradient, "far", None)
-    if left is None:
-        value = context.word_of(gradient)
-        left = (abs(value) < 1.0 / limit) & (abs(factor) > 1.0) | (abs(value) > limit)
-    else:
-        value = gradient.usual()
+    if hasattr(gradient, "times_word"):
+        product = gradient.times_word(factor)
+        return product if gradient.far is None else (factor * gradient.usual()).unless(gradient.far, product)
+    value = context.word_of(gradient)
+    left = (abs(value) < 1.0 / limit) & (abs(factor) > 1.0) | (abs(value) > limit)
     return (factor * value).unless(left, context.wider(body, *map(op.plain, inputs)))
 
 

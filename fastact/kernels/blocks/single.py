@@ -103,7 +103,7 @@ def _exponential(x: Value, reduce: Callable[..., tuple[Value, Value]], table: Ta
 
     if a.wide:
         return _noted(context.scaled(*parts(a.tail / LN2, -a.tail / LN2, a.bias)), at_most)
-    if a.rough and at_most < a.bias - shift:
+    if a.rough and not a.products and at_most < a.bias - shift:
         # The shift that keeps 2^(n + shift) normal where the result is not is part of the coefficients.
         r, n = reduce(limited(x, -(a.bias + a.mantissa_bits + 0.1) * unit, inf), above=a.bias + shift)
         small = 2.0**-shift
