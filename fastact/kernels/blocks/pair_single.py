@@ -166,7 +166,8 @@ def log1p(x: Value) -> Value:
     low, high = context.bounds(x)
     n, c, a, a_low, moved = _reduce_log(x.hi + 1.0)
     if not 0.0 <= low <= high <= 2.0**15:
-        context.signs += [n + 4, 16 - n]
+        # For smaller n what is left of k x would be more than a few last places of f.
+        context.signs += [n + 7, 16 - n]
     k = (c.bits() - (moved & -(2**23))).as_real()
     p, e = two_product(k, x.hi)
     # Either |k - 1| >= |k x|, or one is at most twice the other and nothing is lost.
@@ -210,21 +211,15 @@ def reciprocal(x: Value) -> Value:
 
 
 def rsqrt(x: Value) -> Value:
-    """Newton's y <- y + y (1 - x y^2)/2 twice from an integer seed, which leaves 2^-17.7; then y + y e (1/2 + 3/8 e)
-    with e = 1 - x y^2 to more than a word."""
+    """y + y e/2 with y = 1/sqrt(x) to a word and e = 1 - x y^2 to more than that."""
     z, context = x.hi, x.context
     context.within(z, 2.0**-126, 2.0**127)
-    context.granted += 2.0**-13
-    # For x = 1 + m the seed is (1 + c - m/2)/2, c as in the single-word function.
-    y = (int(189.5 * 2**23) + int(CONSTANTS["RSQRT_SEED"][0] * 2**23) - z.bits().shift_right_logical(1)).as_real()
-    half = z * -0.5
-    for _ in range(2):
-        y = y * (half * y).fma(y, 1.5)
+    y = 1.0 / z.sqrt()
     p, e = two_product(z, y)
     rest = (-e).fma(y, (-p).fma(y, 1.0))
     if x.lo is not None:
         rest = (x.lo * y).fma(-y, rest)
-    value = x.pair(y, y * (rest * rest.fma(0.375, 0.5)), LOOSE)
+    value = x.pair(y, (y * 0.5) * rest, 4)
     context.note(value, 2.0**-64, 2.0**63)
     return value
 
