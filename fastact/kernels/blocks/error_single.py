@@ -215,22 +215,24 @@ def exp_times(x: Value, factor: Value, positive: bool = False) -> Value:
 
     if a.wide:
         return context.scaled(*parts(a.tail / unit, a.bias))
-    if positive and a.word == "f32" and a.products:
-        return context.scaled(*parts(a.tail / unit, a.bias), True)
+    # A product with the factor, which may be as small as 2^-6, is to be a normal number.
+    far, lift = x < -(a.bias - 8.0) * unit, (a.bias + 1) // 2
+    if positive and a.word == "f32":
+        if a.products:
+            return context.scaled(*parts(a.tail / unit, a.bias), True)
+        value, n = parts(-float(a.bias + a.mantissa_bits + 16), a.bias + lift)
+        value = _lowered(value * single.power_of_two(n + lift), lift)
+        if a.rough:
+            return value
+        return context.scaled(*parts(a.tail / unit, a.bias), True, far, value, everywhere=True)
     if a.rough:
         # The shift keeps 2^(n + shift) normal where the result is not; at the lower limit that is taken for 0.
         factor = factor * 2.0**-shift
         value, n = parts(-float(a.bias + shift), a.bias + shift)
         return value * single.power_of_two(n + shift)
-    # A product with the factor, which may be as small as 2^-6, is to be a normal number.
-    far, lift = x < -(a.bias - 8.0) * unit, (a.bias + 1) // 2
-    if positive and a.word == "f32" and not a.products:
-        value, n = parts(-float(a.bias + a.mantissa_bits + 16), a.bias + lift)
-        value = _lowered(value * single.power_of_two(n + lift), lift)
-        return context.scaled(*parts(a.tail / unit), True, far, value, everywhere=True)
     value, n = parts(-float(a.bias), a.bias)
     # At the lower limit 2^n is taken for 0, which it is to any sum.
-    return context.scaled(*parts(a.tail / unit), True, far, value * single.power_of_two(n))
+    return context.scaled(*parts(a.tail / unit, a.bias), True, far, value * single.power_of_two(n))
 
 
 def _lowered(value: Value, lift: int) -> Value:
