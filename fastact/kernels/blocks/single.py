@@ -241,7 +241,7 @@ def _expm1(x: Value, halved: bool = False) -> tuple[Value, Value, Value]:
         return s, r * polynomial(r, table), less_one
     high, low, *_ = context.split("LN2")
     line = n.fma(-high, x)  # exact
-    if a.spare:
+    if a.spare or context.bounds(x)[1] <= 0.0:  # below 0 the sum of the halves is at least as large as r
         r = n.fma(-low, line)
         return s, r * polynomial(r, table), less_one
     # The rounding of r reaches the curvature only.
