@@ -30,11 +30,13 @@ class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "second", "slack", "uncertain")
+    __slots__ = ("_normal", "first", "relative", "second", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
         self.uncertain = hi
+        self.relative: Real | None = None
+        """The second word over the first, where that is how it came about."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:
@@ -247,6 +249,7 @@ class Pair:
         t = t.fma(t, t)
         if self.is_one():
             result = self._loose(r, r * t, 3 + b.slack)
+            result.relative = t
         else:
             q, e = two_product(self.hi, r)
             e = e if self.lo is None else self.lo.fma(r, e)

@@ -25,6 +25,8 @@ DOUBLE_ERROR = 2.0**-42
 """Relative error that float64 is granted."""
 PAIR_ERROR = 2.0**-18
 """Error that pairs of float32 are granted, in 2^-25 of the result, besides what elementary functions add."""
+ROUNDED_SUM = 2.0**-39
+"""What the rounding of a number below 2^-14 adds to an error."""
 HALF_PLACE = 2.0**-25
 """Half of the last place of a float32, relative to the largest number that has it."""
 SMALLEST, LARGEST = 2.0**-50, 2.0**40
@@ -121,6 +123,10 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
     """The roundings of a pair that is too large, and of one that is too small, by an error."""
     if pair.second is None:
         return pair.first, pair.first
+    if pair.relative is not None:  # y + y (t +- error), of which the sum in parentheses is rounded
+        error = error + ROUNDED_SUM
+        above, below = (pair.first.fma(pair.relative + e, pair.first) for e in (error, -error))
+        return above, below
     above, below = (pair.first + pair.uncertain.fma(e, pair.second) for e in (error, -error))
     return above, below
 
