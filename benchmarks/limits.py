@@ -84,8 +84,14 @@ class Instruction:
 
     @property
     def moves(self) -> bool:
-        """Whether it only moves a register, a load or a store."""
-        return self.mnemonic.startswith(("vmov", "vbroadcast", "vpbroadcast", "kmov")) and "{" not in self.kind
+        """Whether it only moves a register, sets one to zero, loads or stores."""
+        return self.clears or self.mnemonic.startswith(("vmov", "vbroadcast", "vpbroadcast", "kmov")) and "{" not in self.kind
+
+    @property
+    def clears(self) -> bool:
+        """Whether it makes zero of a register and itself, for which no pipe is needed."""
+        made = self.mnemonic.startswith(("vxor", "vpxor", "kxor", "kandn", "vpandn", "vandn"))
+        return made and len(self.operands) == 3 and self.operands[0] == self.operands[1]
 
     @property
     def divides(self) -> bool:
@@ -213,7 +219,7 @@ class Rates:
 def _renamed(instruction: Instruction, turn: int) -> str:
     """The instruction with registers of its own and memory in the buffer, for one place in a stream."""
     last = len(instruction.operands) - 1
-    sources = iter((13, 14, 15))
+    sources, masks = iter((13, 14, 15)), iter((1, 7))  # two different ones: of one and the same nothing is computed
     operands = []
     for place, operand in enumerate(instruction.operands):
         if "(" in operand:
@@ -229,7 +235,7 @@ def _renamed(instruction: Instruction, turn: int) -> str:
             number = turn % DESTINATIONS if place == last else next(sources)
             operands.append(f"%{found[1]}{number}" + re.sub(r"%k\d", "%k1", operand[found.end() :]))
         elif operand.startswith("%k"):
-            operands.append(f"%k{2 + turn % 6}" if place == last and last else "%k1")
+            operands.append(f"%k{2 + turn % 5}" if place == last and last else f"%k{next(masks)}")
         else:
             operands.append("%eax" if re.fullmatch(r"%(e\w+|r\d+d)", operand) else "%rax")
     return f"{instruction.mnemonic} {', '.join(operands)}"
@@ -267,7 +273,7 @@ def _filled(wide: bool) -> list[str]:
     """Instructions that fill all registers with ordinary numbers."""
     kind = "zmm" if wide else "ymm"
     lines = [f"vbroadcastss 0($0), %{kind}{n}" for n in range(16)]
-    return [*lines, "kxnorw %k1, %k1, %k1"] if wide else lines
+    return [*lines, "kxnorw %k1, %k1, %k1", "kshiftrw $$1, %k1, %k7"] if wide else lines
 
 
 def _compiled(streams: dict[str, Sequence[str]], wide: bool) -> dict[str, Callable[[int, int], None]]:
