@@ -73,9 +73,9 @@ def alarm(
         x = arguments[place]
         x = x.plain() if hasattr(x, "plain") else x
         x = x.hi if hasattr(x, "hi") else x
-        conditions = [x.equals(pole) for pole in poles]
+        conditions = [x.equals(pole) for pole in poles if pole not in edges]
         if domain[0] != float("-inf"):
-            conditions.append(x <= domain[0])
+            conditions.append(x.context.not_above(x, domain[0]))
         if domain[1] != float("inf"):
             conditions.append(x >= domain[1])
         return _either(conditions)

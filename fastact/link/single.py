@@ -108,7 +108,7 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     signs = [*linking.signs, *_out_of_range(linking, pair, y), *_product_out_of_range(linking, y)]
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
-    near = different.compare("ne", 0)
+    near = linking.detour = different.compare("ne", 0)
     double = wide()
     if decisive is None:
         return y.unless(near, Real(linking, double.convert("f32").node))

@@ -33,6 +33,9 @@ class Context:
         """Integers that are negative where a pair of float32 may lack bits."""
         self.held: dict[Node, tuple[float, float]] = {}
         """The limits that these set to the size of numbers."""
+        self._ends: dict[tuple[int, float], tuple[Condition | None, bool]] = {}
+        self.detour: Condition | None = None
+        """Where a pair of float32 is left to a wider arithmetic."""
         self.rate: Any = None
         """What the first argument is multiplied with, if results are such products."""
         self.inexact: set[int] = set()
@@ -50,6 +53,25 @@ class Context:
         return Integer(self, self.graph.constant(self.arithmetic.integer, value))
 
     # -- what is known of a value when the kernel is linked -------------------------------------------------------
+    def not_above(self, value: Any, least: float) -> Condition:
+        """A condition that holds wherever a number is not above a limit, and hardly ever besides."""
+        here = _word(value) <= least
+        key = (_word(value).node.index, least)
+        if key not in self._ends:
+            return here
+        known, serves = self._ends[key]
+        known = self.detour if known is None else known
+        if known is None or serves:
+            return here if known is None else known
+        never = self.graph.constant("i1", 0)
+        return Condition(self, self.graph.node("select", "i1", known.node, here.node, never, data="rare"))
+
+    def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
+        """Remember that a number is not above a limit only where a condition holds; where a pair of float32 is left to a
+        wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
+        ever besides."""
+        self._ends[_word(value).node.index, least] = known, serves
+
     def bounds(self, value: Any) -> tuple[float, float]:
         """The interval known to hold a value (NaN apart)."""
         return self._bounds.get(_word(value).node.index, (-math.inf, math.inf))

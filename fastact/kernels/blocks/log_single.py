@@ -75,7 +75,9 @@ def _anywhere(x: Value, near: Callable[[Value, Value, Value], Value]) -> Value:
     if a.wide:
         return value.unless(_odd(x, a.bias + 1), _ends(value, x, 0.0))
     minus_k, _, m, j = _parts(x * 2.0**a.mantissa_bits)
-    return value.unless(_odd(x, a.bias + 1), _ends(near(minus_k + float(a.mantissa_bits), m, j), x, 0.0))
+    odd = _odd(x, a.bias + 1)
+    x.context.end(x, 0.0, odd, serves=True)
+    return value.unless(odd, _ends(near(minus_k + float(a.mantissa_bits), m, j), x, 0.0))
 
 
 def _log_near(minus_k: Value, m: Value, j: Value, rest: Value | None = None) -> Value:
@@ -110,7 +112,9 @@ def _log1p_near(x: Value) -> Value:
         value = _sum(minus_k, r, j)
         return value.unless(_odd(y, a.bias + 1), _ends(value, x, -1.0))
     large, _, m, i = _parts(x)
-    return _sum(minus_k, r, j).unless(_odd(y, a.bias - 1), _ends(_log_near(large, m, i), x, -1.0))
+    odd = _odd(y, a.bias - 1)
+    x.context.end(x, -1.0, odd, serves=True)
+    return _sum(minus_k, r, j).unless(odd, _ends(_log_near(large, m, i), x, -1.0))
 
 
 STEP = 15.49
@@ -226,6 +230,7 @@ def _log_wide(x: Value) -> Value:
     """k ln 2 + log(m) with x = 2^k m and sqrt(1/2) <= m < sqrt(2)."""
     odd, minus_k, f = _split(x)
     value = _log(minus_k, f)
+    x.context.end(x, 0.0, odd, serves=True)
     return value.unless(odd, _ends(value, x, 0.0))
 
 
@@ -256,6 +261,7 @@ def _log2_wide(x: Value) -> Value:
         value = f.fma(high, -minus_k)
         rounding = f.fma(high, -(value + minus_k))
         value = value + (u * v).fma(high, f.fma(low, rounding))
+    x.context.end(x, 0.0, odd, serves=True)
     return value.unless(odd, _ends(value, x, 0.0))
 
 
@@ -264,7 +270,9 @@ def _log1p_wide(x: Value) -> Value:
     minus_k, minus, _ = _exponent_and_mantissa(x + 1.0)
     s = power_of_two(minus)
     value = _log(minus_k, s.fma(x, -(1.0 - s)))
-    return value.unless(~((x > -1.0) & (x < inf)), _ends(value, x, -1.0))
+    odd = ~((x > -1.0) & (x < inf))
+    x.context.end(x, -1.0, odd, serves=True)
+    return value.unless(odd, _ends(value, x, -1.0))
 
 
 def _log1p_up_to_1_wide(x: Value) -> Value:

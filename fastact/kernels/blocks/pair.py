@@ -236,6 +236,7 @@ def log2(x: Value) -> Value:
 def _log_in_units(x: Value, unit: Value) -> Value:
     """Numbers far from 1, and those without a logarithm, are looked into apart."""
     usual, far = _log(x)
+    x.context.end(x, 0.0, far, serves=True)
     small = x.hi < 2.0**-960
     anywhere, _ = _log((x * 2.0**100).choose(small, x), x.context.real(-100.0).choose(small, 0.0))
     return (usual * unit).unless(far, _logarithm_of_any(x.hi, anywhere * unit, 0.0))
@@ -275,7 +276,9 @@ def log1p(x: Value) -> Value:
     if context.bounds(x)[0] < 0.0 or context.bounds(x)[1] > 2.0**45:
         s, e = two_sum(context.real(1.0), x.hi)
         anywhere, _ = _log(x.pair(s, e if x.lo is None else e + x.lo))
-        value = value.unless((whole < -8.0) | (whole > 46.0), _logarithm_of_any(x.hi, anywhere, -1.0))
+        far = (whole < -8.0) | (whole > 46.0)
+        context.end(x, -1.0, far)
+        value = value.unless(far, _logarithm_of_any(x.hi, anywhere, -1.0))
     return x.pair(value.hi.copysign(x.hi), value.lo)
 
 

@@ -142,6 +142,7 @@ def log(x: Value) -> Value:
     context = x.context
     n, c, a, a_low, moved = _reduce_log(x.hi)
     context.signs += [n + 125, 127 - n]
+    context.end(x.hi, 0.0)
     context.held[x.hi.node] = 1.0, 1.0
     scale = moved & -(2**23)
     f, f_low = (x.hi.bits() - scale).as_real().fma(c, -1.0), None
@@ -168,6 +169,7 @@ def log1p(x: Value) -> Value:
     if not 0.0 <= low <= high <= 2.0**15:
         # For smaller n what is left of k x would be more than a few last places of f.
         context.signs += [n + 7, 16 - n]
+        context.end(x.hi, -1.0)
     k = (c.bits() - (moved & -(2**23))).as_real()
     p, e = two_product(k, x.hi)
     # Either |k - 1| >= |k x|, or one is at most twice the other and nothing is lost.
