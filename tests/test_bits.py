@@ -43,7 +43,7 @@ FEW = 40
 
 
 def some(count: int, dtype: str = "") -> list[tuple[str, str, str, str]]:
-    """Kernels that are others in each run."""
+    """Kernels that are others whenever one of them changes."""
     chosen = [key for key in KERNELS if dtype in key[2]]
     places = np.random.default_rng(SEED).permutation(len(chosen))[:count]
     return [chosen[i] for i in sorted(places)]

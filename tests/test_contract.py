@@ -1,4 +1,5 @@
-"""The accuracy contract, on a fresh sample of inputs in each run: every form of every function in all tiers and dtypes.
+"""The accuracy contract, on a sample of inputs that is new whenever a kernel is: every form of every function in all
+tiers and dtypes.
 
 The certificates prove it for all inputs; these tests notice at once when a change breaks it.
 """
