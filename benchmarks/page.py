@@ -131,9 +131,13 @@ TRIED = (
     "- float32 `exact` is computed in float64, or in pairs of float32 where a count of operations says that this is "
     "cheaper; pairs won for exponentials, logarithms, sigmoids, erf, gelu and what is made of them, gradients times "
     "a factor included, and lose for squares and tanh.",
-    "- Elements that pairs of float32 leave to float64 may be gathered and computed after the others, instead of for "
-    "whole vectors at once: that was a little quicker for some functions, a little slower for others, and much slower "
-    "where such elements are many.",
+    "- What pairs of float32 leave to float64, and other detours, are computed for the register that an element is in, "
+    "not for the vector of four registers: all of `exact` that decides on roundings gained, where such elements are "
+    "many it lost. Gathered and computed after the others, they were no quicker on average.",
+    "- gelu `exact` in float64, as the eighth power of a polynomial on each of 16 or 8 intervals, took longer than in "
+    "pairs of float32: what its coefficients load and look up costs more than it spares.",
+    "- Whole numbers pushed into the last bits of a float serve as exponents and as places in a table with what pushed "
+    "them still on top, which shifts and tables pass by: exponentials gained, those of pairs most.",
     "- Forms that are right on all inputs without a decision about close cases do without one (`settled` in the "
     "declarations). Where results are often exact ties, as for quotients by constants, that is what counts.",
     "- reciprocal by Newton's steps from an integer seed took longer than the division. The processors' own "
@@ -146,19 +150,22 @@ TRIED = (
     "- gelu `fast` as max(x, 0) - y Phi(-y) with 16 pieces; the root of Phi in pieces was quicker still, but not "
     "within the limit.",
     "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and "
-    "no rule found it; softplus and logsigmoid in float32 would gain. Other orders of instructions: nothing.",
+    "no rule found it; softplus and logsigmoid in float32 would gain.",
+    "- The first part of the next vector mixed with the second part of this one: quicker where a loop has no detours, a "
+    "long chain of operations, and little to keep from one turn to the next (tanh, erf, and softplus, logsigmoid and "
+    "mish in `rough`); nothing or worse elsewhere, since registers are few.",
+    "- Flags of logarithms are looked into where their kernels look closer anyway: a comparison less.",
     "- Conditions of several registers kept apart, instead of being put together and taken apart, and underflow looked "
     "into after 256 elements first: all that has conditions gained, erfc and the gradient of erf most.",
     "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` "
     "as in `fast`: what is left besides is too little to tell the tiers apart.",
-    "- `rough` gained less from that than `fast`. Gradients of tanh, sigmoid, elu, selu, silu, swish and sqrt are "
-    "slower in it: what has left the range before it meets its factor is found by two comparisons there, and by one "
-    "in `fast`.",
     "- Of 16 bits, results that are selected among inputs and constants are selected as they are stored, 32 to a "
     "register, by where their bits lie; conditions next to computed results gain by that only where bodies are short. "
     "What float16 has left against float32 `fast` are its conversions, which few units do: bodies of a division, a "
     "root or some products wait for them, where float32 waits for memory.",
-    "- Three words of float64 next to the roots of xielu keep its digits; they are computed for whole vectors, and "
+    "- Gradients of erf and erfc times a factor take it between the halves of a power of two that is held apart, "
+    "without a test, and so that nothing underflows.",
+    "- Three words of float64 next to the roots of xielu keep its digits; they are computed for whole registers, and "
     "these data have an input near a root in many of them.",
 )
 
