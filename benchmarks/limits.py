@@ -85,7 +85,8 @@ class Instruction:
     @property
     def moves(self) -> bool:
         """Whether it only moves a register, sets one to zero, loads or stores."""
-        return self.clears or self.mnemonic.startswith(("vmov", "vbroadcast", "vpbroadcast", "kmov")) and "{" not in self.kind
+        carries = self.mnemonic.startswith(("vmov", "vbroadcast", "vpbroadcast", "kmov")) and "{" not in self.kind
+        return carries or self.clears
 
     @property
     def clears(self) -> bool:

@@ -151,8 +151,8 @@ TRIED = (
     "within the limit.",
     "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and "
     "no rule found it; softplus and logsigmoid in float32 would gain.",
-    "- The first part of the next vector mixed with the second part of this one: quicker where a loop has no detours, a "
-    "long chain of operations, and little to keep from one turn to the next (tanh, erf, and softplus, logsigmoid and "
+    "- The first part of the next vector mixed with the second part of this one: quicker where a loop has no detours, "
+    "a long chain of operations, and little to keep from one turn to the next (tanh, erf, and softplus, logsigmoid and "
     "mish in `rough`); nothing or worse elsewhere, since registers are few.",
     "- Flags of logarithms are looked into where their kernels look closer anyway: a comparison less.",
     "- Conditions of several registers kept apart, instead of being put together and taken apart, and underflow looked "
