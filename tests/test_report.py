@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 import subprocess
 import sys
@@ -106,6 +107,17 @@ def test_kinds_of_instructions(limits: Any) -> None:
     assert limits.parse("\tvdivpd\t%ymm1, %ymm2, %ymm3").divides
     assert not limits.parse("\taddq\t$256, %rax").vector
     assert [limits.parse(line) for line in ("\t.p2align\t4", ".LBB0_1:", "# words")] == [None, None, None]
+
+
+def test_what_makes_zero_is_no_arithmetic(limits: Any) -> None:
+    """Processors know that it needs nothing; in a stream that is to tell a cost, sources have to differ."""
+    cleared, other = limits.parse("\tkxorq\t%k0, %k0, %k1"), limits.parse("\tkxorq\t%k0, %k2, %k1")
+    assert cleared.clears and cleared.moves and not other.clears and not other.moves
+    assert limits.parse("\tvpxor\t%xmm1, %xmm1, %xmm1").clears
+    assert not limits.parse("\tvaddps\t%zmm1, %zmm1, %zmm1").clears
+    for turn in range(8):
+        first, second, result = re.findall(r"%k\d", limits._renamed(cleared, turn))
+        assert len({first, second, result}) == 3
 
 
 def test_floors_add_up_what_shares_pipes(limits: Any) -> None:

@@ -67,7 +67,7 @@ class Context:
         return Condition(self, self.graph.node("select", "i1", known.node, here.node, never, data="rare"))
 
     def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
-        """Remember that a number is not above a limit only where a condition holds; where a pair of float32 is left to a
+        """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
         wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
         ever besides."""
         self._ends[_word(value).node.index, least] = known, serves

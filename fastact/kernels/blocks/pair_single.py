@@ -12,7 +12,6 @@ from collections.abc import Callable
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
 from fastact.kernels.blocks.pair import logarithm_words
 from fastact.kernels.blocks.single import limited, polynomial
-from fastact.kernels.coefficients import CONSTANTS
 from fastact.kernels.operations import Value
 
 STEPS = 32
