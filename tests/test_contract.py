@@ -115,7 +115,10 @@ def test_products_with_an_incoming_gradient(name: str, form: str, dtype: str) ->
     check(case, x[finite], g[finite])
 
 
-FADING = ("exp", "sigmoid", "softplus", "elu", "silu", "mish", "gelu", "gelu_tanh", "quick_gelu", "tanh")
+FADING = (
+    *("exp", "exp2", "sigmoid", "softplus", "elu", "selu", "silu", "mish", "gelu", "gelu_tanh", "quick_gelu", "tanh"),
+    *("erf", "erfc", "logsigmoid"),
+)
 
 
 @pytest.mark.parametrize("name", FADING)

@@ -137,15 +137,13 @@ class Scaled:
         return result.copysign(value.first)
 
     def times_word(self, factor: Real) -> Real:
-        """The product of a number that is a single word, where it is far, with a word of any size: half of the power of
-        two comes before it, half after. If it may be far anywhere, nothing underflows, which takes some processors many
-        times as long: to small products the smallest normal number is added, and subtracted again."""
+        """The product of a number that is a single word and not above 1 with a word, half of the power of two before
+        it, half after. Nothing underflows, which takes some processors many times as long: to small products the
+        smallest normal number is added, and subtracted again."""
         exponent, mantissa, bias = self._reachable(), self.mantissa, self.context.arithmetic.bias
         half = exponent >> 1
         assert isinstance(mantissa, Real)
         product, rest = mantissa * power_of_two(half) * factor, exponent - half
-        if self.far is not None or not self.bounded:
-            return product * power_of_two(rest)
         least = self.context.real(2.0 ** (1 - bias))
         small = abs(product) < power_of_two((1 - bias) - rest)
         added = least.choose(small, 0.0).copysign(product)

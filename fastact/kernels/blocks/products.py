@@ -19,6 +19,8 @@ from fastact.kernels import operations as op
 from fastact.kernels.operations import Value
 
 INFINITY = float("inf")
+MODERATE = 2.0**24
+"""Times such a number in float32, what is taken for 0 in results without a factor is still 0."""
 LEAN = 2.0**-60
 """By how much a tie is moved: less than what lies between a product of two inputs times a rate at 0, a fraction of
 small numbers, and a boundary between two results that it is not on."""
@@ -73,12 +75,14 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
         context.rate = gradient
         return g * gradient
     factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
+    wider = context.wider(body, *map(op.plain, inputs))
     if hasattr(gradient, "times_word"):
-        product = gradient.times_word(factor)
-        return product if gradient.far is None else (factor * gradient.usual()).unless(gradient.far, product)
+        if gradient.far is None:
+            return gradient.times_word(factor).unless(abs(factor) > MODERATE, wider)
+        return (factor * gradient.usual()).unless(gradient.far, wider)
     value = context.word_of(gradient)
     left = (abs(value) < 1.0 / limit) & (abs(factor) > 1.0) | (abs(value) > limit)
-    return (factor * value).unless(left, context.wider(body, *map(op.plain, inputs)))
+    return (factor * value).unless(left, wider)
 
 
 def _decisive(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate) -> Value:
