@@ -90,11 +90,11 @@ class Scaled:
         return times(value, power_of_two(self.exponent.choose(self.exponent.compare("sgt", floor), floor)))
 
     def _in_two_steps(self, value: Plain) -> Plain:
-        exponent = self._reachable()
+        exponent = self.reachable()
         half = exponent >> 1
         return times(times(value, power_of_two(half)), power_of_two(exponent - half))
 
-    def _reachable(self) -> Integer:
+    def reachable(self) -> Integer:
         """The exponent, of products with further inputs held where two steps reach; below, the number is 0, above it is
         infinite."""
         a, exponent = self.context.arithmetic, self.exponent
@@ -125,7 +125,7 @@ class Scaled:
             result = self._in_two_steps(value)
             assert isinstance(result, Real)
             return result
-        n = self._reachable()
+        n = self.reachable()
         n = n.choose(n.compare("slt", 0), 0)
         smallest_normal = ((1 - n) << a.mantissa_bits).as_real()
         shift = smallest_normal.choose(abs(value.hi) < smallest_normal, 0.0).copysign(value.hi)
@@ -135,19 +135,6 @@ class Scaled:
         result = self._in_two_steps(value.first.choose(total.is_nan(), total))
         assert isinstance(result, Real)
         return result.copysign(value.first)
-
-    def times_word(self, factor: Real) -> Real:
-        """The product of a number that is a single word and not above 1 with a word, half of the power of two before
-        it, half after. Nothing underflows, which takes some processors many times as long: to small products the
-        smallest normal number is added, and subtracted again."""
-        exponent, mantissa, bias = self._reachable(), self.mantissa, self.context.arithmetic.bias
-        half = exponent >> 1
-        assert isinstance(mantissa, Real)
-        product, rest = mantissa * power_of_two(half) * factor, exponent - half
-        least = self.context.real(2.0 ** (1 - bias))
-        small = abs(product) < power_of_two((1 - bias) - rest)
-        added = least.choose(small, 0.0).copysign(product)
-        return (product.fma(power_of_two(rest), added) - added).copysign(product)
 
     def where_near(self, plain: Plain) -> Scaled | Plain:
         """``plain`` where the number is not far, itself where it is: for functions that are x to working precision

@@ -113,9 +113,8 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     if decisive is None:
         return y.unless(near, Real(linking, double.convert("f32").node))
     rounded, close = _rounded_and_close(double)
-    never = linking.graph.constant("i1", 0)
-    close = Condition(linking, linking.graph.node("select", "i1", near.node, close.node, never, data="rare"))
     y = y.unless(near, Real(linking, rounded.node))
+    close = Condition(linking, close.node).only_where(near)
     return y.unless(close, Real(linking, pair_to_odd(decisive()).convert("f32").node))
 
 

@@ -8,38 +8,23 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from types import ModuleType
-from typing import Any
 
 from fastact.link.arithmetic import Arithmetic
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.known import Knowledge
 
 Number = int | float | Fraction
 ONE = (1.0).hex()
 
 
-class Context:
+class Context(Knowledge):
     """The graph under construction, its arithmetic and the elementary blocks written for that arithmetic."""
 
     def __init__(self, arithmetic: Arithmetic, blocks: ModuleType | None = None) -> None:
+        super().__init__()
         self.graph = Graph()
         self.arithmetic = arithmetic
         self.blocks = blocks
-        self._bounds: dict[int, tuple[float, float]] = {}
-        self.doubts: list[Condition] = []
-        """Where digits cancel, so that results may lack more than their last ones."""
-        self.granted = 0.0
-        """Error that a result in a pair of float32 may have, in 2^-25 of it."""
-        self.signs: list[Integer] = []
-        """Integers that are negative where a pair of float32 may lack bits."""
-        self.held: dict[Node, tuple[float, float]] = {}
-        """The limits that these set to the size of numbers."""
-        self._ends: dict[tuple[int, float], tuple[Condition | None, bool]] = {}
-        self.detour: Condition | None = None
-        """Where a pair of float32 is left to a wider arithmetic."""
-        self.rate: Any = None
-        """What the first argument is multiplied with, if results are such products."""
-        self.inexact: set[int] = set()
-        """The constants that had to be rounded."""
 
     def real(self, value: Number, word: str | None = None) -> Real:
         word = word or self.arithmetic.word
@@ -51,42 +36,6 @@ class Context:
 
     def integer(self, value: int) -> Integer:
         return Integer(self, self.graph.constant(self.arithmetic.integer, value))
-
-    # -- what is known of a value when the kernel is linked -------------------------------------------------------
-    def not_above(self, value: Any, least: float) -> Condition:
-        """A condition that holds wherever a number is not above a limit, and hardly ever besides."""
-        here = _word(value) <= least
-        key = (_word(value).node.index, least)
-        if key not in self._ends:
-            return here
-        known, serves = self._ends[key]
-        known = self.detour if known is None else known
-        if known is None or serves:
-            return here if known is None else known
-        never = self.graph.constant("i1", 0)
-        return Condition(self, self.graph.node("select", "i1", known.node, here.node, never, data="rare"))
-
-    def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
-        """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
-        wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
-        ever besides."""
-        self._ends[_word(value).node.index, least] = known, serves
-
-    def bounds(self, value: Any) -> tuple[float, float]:
-        """The interval known to hold a value (NaN apart)."""
-        return self._bounds.get(_word(value).node.index, (-math.inf, math.inf))
-
-    def note(self, value: Any, at_least: float = -math.inf, at_most: float = math.inf, like: Any = None) -> None:
-        """Remember that a value lies within bounds, besides those known of ``like``."""
-        low, high = (-math.inf, math.inf) if like is None else self.bounds(like)
-        bounds = (max(low, at_least), min(high, at_most))
-        # A pair of words may be known by its first word as it came.
-        for word in (getattr(value, "first", value), value):
-            self._bounds[_word(word).node.index] = bounds
-
-
-def _word(value: Any) -> Real:
-    return value.hi if hasattr(value, "hi") else value
 
 
 def round_to_word(value: Number, word: str) -> float:
@@ -129,6 +78,12 @@ class Condition:
     def __invert__(self) -> Condition:
         true = Condition(self.context, self.context.graph.constant("i1", 1))
         return self._make("xor", true)
+
+    def only_where(self, rare: Condition) -> Condition:
+        """Whether this holds, which it does nowhere else than another condition that hardly ever holds."""
+        graph = self.context.graph
+        never = graph.constant("i1", 0)
+        return Condition(self.context, graph.node("select", "i1", rare.node, self.node, never, data="rare"))
 
     def __bool__(self) -> bool:
         raise TypeError("a body cannot branch on a value; use where(condition, a, b)")

@@ -76,13 +76,28 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
         return g * gradient
     factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
     wider = context.wider(body, *map(op.plain, inputs))
-    if hasattr(gradient, "times_word"):
+    if hasattr(gradient, "mantissa"):
         if gradient.far is None:
-            return gradient.times_word(factor).unless(abs(factor) > MODERATE, wider)
+            return _around(gradient, factor).unless(abs(factor) > MODERATE, wider)
         return (factor * gradient.usual()).unless(gradient.far, wider)
     value = context.word_of(gradient)
     left = (abs(value) < 1.0 / limit) & (abs(factor) > 1.0) | (abs(value) > limit)
     return (factor * value).unless(left, wider)
+
+
+def _around(number: Value, factor: Value) -> Value:
+    """The product of a number that is not above 1, and holds its power of two apart, with a word: half of the power
+    before it, half after. Nothing underflows, which takes some processors many times as long: to small products the
+    smallest normal number is added, and subtracted again."""
+    from fastact.kernels.blocks.single import power_of_two
+
+    exponent, bias = number.reachable(), number.context.arithmetic.bias
+    half = exponent >> 1
+    product, rest = number.mantissa * power_of_two(half) * factor, exponent - half
+    least = factor.lift(2.0 ** (1 - bias))
+    small = abs(product) < power_of_two((1 - bias) - rest)
+    added = least.choose(small, 0.0).copysign(product)
+    return (product.fma(power_of_two(rest), added) - added).copysign(product)
 
 
 def _decisive(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate) -> Value:

@@ -1,0 +1,67 @@
+"""What is known of values while they are being linked, and what is to be looked after."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fastact.link.graph import Node
+
+if TYPE_CHECKING:
+    from fastact.link.values import Condition, Integer, Real
+
+
+class Knowledge:
+    """Bounds of values, and where results need a closer look."""
+
+    def __init__(self) -> None:
+        self._bounds: dict[int, tuple[float, float]] = {}
+        self.doubts: list[Condition] = []
+        """Where digits cancel, so that results may lack more than their last ones."""
+        self.granted = 0.0
+        """Error that a result in a pair of float32 may have, in 2^-25 of it."""
+        self.signs: list[Integer] = []
+        """Integers that are negative where a pair of float32 may lack bits."""
+        self.held: dict[Node, tuple[float, float]] = {}
+        """The limits that these set to the size of numbers."""
+        self._ends: dict[tuple[int, float], tuple[Condition | None, bool]] = {}
+        self.detour: Condition | None = None
+        """Where a pair of float32 is left to a wider arithmetic."""
+        self.rate: Any = None
+        """What the first argument is multiplied with, if results are such products."""
+        self.inexact: set[int] = set()
+        """The constants that had to be rounded."""
+
+    def not_above(self, value: Any, least: float) -> Condition:
+        """A condition that holds wherever a number is not above a limit, and hardly ever besides."""
+        here = _word(value) <= least
+        key = (_word(value).node.index, least)
+        if key not in self._ends:
+            return here
+        known, serves = self._ends[key]
+        known = self.detour if known is None else known
+        if known is None or serves:
+            return here if known is None else known
+        return here.only_where(known)
+
+    def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
+        """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
+        wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
+        ever besides."""
+        self._ends[_word(value).node.index, least] = known, serves
+
+    def bounds(self, value: Any) -> tuple[float, float]:
+        """The interval known to hold a value (NaN apart)."""
+        return self._bounds.get(_word(value).node.index, (-math.inf, math.inf))
+
+    def note(self, value: Any, at_least: float = -math.inf, at_most: float = math.inf, like: Any = None) -> None:
+        """Remember that a value lies within bounds, besides those known of ``like``."""
+        low, high = (-math.inf, math.inf) if like is None else self.bounds(like)
+        bounds = (max(low, at_least), min(high, at_most))
+        # A pair of words may be known by its first word as it came.
+        for word in (getattr(value, "first", value), value):
+            self._bounds[_word(word).node.index] = bounds
+
+
+def _word(value: Any) -> Real:
+    return value.hi if hasattr(value, "hi") else value  # type: ignore[no-any-return]
