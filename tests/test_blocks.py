@@ -217,6 +217,8 @@ def test_bounds_known_of_an_argument_shorten_the_way(name: str, level: str) -> N
     if level in ROUGH:
         tiny = np.finfo(word(level)).smallest_subnormal
         assert (np.abs(y - usual) <= ROUGH[level] * np.abs(usual) + tiny).all()
+    elif (name, level) == ("expm1", "single_fast"):  # what keeps sums right above 0 is left out
+        assert Oracle("expm1(x)").ulp_error(x, y).max() <= BLOCKS["expm1"][3]
     else:
         assert np.array_equal(to_bits(y), to_bits(usual))
 
