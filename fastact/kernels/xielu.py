@@ -89,10 +89,11 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
     return value.unless(alone, y.context.wider(body, y, *map(op.plain, parameters)))
 
 
-def _telling(little: Value, beta: Value) -> Value:
-    """What is added to beta, enough to tell whether x beta is exceeded, which may be a tie between two results."""
+def _telling(little: Value, beta: Value, x: Value) -> Value:
+    """What is added to beta, where results are correctly rounded enough to tell whether x beta is exceeded, which may be
+    a tie between two of them."""
     arithmetic = beta.context.arithmetic
-    if not (arithmetic.decisive or arithmetic.roomy):
+    if hasattr(x, "plain") or not (arithmetic.decisive or arithmetic.roomy):
         return little
     return op.copysign(op.telling(op.absolute(little), op.minimum(op.absolute(beta), LARGE)), little)
 
@@ -109,7 +110,7 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
         rise = a * _rise_above_eps(op.where(y > op.plain(eps), y, -1.0), op.plain(eps)) + b * y
         far = op.where((y > op.plain(eps)) & (op.absolute(b) < s), rise, far)
     near = op.maximum(y, -1.0)
-    near = x * op.plain(_telling(a * (near * _less(near)), b) + b)
+    near = x * op.plain(_telling(a * (near * _less(near)), b, x) + b)
     value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
     return op.where(y < -_leading(x, beta), x * -s, value)
 
@@ -129,7 +130,7 @@ def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """x (alpha_p x + beta), alpha_p having passed through softplus."""
     a, y = _positive(alpha_p), op.plain(x)
     slope, most = a * op.minimum(y, _leading(x, beta)), _leading(x, beta)
-    total = _telling(slope, op.plain(beta)) + op.plain(beta)
+    total = _telling(slope, op.plain(beta), x) + op.plain(beta)
     usual = x * op.plain(total if rescue.known(beta) else rescue.sum_or_infinity(total, slope))
     return op.where(y > most, x * a * x, usual)
 
