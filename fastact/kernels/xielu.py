@@ -90,8 +90,8 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
 
 
 def _telling(little: Value, beta: Value, x: Value) -> Value:
-    """What is added to beta, where results are correctly rounded enough to tell whether x beta is exceeded, which may be
-    a tie between two of them."""
+    """What is added to beta; where results are correctly rounded, enough to tell whether x beta is exceeded, which may
+    be a tie between two of them."""
     arithmetic = beta.context.arithmetic
     if hasattr(x, "plain") or not (arithmetic.decisive or arithmetic.roomy):
         return little
