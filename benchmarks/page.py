@@ -7,9 +7,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+import figure_page
 import narrow
+import row_page
 import summary
-from summary import COPY, LABELS, TIERS, Row
+from summary import LABELS, TIERS, Row
+from writing import labels, nanoseconds, size, table, ulps
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -20,9 +23,6 @@ README_NAMES = (
     "gelu_tanh",
 )  # fmt: skip
 README_COLUMNS = (*TIERS, "numpy", "torch", "jax", "onnxruntime", "svml_fast")
-GROWN = {"float32": "growth", "float64": "growth64"}
-"""Where the results of arrays of many sizes are."""
-YES = {True: "yes", False: "no"}
 TITLES = {"value": "values", "gradient": "gradients, times an incoming gradient of 1"}
 KINDS = (
     ("fused multiply-add", "vfmadd213ps zmm zmm zmm"), ("multiplication", "vmulps zmm zmm zmm"),
@@ -34,33 +34,6 @@ KINDS = (
     ("store", "vmovups zmm mem"),
 )  # fmt: skip
 """Kinds of instructions that the page names."""
-
-
-def table(head: list[str], lines: list[list[str]]) -> list[str]:
-    """A Markdown table."""
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(line)} |" for line in lines)]
-
-
-def ulps(error: float | None) -> str:
-    if error is None:
-        return ""
-    if error < 100:
-        return f"{error:.2g}" if error >= 0.995 else f"{error:.2f}"
-    return f"{error:.0e}".replace("e+0", "e").replace("e+", "e")
-
-
-def nanoseconds(value: float) -> str:
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
-def size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB" if count >= 1000 else f"{count} bytes"
-
-
-def labels(rows: list[Row]) -> list[str]:
-    """The contestants of some rows, ours first, in the order of the labels."""
-    there = {label for row in rows for label in row["ns"]}
-    return [label for label in LABELS if label in there and label != COPY]
 
 
 # -- parts of the page ------------------------------------------------------------------------------------------------
@@ -97,102 +70,6 @@ def _disturbed(content: Row) -> str:
     """A warning where the machine had other work to do."""
     load = (content.get("load") or [0.0])[0]
     return f" The machine was busy with other things, its load {load:.1f}: figures are too high." if load > 1.5 else ""
-
-
-def figure_lines(content: Row) -> list[str]:
-    found = summary.figures(content["rows"]) + narrow.figures(content.get("narrow", []))
-    lines = [
-        [f["figure"], f["wanted"], f"{f['mean']:.2f}", _count(f), YES[f["holds"]]]
-        for f in found
-    ]
-    head = ["figure", "at least", "geometric mean", "kernels that reach it", "reached"]
-    said = "How many times as fast, and how many kernels are at least that."
-    out = ["", "## Figures", "", said, "", *table(head, lines)]
-    for dtype, key in GROWN.items():
-        shares = summary.bandwidth(content.get(key) or [])
-        if shares:
-            said = ", ".join(f"{s['what']} {s['share']:.0%}" for s in shares)
-            on = f"On 2^26 {dtype} elements and {shares[0]['threads']} threads"
-            out += ["", f"{on}, of the bandwidth of a copy: {said}."]
-    out += ["", f"At least 85% is wanted there. {SHARED}"]
-    misses = [
-        [m["function"], m["form"], m["dtype"], LABELS[m["tier"]], LABELS[m["peer"]], f"{m['ratio']:.2f}", wanted, bound]
-        for f in found
-        for m in f["misses"]
-        for wanted, bound in [(f["wanted"], _bound(content["rows"], m))]
-    ]
-    if misses:
-        head = ["function", "form", "dtype", "tier", "against", "times as fast", "wanted", "bound by, share of limit"]
-        out += ["", "### Which do not reach them", "", *table(head, misses)]
-        out += ["", "### What was tried", "", *TRIED]
-    return out
-
-
-SHARED = (
-    "Where the threads share a core, or others the memory, runs differ, and what computes gains little by a thread."
-)
-TRIED = (
-    "- float32 `exact` is computed in float64, or in pairs of float32 where a count of operations says that this is "
-    "cheaper; pairs won for exponentials, logarithms, sigmoids, erf, gelu and what is made of them, gradients times "
-    "a factor included, and lose for squares and tanh.",
-    "- What pairs of float32 leave to float64, and other detours, are computed for the register that an element is in, "
-    "not for the vector of four registers: all of `exact` that decides on roundings gained, where such elements are "
-    "many it lost. Gathered and computed after the others, they were no quicker on average.",
-    "- gelu `exact` in float64, as the eighth power of a polynomial on each of 16 or 8 intervals, took longer than in "
-    "pairs of float32: what its coefficients load and look up costs more than it spares.",
-    "- Whole numbers pushed into the last bits of a float serve as exponents and as places in a table with what pushed "
-    "them still on top, which shifts and tables pass by: exponentials gained, those of pairs most.",
-    "- Forms that are right on all inputs without a decision about close cases do without one (`settled` in the "
-    "declarations). Where results are often exact ties, as for quotients by constants, that is what counts.",
-    "- reciprocal by Newton's steps from an integer seed took longer than the division. The processors' own "
-    "approximations are out of question: their bits differ between makers.",
-    "- Logarithms, exponentials, tanh and erf from tables of 16 entries, which a register or two hold, and short "
-    "polynomials, are quicker than long polynomials and quotients in `fast`, and their largest errors are just within "
-    "their limits. expm1, elu and selu gained nothing by it in float32, where the sum that keeps them right "
-    "next to 0 takes the time; tanh, sigmoid, erf and erfc in float64 left their limits. In float64 logarithms the "
-    "registers do not suffice for the tables.",
-    "- gelu `fast` as max(x, 0) - y Phi(-y) with 16 pieces; the root of Phi in pieces was quicker still, but not "
-    "within the limit.",
-    "- Two or eight vectors side by side instead of four: little on average if the best is taken for each kernel, and "
-    "no rule found it; softplus and logsigmoid in float32 would gain.",
-    "- The first part of the next vector mixed with the second part of this one: quicker where a loop has no detours, "
-    "a long chain of operations, and little to keep from one turn to the next (tanh, erf, and softplus, logsigmoid and "
-    "mish in `rough`); nothing or worse elsewhere, since registers are few.",
-    "- Flags of logarithms are looked into where their kernels look closer anyway: a comparison less.",
-    "- Conditions of several registers kept apart, instead of being put together and taken apart, and underflow looked "
-    "into after 256 elements first: all that has conditions gained, erfc and the gradient of erf most.",
-    "- star_relu, squareplus, softsign, rsqrt and logit in float32 `exact`: what peers do there are one or two "
-    "roundings that wait for memory or for the divider, and twice the precision takes several times as many. rsqrt "
-    "gained by the processor's root instead of Newton's steps; in float64 `fast` it would by the "
-    "processor's approximation, which is out of the question.",
-    "- gelu in bfloat16 is right down to the smallest subnormal number, by the eighth root of the normal "
-    "distribution's tail on 32 intervals: no shorter way was found that keeps the tail.",
-    "- What kernels lack to their limit is waiting for results, and registers: eight vectors or two turns at once need "
-    "more of them than there are, and constants and tables are read from memory again.",
-    "- Divisions and square roots bound softsign, squareplus, sqrt, hardswish and hardsigmoid in float64, in `rough` "
-    "as in `fast`: what is left besides is too little to tell the tiers apart.",
-    "- Of 16 bits, results that are selected among inputs and constants are selected as they are stored, 32 to a "
-    "register, by where their bits lie; conditions next to computed results gain by that only where bodies are short. "
-    "What float16 has left against float32 `fast` are its conversions, which few units do: bodies of a division, a "
-    "root or some products wait for them, where float32 waits for memory.",
-    "- Gradients of erf and erfc times a factor take it between the halves of a power of two that is held apart, "
-    "without a test, and so that nothing underflows.",
-    "- Three words of float64 next to the roots of xielu keep its digits; they are computed for whole registers, and "
-    "these data have an input near a root in many of them.",
-)
-
-
-def _count(figure: Row) -> str:
-    """How many kernels reach a figure; nothing where only the mean of all has one."""
-    alone = not str(figure["wanted"]).startswith("mean")
-    return f"{figure['reached']} of {figure['kernels']}" if alone else ""
-
-
-def _bound(rows: list[Row], miss: Row) -> str:
-    for row in rows:
-        if all(row[key] == miss[key] for key in ("function", "form", "dtype")) and miss["tier"] in row["floor"]:
-            return f"{row['floor'][miss['tier']]['by']}, {summary.share(row, miss['tier']):.0%}"
-    return ""
 
 
 def comparison(content: Row) -> list[str]:
@@ -232,25 +109,6 @@ def from_output(rows: list[Row]) -> list[str]:
         "its error there is that for the input.",
         "",
     ]
-
-
-def rowwise(content: Row) -> list[str]:
-    rows = content.get("rowwise") or []
-    if not rows:
-        return []
-    columns = labels(rows)
-    lines = [
-        [
-            f"{row['function']} {row['form']}", row["dtype"],
-            *(
-                f"{nanoseconds(row['ns'][c])} ({ulps(row['ulp'].get(c))})".replace(" ()", "") if c in row["ns"] else ""
-                for c in columns
-            ),
-        ]
-        for row in rows
-    ]  # fmt: skip
-    head = ["function", "dtype", *(LABELS[label] for label in columns)]
-    return ["", "## Rows and gates", "", "64 rows of 1,024; nanoseconds per element.", "", *table(head, lines)]
 
 
 def limits(content: Row) -> list[str]:
@@ -321,8 +179,8 @@ def growth(content: Row) -> list[str]:
         "on parts of the arrays in as many threads; np.exp does not.", "",
         *_grown(content["growth"]),
     ]  # fmt: skip
-    if content.get(GROWN["float64"]):
-        out += ["", "The same of float64:", "", *_grown(content[GROWN["float64"]])]
+    if content.get("growth64"):
+        out += ["", "The same of float64:", "", *_grown(content["growth64"])]
     lines = [[row["what"], size(row["array"]), size(row["bytes"])] for row in content["memory"]]
     grown = [[LABELS.get(row["what"], row["what"]), size(row["bytes"])] for row in content["resident"]]
     out += [
@@ -337,8 +195,16 @@ def growth(content: Row) -> list[str]:
     return out
 
 
+def figure_lines(content: Row) -> list[str]:
+    return figure_page.section(content)
+
+
 def narrow_section(content: Row) -> list[str]:
     return narrow.section(content.get("narrow", []), table)
+
+
+def rowwise(content: Row) -> list[str]:
+    return row_page.section(content)
 
 
 def text(content: Row) -> str:

@@ -95,9 +95,50 @@ def composite(row: Row) -> bool:
     return row["function"] not in ELEMENTARY
 
 
+# -- what bounds a kernel ---------------------------------------------------------------------------------------------
+INNER = {
+    ("softmax", "value"): "exp", ("softmin", "value"): "exp", ("log_softmax", "value"): "exp",
+    ("logsumexp", "value"): "exp", ("log_softmax", "gradient"): "exp", ("logsumexp", "gradient"): "exp",
+}  # fmt: skip
+"""The function of one number that a function of rows computes of every element; that of a gate is in its row."""
+
+
+def bound(row: Row, tier: str) -> str:
+    """What bounds a kernel and what share of that limit it reaches; nothing where this was not measured.
+
+    Of functions of rows and gates, for which no limit is counted, the share of their time that a copy of as many bytes
+    takes, and that of the function of one number that they compute of every element."""
+    if tier in row.get("floor", {}):
+        return f"{row['floor'][tier]['by']}, {share(row, tier):.0%}"
+    if tier not in row.get("ns", {}):
+        return ""
+    parts = {COPY: row["ns"].get(COPY), **{name: taken.get(tier) for name, taken in row.get("inner", {}).items()}}
+    return ", ".join(f"{name} {taken / row['ns'][tier]:.0%}" for name, taken in parts.items() if taken)
+
+
+def with_inner(rowwise: list[Row], rows: list[Row]) -> list[Row]:
+    """Functions of rows and gates with what the function inside them takes by itself, where that is known."""
+    known = {(row["function"], row["form"], row["dtype"]): row["kernel"] for row in rows}
+    found = []
+    for row in rowwise:
+        form = row["form"] if row.get("activation") else "value"
+        name = row.get("activation") or INNER.get((row["function"], row["form"]))
+        taken = known.get((name, form, row["dtype"]))
+        found.append({**row, "inner": {name: taken}} if taken else row)
+    return found
+
+
 # -- figures ----------------------------------------------------------------------------------------------------------
-def figure(what: str, wanted: str, found: list[tuple[Row, str, str, float]], least: float, mean: float = 0.0) -> Row:
-    """One line of the figures: ``found`` has a row, a tier, a peer and a ratio for each kernel."""
+def figure(
+    what: str,
+    wanted: str,
+    found: list[tuple[Row, str, str, float]],
+    least: float,
+    mean: float = 0.0,
+    part: bool = False,
+) -> Row:
+    """One line of the figures: ``found`` has a row, a tier, a peer and a ratio for each kernel. A part of the figure
+    above does not list its misses once more."""
     ratios = [ratio for *_, ratio in found]
     misses = sorted((f for f in found if f[-1] < least), key=lambda f: f[-1])
     average = geometric_mean(ratios) if ratios else math.nan
@@ -108,95 +149,15 @@ def figure(what: str, wanted: str, found: list[tuple[Row, str, str, float]], lea
         "reached": len(found) - len(misses),
         "mean": average,
         "holds": not misses and average >= mean,
+        "part": part,
         "misses": [
-            {"function": r["function"], "form": r["form"], "dtype": r["dtype"], "tier": tier, "peer": peer, "ratio": x}
-            for r, tier, peer, x in misses
+            {
+                **{key: row[key] for key in ("function", "form", "dtype")},
+                "tier": tier, "peer": peer, "ratio": ratio, "bound": bound(row, tier),
+            }
+            for row, tier, peer, ratio in misses
         ],
-    }
-
-
-def _against(rows: list[Row], tier: str, choose: Any) -> list[tuple[Row, str, str, float]]:
-    found = []
-    for row in rows:
-        peer = fastest(row, choose(row))
-        if peer is not None:
-            found.append((row, tier, peer, ratio(row, tier, peer)))
-    return found
-
-
-def figures(rows: list[Row]) -> list[Row]:
-    """The figures that were set, in float32 and in float64."""
-    single = [row for row in rows if row["dtype"] == "float32"]
-    double = [row for row in rows if row["dtype"] == "float64"]
-    found = []
-
-    def good(row: Row) -> list[str]:
-        return [label for label in peers(row) if comparable(row, label)]
-
-    def plain(row: Row) -> list[str]:
-        return [label for label in peers(row) if label not in SVML]
-
-    computing = [row for row in single if not bound_by_memory(row)]
-    six = [row for row in computing if row["function"] in SIX]
-    others = [row for row in computing if row["function"] not in SIX]
-    title = "fast against the fastest peer within 4 ULP, SVML included"
-    found.append(figure(f"float32 {title}: {', '.join(SIX)}", "1.2", _against(six, "fast", good), 1.2))
-    found.append(figure(f"float32 {title}: other functions that compute", "2", _against(others, "fast", good), 2.0))
-    moving = [row for row in rows if bound_by_memory(row)]
-    found.append(figure(f"{title}: functions bound by memory", "1", _against(moving, "fast", good), 1.0))
-    computing = [row for row in double if not bound_by_memory(row)]
-    whole = [row for row in computing if composite(row)]
-    parts = [row for row in computing if not composite(row)]
-    found.append(figure(f"float64 {title}: elementary", "1.2", _against(parts, "fast", good), 1.2))
-    found.append(figure(f"float64 {title}: composites", "3", _against(whole, "fast", good), 3.0))
-    title = "exact against the fastest peer without SVML, whatever its error"
-    found.append(figure(f"float32 {title}", "1, mean 2", _against(single, "exact", plain), 1.0, 2.0))
-    found += from_input_and_output(single, f"float32 {title}", plain)
-    for peer, least in (("numpy", 1.0), ("torch", 0.0)):
-        wanted = "1" if least else "mean 1"
-        among = [(row, "exact", peer, ratio(row, "exact", peer)) for row in double if peer in row["ns"]]
-        found.append(figure(f"float64 exact against {LABELS[peer]}", wanted, among, least, 1.0))
-    for dtype, chosen, least in (("float32", single, 1.5), ("float64", double, 1.2)):
-        compute = [row for row in chosen if not bound_by_memory(row)]
-        among = [(row, "rough", "fast", ratio(row, "rough", "fast")) for row in compute]
-        found.append(figure(f"{dtype} rough against fast, functions that compute", f"{least}", among, least))
-        shares = [(row, tier, "limit", share(row, tier)) for row in chosen for tier in ("fast", "rough")]
-        found.append(figure(f"{dtype} share of the computed limit, fast and rough", "mean 0.7", shares, 0.0, 0.7))
-    return found
-
-
-def from_input_and_output(rows: list[Row], title: str, choose: Any) -> list[Row]:
-    """The part of a figure that are gradients, once from the input as everywhere else, and once from the output where a
-    peer computes them from that: then both have the same to do."""
-    gradients = [row for row in rows if row["form"] == "gradient"]
-    same = [
-        (row, "exact_output", peer, ratio(row, "exact_output", peer))
-        for row in gradients
-        for peer in [fastest(row, row.get("from_output", ()))]
-        if peer is not None
-    ]
-    if not same:
-        return []
-    more, wanted = _against(gradients, "exact", choose), "1, mean 2"
-    own = "float32 exact gradients from the output against peers that go from it, too"
-    return [
-        figure(f"{title}: of these, gradients, ours from the input", wanted, more, 1.0, 2.0),
-        figure(own, wanted, same, 1.0, 2.0),
-    ]
-
-
-def bandwidth(growth: list[Row], power: int = 26) -> list[Row]:
-    """The share of a copy's bandwidth on large arrays and all cores, of the kernels of ``fast``."""
-    rows = [row for row in growth if row["power"] == power]
-    if not rows:
-        return []
-    row = max(rows, key=lambda row: row["threads"])
-    copy = row["ns"]["np.copyto"]
-    return [
-        {"what": label, "threads": row["threads"], "share": copy / nanoseconds}
-        for label, nanoseconds in row["ns"].items()
-        if label.endswith("fast")
-    ]
+    }  # fmt: skip
 
 
 LABELS = {

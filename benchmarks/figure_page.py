@@ -1,0 +1,69 @@
+"""The part of the page about figures: which hold, which kernels miss them, what bounds these."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import figures
+from summary import LABELS, Row
+from tried import SHARED, TRIED
+from writing import table
+
+YES = {True: "yes", False: "no"}
+
+
+def section(content: Row) -> list[str]:
+    """Figures, misses, and what was tried."""
+    found = figures.every(content)
+    lines = [
+        [str(number or ""), one["figure"], one["wanted"], f"{one['mean']:.2f}", _count(one), YES[one["holds"]]]
+        for number, one in figures.numbered(found)
+    ]
+    head = ["", "figure", "at least", "geometric mean", "kernels that reach it", "reached"]
+    said = (
+        "How many times as fast, and how many kernels are at least that. Figures without a number are parts of the one "
+        "above them."
+    )
+    out = ["", "## Figures", "", said, "", *table(head, lines), "", SHARED]
+    misses = [
+        [
+            str(number), miss["function"], miss["form"], miss["dtype"], LABELS[miss["tier"]], LABELS[miss["peer"]],
+            f"{miss['ratio']:.2f}", one["wanted"], miss["bound"],
+        ]
+        for number, one, miss in figures.listed(found)
+    ]  # fmt: skip
+    if misses:
+        head = ["figure", "function", "form", "dtype", "tier", "against", "times as fast", "wanted", "bound by, share"]
+        said = (
+            "What bounds a kernel is what sets its limit (see below), and the share is that of the limit that it "
+            "reaches. Functions of rows and gates have no computed limit; of their time, so much is what a copy of as "
+            "many bytes takes, and what the function of one number takes that they compute of every element."
+        )
+        out += ["", "### Which do not reach them", "", said, "", *table(head, misses)]
+        out += [*_shares(content["rows"]), "", "### What was tried", "", *TRIED]
+    return out
+
+
+def _count(figure: Row) -> str:
+    """How many kernels reach a figure; nothing where only the mean of all has one."""
+    alone = not str(figure["wanted"]).startswith("mean")
+    return f"{figure['reached']} of {figure['kernels']}" if alone else ""
+
+
+def _shares(rows: list[Row]) -> list[str]:
+    """The kernels of less than the wanted share of their limit, by what sets it."""
+    low = figures.below(rows)
+    if not low:
+        return []
+    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row, tier, share in low:
+        key = row["dtype"], tier, row["floor"][tier]["by"]
+        prime = "'" if row["form"] == "gradient" else ""
+        groups[key].append(f"{row['function']}{prime} {share:.0%}")
+    lines = [[*key, str(len(names)), ", ".join(names)] for key, names in sorted(groups.items())]
+    said = (
+        f"{len(low)} of {2 * len(rows)} kernels of `fast` and `rough` are below {figures.SHARE:.0%} of their limit; "
+        "the least share stands first, and f' is the gradient of f."
+    )
+    head = ["dtype", "tier", "limit set by", "kernels", "share of the limit"]
+    return ["", "### Which are far from their limit", "", said, "", *table(head, lines)]
