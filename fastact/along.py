@@ -11,13 +11,13 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import as_strided
 
 from fastact.arguments import OFFERED, elsewhere, float_dtype
-from fastact.cpu import threads
 from fastact.cpu.places import address
 
+ndarray = np.ndarray
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
-USUAL = frozenset(map(np.dtype, (np.float16, np.float32, np.float64)))
-"""Dtypes of arrays that are taken as they are; those of the other byte order are not among them."""
+USUAL = {np.dtype(name): name for name in ("float16", "float32", "float64")}
+"""Dtypes of arrays that are taken as they are, with their names; those of the other byte order are not among them."""
 
 
 def array(name: str, label: str, value: Any) -> Array:
@@ -35,23 +35,37 @@ def array(name: str, label: str, value: Any) -> Array:
     return ready(found, dtype)
 
 
-def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = ()) -> bool:
-    """Whether rows are arrays as they mostly are: of one shape and dtype, in C's order, along the last axis, and too
-    small for several threads; and columns likewise, of the length of the rows."""
+def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = None) -> bool:
+    """Whether rows are arrays as they mostly are: of one shape and dtype, in C's order and along the last axis; columns
+    and ``out`` likewise, if they are given, which has to be an input or apart from all."""
     x = arrays[0]
-    if type(axis) is not int or axis != -1 or type(x) is not np.ndarray:
-        return False
-    if not 0 < x.size < threads.SMALLEST or not x.ndim:
+    if type(axis) is not int or type(x) is not ndarray or not x.size:
         return False
     dtype, shape = x.dtype, x.shape
-    if dtype not in USUAL or not x.flags.carray:
+    if (axis != -1 and axis != len(shape) - 1) or not shape or dtype not in USUAL or not x.flags.carray:
         return False
     for a in arrays[1:]:
-        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
+        if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
             return False
     for a in columns:
-        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray:
-            return False
+        if a is not None:
+            if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray:
+                return False
+    return out is None or _fits(out, x, (*arrays, *columns))
+
+
+def _fits(out: Any, like: Array, inputs: tuple[Array | None, ...]) -> bool:
+    """Whether a result may go there directly: to an array that is as the first of the inputs, in the place of one that
+    has its shape, or apart from all."""
+    if type(out) is not ndarray or out.dtype is not like.dtype or out.shape != like.shape or not out.flags.carray:
+        return False
+    start = address(out)
+    end = start + out.nbytes
+    for a in inputs:
+        if a is not None:
+            place = address(a)
+            if place < end and start < place + a.nbytes and (place != start or a.shape != out.shape):
+                return False
     return True
 
 

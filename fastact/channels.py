@@ -12,7 +12,7 @@ import numpy as np
 from fastact import along
 from fastact.along import Array
 from fastact.arguments import elsewhere
-from fastact.norms import Norm, number_of
+from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse
 from fastact.rows import apply
 
@@ -44,6 +44,11 @@ class BatchNorm(Norm):
         eps: float = 1e-5, out: Any = None, approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = parse(approx)
+        if _matrix(axis, eps, x) and along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
+            sink = np.empty_like(x) if out is None else out
+            moments = mean, variance, _or_else(1.0, weight, mean), _or_else(0.0, bias, mean)
+            apply(self.__name__, tier, x.dtype, [x.T, *moments, sink.T], (eps,))
+            return sink
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -67,6 +72,13 @@ class BatchNorm(Norm):
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
         tier = parse(approx)
+        if out is None and _matrix(axis, eps, x) and along.plain(axis, g, x, columns=(mean, variance, weight)):
+            slope, shift = np.empty((2, x.shape[1]), x.dtype)
+            sink, across = np.empty_like(x), g.T
+            apply("batch_norm_parameters", tier, x.dtype, [across, x.T, mean, variance, slope, shift], (eps,))
+            moments = variance, _or_else(1.0, weight, mean)
+            apply("batch_norm_backward", tier, x.dtype, [across, *moments, sink.T], (eps,))
+            return sink, slope, shift
         name = f"{self.__name__}.backward"
         if elsewhere((g, x, mean, variance, weight), {"out": out}):
             from fastact.cuda import rowcall
@@ -86,6 +98,15 @@ class BatchNorm(Norm):
             apply("batch_norm_parameters", parse(approx), call.dtype, arrays, (number,))
         call.spread("batch_norm_backward", approx, call.elements[0], call.moments[1:], sink.array, number)
         return sink.result(), slope, shift
+
+
+def _matrix(axis: Any, eps: Any, x: Any) -> bool:
+    """Whether channels are the columns of an array, and eps is as it mostly is."""
+    return type(x) is np.ndarray and x.ndim == 2 and type(axis) is int and usual(eps)
+
+
+def _or_else(number: float, moment: Array | None, like: Array) -> Array:
+    return np.full_like(like, number) if moment is None else moment
 
 
 class _Channels:

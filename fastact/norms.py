@@ -27,7 +27,7 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.precision import Approx, parse
-from fastact.rows import apply, name_of, small
+from fastact.rows import apply, directly, name_of
 
 TINY = 1e-60
 
@@ -53,9 +53,31 @@ def _spacing(dtype: str) -> float:
 
 
 @functools.cache
-def _variant(norm: str, dtype: np.dtype[Any], tiny: bool, *given: str) -> str:
+def _variant(norm: str, dtype: np.dtype[Any], tiny: bool, weight: bool, bias: bool = False) -> str:
     """The program of a norm that is given these."""
-    return f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **dict.fromkeys(given, True))}"
+    given = {"weight": weight or None, "bias": bias or None}
+    return f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **given)}"
+
+
+def usual(eps: Any) -> bool:
+    """Whether eps is as it mostly is."""
+    return type(eps) is float and 0.0 <= eps < 1.0
+
+
+def _there(*arrays: Array | None) -> tuple[Array, ...]:
+    return tuple([a for a in arrays if a is not None])
+
+
+def _arrays_for(x: Array) -> tuple[Array, Array]:
+    """Where gradients of weight and bias go, and mean and inverse deviation of the rows."""
+    length = x.shape[-1]
+    return np.empty((2, length), x.dtype), np.empty((2, x.size // length))
+
+
+def _sums(tier: str, g: Array, x: Array, moments: Array, slopes: Array) -> None:
+    """The gradients of weight and bias: sums over the rows, for rows with a mean and an inverse deviation each."""
+    shape = -1, slopes.shape[1]
+    apply("norm_parameters", tier, x.dtype, [g.reshape(shape).T, x.reshape(shape).T, *moments, *slopes])
 
 
 class _Call:
@@ -169,9 +191,10 @@ class RmsNorm(Norm):
         approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = parse(approx)
-        if out is None and eps is None and along.plain(axis, x, columns=(weight,)):
-            program = _variant("rms_norm", x.dtype, False, "weight")
-            return small(program, tier, (x, weight), (_spacing(name_of(x.dtype)),))
+        if (eps is None or usual(eps)) and along.plain(axis, x, columns=(weight,), out=out):
+            number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
+            program = _variant("rms_norm", x.dtype, number < TINY, weight is not None)
+            return directly(program, tier, _there(x, weight), (number,), out)
         if elsewhere((x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -194,6 +217,15 @@ class RmsNorm(Norm):
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
         tier = parse(approx)
+        if out is None and (eps is None or usual(eps)) and along.plain(axis, g, x, columns=(weight,)):
+            number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
+            slopes, moments = _arrays_for(x)
+            moments[0] = 0.0
+            program = _variant("rms_norm_backward", x.dtype, number < TINY, weight is not None)
+            sink = np.empty_like(x)
+            apply(program, tier, x.dtype, [*_there(g, x, weight), sink, moments[1]], (number,))
+            _sums(tier, g, x, moments, slopes)
+            return sink, slopes[0]
         if elsewhere((g, x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -241,9 +273,9 @@ class LayerNorm(Norm):
         approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = parse(approx)
-        if out is None and type(eps) is float and 0.0 <= eps < 1.0 and along.plain(axis, x, columns=(weight, bias)):
-            program = _variant("layer_norm", x.dtype, eps < TINY, "weight", "bias")
-            return small(program, tier, (x, weight, bias), (eps,))
+        if usual(eps) and along.plain(axis, x, columns=(weight, bias), out=out):
+            program = _variant("layer_norm", x.dtype, eps < TINY, weight is not None, bias is not None)
+            return directly(program, tier, _there(x, weight, bias), (eps,), out)
         if elsewhere((x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -268,6 +300,13 @@ class LayerNorm(Norm):
         Without a weight, the second is what its gradient would be at 1. The bias may be given as to the function, but
         no gradient depends on it. ``out`` takes the first."""
         tier = parse(approx)
+        if out is None and usual(eps) and along.plain(axis, g, x, columns=(weight, bias)):
+            slopes, moments = _arrays_for(x)
+            program = _variant("layer_norm_backward", x.dtype, eps < TINY, weight is not None)
+            sink = np.empty_like(x)
+            apply(program, tier, x.dtype, [*_there(g, x, weight), sink, *moments], (eps,))
+            _sums(tier, g, x, moments, slopes)
+            return sink, slopes[0], slopes[1]
         if elsewhere((g, x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 

@@ -31,10 +31,9 @@ from fastact.precision import Approx, parse
 INFINITY = math.inf
 
 
-@functools.cache
 def name_of(dtype: np.dtype[Any]) -> str:
     """The name of a dtype, which takes NumPy a while to make up."""
-    return dtype.name
+    return along.USUAL.get(dtype) or dtype.name
 
 
 def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
@@ -42,11 +41,13 @@ def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], nu
     rows.apply(program, tier, name_of(dtype), arrays, numbers)
 
 
-def small(program: str, tier: str, arrays: tuple[Array, ...], numbers: tuple[float, ...] = ()) -> Array:
+def directly(
+    program: str, tier: str, arrays: tuple[Array, ...], numbers: tuple[float, ...] = (), out: Array | None = None
+) -> Array:
     """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
     x = arrays[0]
-    sink = np.empty_like(x)
-    rows.in_order(rows.kernel(program, name_of(x.dtype), tier), (*arrays, sink), numbers)
+    sink = np.empty_like(x) if out is None else out
+    rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), (*arrays, sink), numbers)
     return sink
 
 
@@ -85,13 +86,14 @@ class RowFunction:
     def __init__(self, name: str, doc: str, excluded: float, ignored: float) -> None:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = doc
+        self._backward = f"{name}_backward"
         self._excluded, self._ignored = excluded, ignored
 
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
         name = self.__name__
         tier = parse(approx)
-        if out is None and where is True and along.plain(axis, x):
-            return small(name, tier, (x,))
+        if where is True and along.plain(axis, x, out=out):
+            return directly(name, tier, (x,), (), out)
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
         given = along.array(name, "x", x)
@@ -115,12 +117,12 @@ class RowFunction:
         """The gradient with respect to x, from the gradient g with respect to the output y and that output.
 
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
-        name = f"{self.__name__}.backward_from_output"
         tier = parse(approx)
-        if out is None and where is True and along.plain(axis, g, y):
-            return small(f"{self.__name__}_backward", tier, (g, y))
+        if where is True and along.plain(axis, g, y, out=out):
+            return directly(self._backward, tier, (g, y), (), out)
+        name = f"{self.__name__}.backward_from_output"
         if elsewhere((g, y, where), {"out": out}):
-            return _on_device(name, f"{self.__name__}_backward", tier, axis, {"g": g, "y": y}, out, where)
+            return _on_device(name, self._backward, tier, axis, {"g": g, "y": y}, out, where)
         gradient, output = along.array(name, "g", g), along.array(name, "y", y)
         along.same_shape(name, g=gradient, y=output)
         gradient, output = along.common(gradient, output)
@@ -132,7 +134,7 @@ class RowFunction:
             mask = ~mask
             gradient, output = gradient.copy(order="K"), output.copy(order="K")
             gradient[mask], output[mask] = 0.0, self._excluded
-        run(f"{self.__name__}_backward", approx, axes, [gradient, output], sink.array)
+        run(self._backward, approx, axes, [gradient, output], sink.array)
         if mask is not None:
             sink.array[mask] = 0.0
         return sink.result()
@@ -145,7 +147,7 @@ class RowFunction:
         if elsewhere((g, x, where), {"out": out}):
             from fastact.cuda import rowcall
 
-            name, programs = f"{self.__name__}.backward", (self.__name__, f"{self.__name__}_backward")
+            name, programs = f"{self.__name__}.backward", (self.__name__, self._backward)
             meant = functools.partial(along.axes, name, axis)
             return rowcall.backward(name, programs, parse(approx), meant, g, x, out, where)
         gradient, given = (
@@ -256,6 +258,10 @@ class LogSumExp:
     ) -> Any:
         name = self.__name__
         tier = parse(approx)
+        if out is None and where is True and keepdims is False and along.plain(axis, x):
+            found = np.empty(x.shape[:-1], x.dtype)
+            rows.in_order(rows.kernel(name, along.USUAL[x.dtype], tier), (x, found))
+            return found[()]
         if elsewhere((x, where), {"out": out}):
             from fastact.cuda import rowcall
 

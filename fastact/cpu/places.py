@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 _FIELD = object.__basicsize__
-_word = ctypes.c_size_t.from_address
+_WORD = ctypes.sizeof(ctypes.c_size_t)
+_words = (ctypes.c_size_t * ((1 << 60) // _WORD)).from_address(0)
+"""All memory, of which an element is sooner read than an object for it alone is made."""
 
 
 def _by_field(a: np.ndarray[Any, Any]) -> int:
-    return _word(id(a) + _FIELD).value
+    return _words[(id(a) + _FIELD) // _WORD]  # type: ignore[no-any-return]
 
 
 def _by_description(a: np.ndarray[Any, Any]) -> int:
@@ -30,5 +33,16 @@ def _agree() -> bool:
     return all(_by_field(a) == _by_description(a) for a in map(np.asarray, views))
 
 
-address = _by_field if sys.implementation.name == "cpython" and _agree() else _by_description
+def _all_by_field(arrays: Iterable[np.ndarray[Any, Any]]) -> list[int]:
+    return [_words[(id(a) + _FIELD) // _WORD] for a in arrays]
+
+
+def _all_by_description(arrays: Iterable[np.ndarray[Any, Any]]) -> list[int]:
+    return [_by_description(a) for a in arrays]
+
+
+_known = sys.implementation.name == "cpython" and _agree()
+address = _by_field if _known else _by_description
 """The address of an array's first element."""
+addresses = _all_by_field if _known else _all_by_description
+"""Those of several arrays."""

@@ -16,8 +16,7 @@ import numpy as np
 from fastact.cpu import pool, shortcuts, threads
 from fastact.cpu.job import NEXT, PIECES
 from fastact.cpu.lock import alone
-from fastact.cpu.places import address
-from fastact.cpu.ufunc import LOOP
+from fastact.cpu.places import addresses
 
 if TYPE_CHECKING:
     from fastact.cpu.rowfacts import Operand
@@ -28,17 +27,19 @@ ACROSS_SHORT, ACROSS_LONG = -1, -2
 """Instead of a length: rows that lie side by side."""
 STRIP = 64
 """Rows that lie side by side and are computed together."""
-MOST_PLAIN = 100
-"""Sizes of arrays that a kernel remembers how to call with."""
+MOST_PLANS = 100
+"""Layouts of arrays that a kernel remembers how to call with."""
 KEPT = 1 << 16
 """Bytes of what is kept of a row, at most; what would take more is computed once more."""
+_FUNCTION = ctypes.CFUNCTYPE(None)
+"""Of arguments that are pointers of ctypes already, which need no conversion."""
 
 
 class Variant:
     """The loop for rows of some lengths."""
 
     def __init__(self, address: int) -> None:
-        self.loop, self.function = threads._Loop(address), LOOP(address)
+        self.loop, self.function = threads._Loop(address), _FUNCTION(address)
 
 
 class Kernel:
@@ -55,12 +56,12 @@ class Kernel:
         self.kept = sum(len(run.kept) for run in linked.runs)
         self.variants: dict[int, Variant] = {}
         elements, count = sum(o.kind == "element" for o in self.operands), len(self.operands) + 1
-        self.together = struct.Struct(f"={6 + elements}q{len(linked.program.numbers)}d{2 * count + 1}q")
-        self.memory = ctypes.c_char * self.together.size
         self.numbers = len(linked.program.numbers)
-        self.plain: dict[tuple[int, int], Plain] = {}
-        self.sizes = [o.size for o in self.operands if o.kind == "element"]
-        self.kinds = [(o.kind, o.size) for o in self.operands]
+        self.together = struct.Struct(f"={6 + elements}q{self.numbers}d{2 * count + 1}q")
+        self.given = struct.Struct(f"={self.numbers}d{count - 1}q")
+        self.memory = ctypes.c_int64 * (self.together.size // 8)
+        self.plain: dict[tuple[int, int], Plan] = {}
+        self.plans: dict[tuple[Any, ...], Plan] = {}
 
     def variant(self, length: int) -> Variant:
         """The loop for rows of that length, compiled or read from the cache."""
@@ -120,60 +121,34 @@ def apply(name: str, tier: str, dtype: str, arrays: Sequence[Array], numbers: Se
 
 def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
     """Run a kernel."""
-    if _alone(found, arrays[0].size, arrays[0].shape[-1]):
-        for a in arrays:
-            if not a.flags.c_contiguous:
-                break
-        else:
-            in_order(found, arrays, numbers)
-            return
-    operands = found.operands
-    length = next(a.shape[-1] for a, o in zip(arrays, operands, strict=True) if o.kind != "row")
-    outer = next(
-        (a.shape[:-1] if o.kind == "element" else a.shape)
-        for a, o in zip(arrays, operands, strict=True)
-        if o.kind != "column"
-    )
-    rows = math.prod(outer)
-    if not rows:
+    for a in arrays:
+        if not a.flags.c_contiguous:
+            break
+    else:
+        in_order(found, arrays, numbers)
         return
-    strides: list[tuple[int, ...]] = []
-    along: list[int] = []
-    for a, o in zip(arrays, operands, strict=True):
-        if o.kind == "element":
-            along.append(a.strides[-1] if length > 1 else o.size)
-            strides.append(a.strides[:-1])
-        else:
-            strides.append(a.strides if o.kind == "row" else (0,) * len(outer))
-    values = [length, *_room(found, length), *_memory(), 0, *along]
-    facts = (ctypes.c_int64 * (len(values) + len(numbers)))(*values)
-    if numbers:
-        ctypes.memmove(
-            ctypes.addressof(facts) + 8 * len(values), (ctypes.c_double * len(numbers))(*numbers), 8 * len(numbers)
-        )
-    shape, strides = _merged(outer, strides)
-    addresses = [address(a) for a in arrays]
-    addresses.append(ctypes.addressof(facts))
-    strides = [*(s or (0,) for s in strides), (0,) * max(len(shape), 1)]
-    shape, owners = shape or [1], (arrays, facts)
-    whole = 0
-    if length > 1 and _side_by_side(operands, strides):
-        whole = shape[-1] - shape[-1] % found.side_by_side
-    if whole:
-        _several(found.across(length), [*shape[:-1], whole], addresses, strides, length, owners, STRIP)
-        shape[-1] -= whole
-        addresses = [a + whole * s[-1] for a, s in zip(addresses, strides, strict=True)]
-    if shape[-1]:
-        _several(found.variant(length), shape, addresses, strides, length, owners)
-    if facts[5]:
-        raise MemoryError(f"no memory for blocks of rows of {length} elements")
+    key = tuple([(a.shape, a.strides) for a in arrays])
+    plan = found.plans.get(key)
+    if plan is None:
+        plan = _noted(found.plans, key, Plan(found, arrays))
+    plan.run(arrays, numbers)
 
 
-def _alone(found: Kernel, size: int, length: int) -> bool:
-    """Whether a call is left to its own thread: it is short, or known to take less than help is worth."""
-    if size < threads.SMALLEST or threads.get_num_threads() == 1:
-        return True
-    return found.variant(length).loop.cost * size < threads.WORTH
+def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Run a kernel on arrays in C's order: their rows lie one after the other."""
+    x = arrays[0]
+    key = x.size, x.shape[-1]
+    plan = found.plain.get(key)
+    if plan is None:
+        plan = _noted(found.plain, key, Plan(found, arrays))
+    plan.run(arrays, numbers)
+
+
+def _noted(plans: dict[Any, Plan], key: tuple[Any, ...], plan: Plan) -> Plan:
+    if len(plans) >= MOST_PLANS:
+        plans.clear()
+    plans[key] = plan
+    return plan
 
 
 def _room(found: Kernel, length: int) -> tuple[int, int]:
@@ -182,41 +157,122 @@ def _room(found: Kernel, length: int) -> tuple[int, int]:
     return (1, room) if 0 < room <= KEPT else (0, 0)
 
 
-class Plain:
-    """Calls of a kernel with arrays in C's order: all but their addresses and numbers is the same for each."""
+Frame = tuple[Any, Any, Any, Any]
 
-    def __init__(self, found: Kernel, size: int, length: int) -> None:
-        self.function, self.memory = found.variant(length).function, found.memory
-        keep, self.room = _room(found, length)
-        self.place = 8 * (6 + len(found.sizes) + found.numbers)
-        steps = [length * n if kind == "element" else n if kind == "row" else 0 for kind, n in found.kinds]
+
+class Part:
+    """Rows at one distance from each other: all of a call but addresses and numbers, for one thread."""
+
+    def __init__(self, plan: Plan, variant: Variant, rows: int, steps: Sequence[int], skipped: int) -> None:
+        found = plan.found
+        self.function = variant.function
+        self.offsets = [skipped * step for step in steps] if skipped else []
+        self.pack, self.memory = found.given.pack_into, found.memory
+        elements = len(plan.along)
+        self.place = 8 * (6 + elements)
         count = len(steps) + 1
-        self.steps, self.count = self.place + 8 * count, self.place + 16 * count
+        self.places = 8 * (6 + elements + found.numbers)
+        self.steps, self.count = self.places + 8 * count, self.places + 16 * count
         content = bytearray(found.together.size)
         found.together.pack_into(
-            content, 0, length, keep, self.room, *_memory(), 0, *found.sizes, *[0.0] * found.numbers,
-            *[0] * count, *steps, 0, size // length,
-        )  # fmt: skip
+            content, 0, *plan.facts, *plan.along, *[0.0] * found.numbers, *[0] * count, *steps, 0, rows
+        )
         self.content = bytes(content)
-        self.given = struct.Struct(f"={found.numbers}d{count}q")
+        self.spare: list[Frame] = []
+        """Memory of calls that are over."""
+
+    def _frame(self) -> Frame:
+        """The memory of a call, and its arguments."""
+        memory = self.memory.from_buffer_copy(self.content)
+        facts = ctypes.addressof(memory)
+        memory[self.steps // 8 - 1] = facts
+        return (memory, *(ctypes.c_void_p(facts + place) for place in (self.places, self.count, self.steps)))
+
+    def run(self, places: list[int], numbers: Sequence[float]) -> bool:
+        """Whether there was memory for it."""
+        if self.offsets:
+            places = [a + offset for a, offset in zip(places, self.offsets, strict=True)]
+        try:
+            frame = self.spare.pop()
+        except IndexError:
+            frame = self._frame()
+        memory, first, second, third = frame
+        self.pack(memory, self.place, *numbers, *places)
+        self.function(first, second, third, None)
+        if memory[5]:
+            return False
+        self.spare.append(frame)
+        return True
 
 
-def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
-    """Run a kernel on arrays in C's order, on this thread: their rows lie one after the other."""
-    size, length = arrays[0].size, arrays[0].shape[-1]
-    plan = found.plain.get((size, length))
-    if plan is None:
-        if not size:
+class Plan:
+    """Calls of a kernel with arrays of some shapes and strides."""
+
+    def __init__(self, found: Kernel, arrays: Sequence[Array]) -> None:
+        self.found = found
+        described = list(zip(arrays, found.operands, strict=True))
+        self.length = length = next(a.shape[-1] for a, o in described if o.kind != "row")
+        outer = next((a.shape[:-1] if o.kind == "element" else a.shape) for a, o in described if o.kind != "column")
+        self.size = math.prod(outer) * length
+        self.parts: list[Part] = []
+        self.only: Part | None = None
+        """What one thread does where all rows are at one distance; if that is one part, that."""
+        self.several: list[tuple[Variant, list[int], int, int]] = []
+        """Loops, the shapes of their rows, the rows that come before them, and how many go together."""
+        if not self.size:
             return
-        if len(found.plain) >= MOST_PLAIN:
-            found.plain.clear()
-        plan = found.plain[size, length] = Plain(found, size, length)
-    memory = plan.memory.from_buffer_copy(plan.content)
-    facts = ctypes.addressof(memory)
-    plan.given.pack_into(memory, plan.place - 8 * len(numbers), *numbers, *map(address, arrays), facts)
-    plan.function(facts + plan.place, facts + plan.count, facts + plan.steps, None)
-    if plan.room and found.together.unpack_from(memory)[5]:
-        raise MemoryError(f"no memory for blocks of rows of {length} elements")
+        strides: list[tuple[int, ...]] = []
+        self.along: list[int] = []
+        for a, o in described:
+            if o.kind == "element":
+                self.along.append(a.strides[-1] if length > 1 else o.size)
+                strides.append(a.strides[:-1])
+            else:
+                strides.append(a.strides if o.kind == "row" else (0,) * len(outer))
+        self.facts = [length, *_room(found, length), *_memory(), 0]
+        shape, strides = _merged(outer, strides)
+        self.strides = [s or (0,) for s in strides]
+        shape, whole = shape or [1], 0
+        if length > 1 and _side_by_side(found.operands, self.strides):
+            whole = shape[-1] - shape[-1] % found.side_by_side
+        if whole:
+            self.several.append((found.across(length), [*shape[:-1], whole], 0, STRIP))
+        if shape[-1] > whole:
+            self.several.append((found.variant(length), [*shape[:-1], shape[-1] - whole], whole, 1))
+        self.loop = self.several[0][0].loop
+        if len(shape) == 1:
+            steps = [s[0] for s in self.strides]
+            self.parts = [Part(self, variant, rows, steps, skipped) for variant, (rows,), skipped, _ in self.several]
+            self.only = self.parts[0] if len(self.parts) == 1 else None
+
+    def run(self, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
+        places = addresses(arrays)
+        if self.size < threads.SMALLEST or self.loop.cost * self.size < threads.WORTH or threads.get_num_threads() == 1:
+            if self.only is not None:
+                if not self.only.run(places, numbers):
+                    self._no_memory()
+                return
+            for part in self.parts:
+                if not part.run(places, numbers):
+                    self._no_memory()
+            if self.parts:
+                return
+        if not self.several:
+            return
+        facts = (ctypes.c_int64 * (len(self.facts) + len(self.along) + len(numbers)))(*self.facts, *self.along)
+        if numbers:
+            place = ctypes.addressof(facts) + ctypes.sizeof(facts) - 8 * len(numbers)
+            ctypes.memmove(place, (ctypes.c_double * len(numbers))(*numbers), 8 * len(numbers))
+        for variant, shape, skipped, together in self.several:
+            own = [a + skipped * s[-1] for a, s in zip(places, self.strides, strict=True)]
+            own.append(ctypes.addressof(facts))
+            strides = [*self.strides, (0,) * len(shape)]
+            _run(variant.loop, shape, own, strides, self.length, (arrays, facts), together)
+        if facts[5]:
+            self._no_memory()
+
+    def _no_memory(self) -> None:
+        raise MemoryError(f"no memory for blocks of rows of {self.length} elements")
 
 
 def _merged(outer: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[list[int], list[tuple[int, ...]]]:
@@ -241,26 +297,7 @@ def _merged(outer: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[lis
 
 def _side_by_side(operands: Sequence[Operand], strides: list[tuple[int, ...]]) -> bool:
     """Whether neighbours in memory are elements of different rows."""
-    return all(s[-1] == o.size for o, s in zip(operands, strides[:-1], strict=True) if o.kind == "element")
-
-
-def _several(
-    variant: Variant,
-    shape: list[int],
-    addresses: list[int],
-    strides: list[tuple[int, ...]],
-    length: int,
-    owners: Any,
-    together: int = 1,
-) -> None:
-    """Rows along several axes, on this thread alone if they are few; ``together``: as pieces of so many rows."""
-    if len(shape) > 1 or (length * shape[0] >= threads.SMALLEST and threads.get_num_threads() > 1):
-        _run(variant.loop, shape, addresses, strides, length, owners, together)
-        return
-    places = (ctypes.c_int64 * len(addresses))(*addresses)
-    distances = (ctypes.c_int64 * len(addresses))(*(s[0] for s in strides))
-    count = ctypes.c_int64(shape[0])
-    variant.function(ctypes.addressof(places), ctypes.addressof(count), ctypes.addressof(distances), None)
+    return all(s[-1] == o.size for o, s in zip(operands, strides, strict=True) if o.kind == "element")
 
 
 def _run(
