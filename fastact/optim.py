@@ -19,6 +19,7 @@ in PyTorch: to look for them would take a second pass.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastact.cpu.places import address
+from fastact.cpu.places import address, addresses
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = Array | Sequence[Array]
@@ -39,6 +40,7 @@ LARGE = 1e38
 FEW = 4
 """Arrays whose memory is compared each with each."""
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+WITH_VELOCITY = ("lr", "mu", "weight_decay")
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
@@ -53,6 +55,10 @@ def sgd(theta: Arrays, gradient: Arrays, lr: float, *, weight_decay: float = 0.0
     Rounded twice: d = g + weight_decay theta, and theta - lr d. Without decay, d is g itself.
 
     The step is that of torch.optim.SGD without momentum."""
+    if _surely_apart(1, theta, gradient):
+        own = _own("sgd", theta.dtype, ("lr", "weight_decay"), lr, weight_decay)  # type: ignore[union-attr]
+        _apply("sgd", (theta, gradient, *own), (theta,))  # type: ignore[arg-type]
+        return
     parameters, gradients = _lists("sgd", theta=theta, gradient=gradient)
     dtypes = _check("sgd", {"theta": parameters}, {"gradient": gradients})
     numbers = _numbers("sgd", dtypes, lr=lr, weight_decay=weight_decay)
@@ -117,6 +123,11 @@ def lookahead(theta: Arrays, velocity: Arrays, mu: float, out: Arrays | None = N
     """The point theta + mu v at which `nesterov` wants the gradient, rounded once; a list of them for lists.
 
     ``mu``: at least 0 and below 1. ``out``: where to write, theta itself allowed; new arrays without it."""
+    if out is None and _surely_apart(0, theta, velocity):
+        own = _own("lookahead", theta.dtype, ("mu",), mu)  # type: ignore[union-attr]
+        point = np.empty_like(theta)
+        _apply("lookahead", (theta, velocity, *own), (point,))  # type: ignore[arg-type]
+        return point
     parameters, velocities = _lists("lookahead", theta=theta, velocity=velocity)
     if out is None:
         dtypes = _check("lookahead", {}, {"theta": parameters, "velocity": velocities})
@@ -137,9 +148,8 @@ def lookahead(theta: Arrays, velocity: Arrays, mu: float, out: Arrays | None = N
 def _with_velocity(
     name: str, theta: Arrays, gradient: Arrays, velocity: Arrays, lr: float, mu: float, weight_decay: float
 ) -> None:
-    if _surely_apart(theta, velocity, gradient):
-        dtype = theta.dtype  # type: ignore[union-attr]
-        own = _numbers(name, {dtype}, lr=lr, mu=mu, weight_decay=weight_decay)[dtype]
+    if _surely_apart(2, theta, velocity, gradient):
+        own = _own(name, theta.dtype, WITH_VELOCITY, lr, mu, weight_decay)  # type: ignore[union-attr]
         _apply(name, (theta, gradient, velocity, *own), (theta, velocity))  # type: ignore[arg-type]
         return
     parameters, gradients, velocities = _lists(name, theta=theta, gradient=gradient, velocity=velocity)
@@ -147,6 +157,23 @@ def _with_velocity(
     numbers = _numbers(name, dtypes, lr=lr, mu=mu, weight_decay=weight_decay)
     for t, g, v in zip(parameters, gradients, velocities, strict=True):
         _apply(name, (t, g, v, *numbers[t.dtype]), (t, v))
+
+
+def _rounded(name: str, dtype: np.dtype[Any], labels: tuple[str, ...], *values: float) -> tuple[Array, ...]:
+    """The numbers of a step as arrays, which a ufunc takes sooner than numbers."""
+    given = dict(zip(labels, values, strict=True))
+    return tuple(map(np.asarray, _numbers(name, {dtype}, **given)[dtype]))
+
+
+_settled = functools.lru_cache(64)(_rounded)
+
+
+def _own(name: str, dtype: np.dtype[Any], labels: tuple[str, ...], *values: float) -> tuple[Array, ...]:
+    """The same, remembered where equal values are the same: not with zeros, but for decay, of which no sign counts."""
+    for label, value in zip(labels, values, strict=True):
+        if type(value) is not float or not (value or label == "weight_decay"):
+            return _rounded(name, dtype, labels, *values)
+    return _settled(name, dtype, labels, *values)
 
 
 def _apply(name: str, args: tuple[Any, ...], out: tuple[Array, ...]) -> None:
@@ -211,17 +238,23 @@ def _check(
     return {array.dtype for array in heads}
 
 
-def _surely_apart(theta: Any, velocity: Any, gradient: Any) -> bool:
-    """Whether these are arrays as they mostly are, with nothing in them to refuse."""
-    arrays = theta, velocity, gradient
-    if not all(type(a) is np.ndarray and a.flags.c_contiguous for a in arrays):
+def _surely_apart(written: int, *arrays: Any) -> bool:
+    """Whether these, of which the first are written, are arrays as they mostly are, with nothing in them to refuse."""
+    head = arrays[0]
+    if type(head) is not np.ndarray or head.dtype not in DTYPES:
         return False
-    if not (theta.dtype in DTYPES and theta.dtype == velocity.dtype == gradient.dtype and theta.dtype.isnative):
-        return False
-    if not (theta.shape == velocity.shape == gradient.shape and theta.flags.writeable and velocity.flags.writeable):
-        return False
-    first, second, third = sorted(address(a) for a in arrays)
-    return bool(first + theta.nbytes <= second and second + theta.nbytes <= third)
+    dtype, shape = head.dtype, head.shape
+    for place, a in enumerate(arrays):
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape:
+            return False
+        flags = a.flags
+        if not flags.c_contiguous or (place < written and not flags.writeable):
+            return False
+    length, places = head.nbytes, sorted(addresses(arrays))
+    for place, end in zip(places[1:], places, strict=False):
+        if place < end + length:
+            return False
+    return True
 
 
 def _folded(array: Array) -> bool:

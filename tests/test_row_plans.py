@@ -1,0 +1,107 @@
+"""Calls of rows in C's order, which are prepared once for each shape: the bits and the errors are those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact.cpu import rows
+
+SHAPE = 5, 48
+rng = np.random.default_rng(3)
+
+
+def numbers(*shape: int) -> Any:
+    return rng.uniform(0.5, 3, shape).astype(np.float32)
+
+
+X, G, W, B = numbers(*SHAPE), numbers(*SHAPE), numbers(SHAPE[1]), numbers(SHAPE[1])
+CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "softmax": (fastact.softmax, (X,)),
+    "softmax_backward": (fastact.softmax.backward_from_output, (G, X)),
+    "log_softmax": (fastact.log_softmax, (X,)),
+    "logsumexp": (fastact.logsumexp, (X,)),
+    "rms_norm": (fastact.rms_norm, (X, W)),
+    "rms_norm without weight": (fastact.rms_norm, (X,)),
+    "rms_norm_backward": (fastact.rms_norm.backward, (G, X, W)),
+    "layer_norm": (fastact.layer_norm, (X, W, B)),
+    "layer_norm without weight": (lambda x, b, **o: fastact.layer_norm(x, None, b, **o), (X, B)),
+    "layer_norm_backward": (fastact.layer_norm.backward, (G, X, W)),
+    "layer_norm_backward without weight": (fastact.layer_norm.backward, (G, X)),
+    "batch_norm": (fastact.batch_norm, (X, B, W, W, B)),
+    "batch_norm without weight": (fastact.batch_norm, (X, B, W)),
+    "batch_norm_backward": (fastact.batch_norm.backward, (G, X, B, W, W)),
+}
+
+
+def bits(results: Any) -> list[bytes]:
+    return [np.ascontiguousarray(r).tobytes() for r in (results if isinstance(results, tuple) else (results,))]
+
+
+def apart(a: Any) -> Any:
+    """The same numbers, not in C's order."""
+    wide = np.empty((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)[..., ::2]
+    wide[...] = a
+    return wide
+
+
+@pytest.mark.parametrize("tier", ("exact", "fast"))
+@pytest.mark.parametrize("name", CALLS)
+def test_other_layouts_have_the_same_bits(name: str, tier: str) -> None:
+    call, args = CALLS[name]
+    assert bits(call(*args, approx=tier)) == bits(call(*map(apart, args), approx=tier))
+    several = [np.stack([a] * 3) if a.shape == SHAPE else a for a in args]
+    if "batch" not in name and "backward" not in name:
+        assert bits(call(*several, approx=tier))[0] == bits(call(*args, approx=tier))[0] * 3
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if "backward" not in name and name != "logsumexp"])
+def test_out_is_filled_or_refused(name: str) -> None:
+    call, args = CALLS[name]
+    want, out = call(*args), np.empty_like(X)
+    assert call(*args, out=out) is out and bits(out) == bits(want)
+    own = args[0].copy()
+    assert call(own, *args[1:], out=own) is own and bits(own) == bits(want)
+    room = np.empty(X.size + SHAPE[1], X.dtype)
+    given, shifted = room[: X.size].reshape(SHAPE), room[SHAPE[1] :].reshape(SHAPE)
+    given[...] = X
+    before = room.tobytes()
+    fixed = np.empty_like(X)
+    fixed.flags.writeable = False
+    for bad in (shifted, fixed):
+        with pytest.raises(ValueError, match="out"):
+            call(given, *args[1:], out=bad)
+    if len(args) > 1:
+        with pytest.raises(ValueError, match="out"):
+            call(given, *([shifted[0]] * (len(args) - 1)), out=shifted)
+    assert room[: X.size].tobytes() == before[: X.nbytes]
+
+
+def test_logsumexp_gives_a_number_of_one_row() -> None:
+    found = fastact.logsumexp(X[0])
+    assert isinstance(found, np.float32) and found == fastact.logsumexp(X)[0]
+
+
+def test_calls_of_several_threads_do_not_meet() -> None:
+    arrays = [numbers(64, 100) for _ in range(8)]
+    want = [bits(fastact.softmax(a)) for a in arrays]
+
+    def often(a: Any) -> set[bytes]:
+        return {bits(fastact.softmax(a))[0] for _ in range(100)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(often, arrays)) == [set(w) for w in want]
+
+
+def test_no_more_than_so_many_shapes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MOST_PLANS", 3)
+    kernel = rows.kernel("softmax", "float32", "exact")
+    for length in range(1, 9):
+        want = bits(fastact.softmax(X[:, :length].copy()))
+        assert bits(fastact.softmax(X[:, :length])) == want
+        assert len(kernel.plain) <= 3 and len(kernel.plans) <= 3
