@@ -46,8 +46,8 @@ class BatchNorm(Norm):
         tier = parse(approx)
         if _matrix(axis, eps, x) and along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
             sink = np.empty_like(x) if out is None else out
-            moments = mean, variance, _or_else(1.0, weight, mean), _or_else(0.0, bias, mean)
-            apply(self.__name__, tier, x.dtype, [x.T, *moments, sink.T], (eps,))
+            columns = mean, variance, _or_else(1.0, weight, mean), _or_else(0.0, bias, mean)
+            apply(self.__name__, tier, x.dtype, [x.T, *columns, sink.T], (eps,))
             return sink
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
@@ -76,8 +76,8 @@ class BatchNorm(Norm):
             slope, shift = np.empty((2, x.shape[1]), x.dtype)
             sink, across = np.empty_like(x), g.T
             apply("batch_norm_parameters", tier, x.dtype, [across, x.T, mean, variance, slope, shift], (eps,))
-            moments = variance, _or_else(1.0, weight, mean)
-            apply("batch_norm_backward", tier, x.dtype, [across, *moments, sink.T], (eps,))
+            columns = variance, _or_else(1.0, weight, mean)
+            apply("batch_norm_backward", tier, x.dtype, [across, *columns, sink.T], (eps,))
             return sink, slope, shift
         name = f"{self.__name__}.backward"
         if elsewhere((g, x, mean, variance, weight), {"out": out}):

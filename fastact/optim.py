@@ -124,9 +124,9 @@ def lookahead(theta: Arrays, velocity: Arrays, mu: float, out: Arrays | None = N
 
     ``mu``: at least 0 and below 1. ``out``: where to write, theta itself allowed; new arrays without it."""
     if out is None and _surely_apart(0, theta, velocity):
-        own = _own("lookahead", theta.dtype, ("mu",), mu)  # type: ignore[union-attr]
-        point = np.empty_like(theta)
-        _apply("lookahead", (theta, velocity, *own), (point,))  # type: ignore[arg-type]
+        numbers = _own("lookahead", theta.dtype, ("mu",), mu)  # type: ignore[union-attr]
+        point: Array = np.empty_like(theta)  # type: ignore[arg-type]
+        _apply("lookahead", (theta, velocity, *numbers), (point,))
         return point
     parameters, velocities = _lists("lookahead", theta=theta, velocity=velocity)
     if out is None:
@@ -137,9 +137,9 @@ def lookahead(theta: Arrays, velocity: Arrays, mu: float, out: Arrays | None = N
         own = [t for t, p in zip(parameters, points, strict=True) if not _same(t, p)]
         _check("lookahead", {}, {"theta": parameters, "velocity": velocities})
         dtypes = _check("lookahead", {"out": points}, {"theta": parameters, "velocity": velocities}, own + velocities)
-    numbers = _numbers("lookahead", dtypes, mu=mu)
+    rounded = _numbers("lookahead", dtypes, mu=mu)
     for t, v, p in zip(parameters, velocities, points, strict=True):
-        _apply("lookahead", (t, v, *numbers[t.dtype]), (p,))
+        _apply("lookahead", (t, v, *rounded[t.dtype]), (p,))
     if out is not None:
         return out
     return points[0] if isinstance(theta, np.ndarray) else points

@@ -186,7 +186,8 @@ class Part:
         memory = self.memory.from_buffer_copy(self.content)
         facts = ctypes.addressof(memory)
         memory[self.steps // 8 - 1] = facts
-        return (memory, *(ctypes.c_void_p(facts + place) for place in (self.places, self.count, self.steps)))
+        first, second, third = (ctypes.c_void_p(facts + place) for place in (self.places, self.count, self.steps))
+        return memory, first, second, third
 
     def run(self, places: list[int], numbers: Sequence[float]) -> bool:
         """Whether there was memory for it."""
