@@ -30,6 +30,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cuda_page
 import ml_dtypes
 import numpy as np
 import ptx_machine
@@ -262,6 +263,7 @@ def main() -> int:
         if place % 48 == 47 or place == len(todo) - 1:
             print(f"{place + 1} of {len(todo)}: {' '.join(one)}", flush=True)
             write(rows)
+    cuda_page.write()
     return 0
 
 

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cuda_page
 import numpy as np
 import ptx_machine
 from cuda_ptx import CAPABILITIES, COUNTED, DTYPES, UNITS, assembled, cost, counted, faults, predicted, ptxas
@@ -192,6 +193,7 @@ def main() -> int:
         if place % 24 == 23 or place == len(todo) - 1:
             print(f"{place + 1} of {len(todo)}: {' '.join(one)}", flush=True)
             write(rows)
+    cuda_page.write()
     return 0
 
 
