@@ -21,6 +21,7 @@ from fastact.cpu.kernels import inner_ufunc
 from fastact.cpu.overlap import parts
 from fastact.cpu.target import Processor, baseline, host
 from fastact.cpu.ufunc import LOOP
+from fastact.cuda.evaluate import evaluate
 from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph
 
@@ -146,7 +147,7 @@ def test_one_element_on_a_detour(key: tuple[str, str, str, str]) -> None:
     graph = kernel(REGISTRY[name], key[1], dtype, tier).graph
     assert any(node.data == "rare" for node in graph.live())
     ordinary = np.linspace(0.5, 2.0, 2 * host().target().width(graph)).astype(dtype)
-    plain, odd = whole(key, [ordinary]), whole(key, [np.full(1, ODD[name, form, dtype, tier], dtype)])
+    plain, odd = (evaluate(graph)(x)[0] for x in (ordinary, np.full(1, ODD[name, form, dtype, tier], dtype)))
     for place in range(ordinary.size):
         x, expected = ordinary.copy(), plain.copy()
         x[place], expected[place] = ODD[name, form, dtype, tier], odd[0]

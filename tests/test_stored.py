@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,8 @@ from fastact.link.linker import Linking
 from fastact.link.patterns import best_test
 from fastact.link.sixteen import DTYPES, NARROWED
 from fastact.link.stored import Stored, on_stored_bits, rarely
-from fastact.link.trial import COUNT, Trial
-from fastact.link.values import Condition, Real
+from fastact.link.trial import COUNT, Trial, _fused
+from fastact.link.values import Condition, Real, round_to_dtype
 
 PATTERNS = np.arange(COUNT, dtype=np.uint16)
 
@@ -83,7 +85,7 @@ class Drawn:
         return self.linking.graph
 
     def value(self, depth: int) -> Any:
-        choice = int(self.random.integers(0, 4 if depth else 2))
+        choice = int(self.random.integers(0, 5 if depth else 2))
         if choice == 0:
             kind = format_of(self.dtype).dtype
             drawn = self.random.choice([0.0, -0.0, 1.0, np.inf, self.random.normal(), 4.0 * self.random.normal()])
@@ -92,7 +94,15 @@ class Drawn:
             x = self.numbers[self.random.integers(len(self.numbers))]
             return [x, abs(x), -x][self.random.integers(3)]
         a, b = self.value(depth - 1), self.value(depth - 1)
-        return a.choose(self.condition(depth - 1), b)
+        return self.three(a, b) if choice == 2 else a.choose(self.condition(depth - 1), b)
+
+    def three(self, a: Any, b: Any) -> Any:
+        """One or the other as two inputs compare, a third where one of them is NaN."""
+        x, y = self.numbers[0], self.numbers[-1]
+        x = [x, abs(x), -x][self.random.integers(3)]
+        first, second = [(x > y, x <= y), (x < y, x >= y)][self.random.integers(2)]
+        last = x + y if self.random.integers(2) else self.value(0)
+        return a.choose(first, b.choose(second, last))
 
     def condition(self, depth: int) -> Condition:
         choice = int(self.random.integers(0, 6 if depth else 3))
@@ -150,6 +160,42 @@ def test_vectors_hold_what_the_graph_says(dtype: str) -> None:
         assert same(found.view(np.uint16), expected, dtype), name
 
 
+def mixed(dtype: str) -> list[Graph]:
+    """Selections of stored numbers by conditions on words, and the other way round, alone and joined."""
+    number = {"float16": "half", "bfloat16": "bfloat"}[dtype]
+    graphs = []
+    for kind in range(4):
+        graph = Graph()
+        stored = graph.input("i16")
+        word = graph.node(f"{number}_to_single", "f32", stored)
+        half = graph.node("fmul", "f32", word, graph.constant("f32", 0.5))
+        by_word = graph.node("fcmp", "i1", word, graph.constant("f32", 0.75), data="olt")
+        by_bits = graph.node("icmp", "i1", stored, graph.constant("i16", 0x3E00), data="slt")
+        both = graph.node("and", "i1", by_bits, by_word)
+        one = graph.constant("i16", 0x3C00)
+        rounded = graph.node(f"single_to_{number}", "i16", half)
+        if kind < 2:
+            graph.outputs.append(graph.node("select", "i16", (by_word, both)[kind], rounded, one))
+        else:
+            chosen = graph.node("select", "f32", (by_bits, both)[kind - 2], half, word)
+            graph.outputs.append(graph.node(f"single_to_{number}", "i16", chosen))
+        graphs.append(graph)
+    return graphs
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_elements_keep_their_places(dtype: str) -> None:
+    """Whatever order a vector has them in, as they are stored and as words."""
+    random = np.random.default_rng(SEED)
+    for graph in mixed(dtype):
+        given, found = random.permutation(PATTERNS), np.empty_like(PATTERNS)
+        (expected,) = evaluate(graph)(given)
+        pointers = (ctypes.c_void_p * 2)(given.ctypes.data, found.ctypes.data)
+        steps, count = (ctypes.c_ssize_t * 2)(2, 2), ctypes.c_ssize_t(given.size)
+        LOOP(address(graph, None))(ctypes.addressof(pointers), ctypes.addressof(count), ctypes.addressof(steps), None)
+        assert same(found, expected, dtype), graph.text()
+
+
 # -- tests by intervals ---------------------------------------------------------------------------------------------
 def test_tests_hold_where_they_should() -> None:
     random = np.random.default_rng(SEED)
@@ -167,6 +213,15 @@ def test_tests_hold_where_they_should() -> None:
             assert k == 2 or (held[a : b + 1] == bool(k)).all(), f"{runs}: {test} (seed {SEED})"
 
 
+def test_what_is_not_in_an_interval() -> None:
+    """Two patterns that are left out are cheaper to test than what is between them."""
+    test = best_test([(0, 9, 1), (10, 10, 0), (11, 99, 1), (100, 100, 0), (101, COUNT - 1, 1)])
+    assert test is not None and test.inverted and test.intervals == ((10, 10), (100, 100))
+    graph = Graph()
+    graph.outputs.append(Stored(graph, "float16").tested(test, graph.input("i16")))
+    assert np.flatnonzero(~evaluate(graph)(PATTERNS)[0]).tolist() == [10, 100]
+
+
 # -- trials ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["exp", "log", "tanh", "star_relu", "softsign", "snake", "gelu", "hardswish"])
@@ -181,6 +236,51 @@ def test_trials_are_what_graphs_compute(name: str, dtype: str) -> None:
     (expected,) = evaluate(part)(PATTERNS)
     both = np.isnan(expected) & np.isnan(found[1])
     assert ((expected.view(np.uint32) == found[1].view(np.uint32)) | both).all()
+
+
+NUMBERS = [0.0, -0.0, 1.5, -2.5, 0.1, 2.0**-140, 3e38, math.inf, -math.inf]
+OPERATIONS: dict[tuple[str, ...], tuple[str, str, list[Any]]] = {
+    ("fadd", "fsub", "fmul", "fdiv", "copysign"): ("f32", "f32", NUMBERS),
+    ("fcmp olt", "fcmp ole", "fcmp ogt", "fcmp oge", "fcmp oeq", "fcmp uno"): ("f32", "i1", NUMBERS),
+    ("iadd", "isub", "and", "or", "xor"): ("i32", "i32", [0, 1, -1, 0x7FFFFF, 1 << 30, -(1 << 31)]),
+    ("shl", "lshr", "ashr"): ("i32", "i32", [0, 1, 4, 16, 31]),
+    ("icmp slt", "icmp sle", "icmp sgt", "icmp sge", "icmp eq", "icmp ne"): ("i32", "i1", [0, 1, -1, 1 << 30]),
+    ("sqrt", "fabs", "fneg", "rint"): ("f32", "f32", []),
+}
+"""Operations on two words, or on one, the type of these and of the result, and constants for the second."""
+
+
+@pytest.mark.parametrize("names", OPERATIONS, ids=" ".join)
+def test_operations_of_trials(names: tuple[str, ...]) -> None:
+    kind, result, constants = OPERATIONS[names]
+    for name in names:
+        op, _, data = name.partition(" ")
+        graph = Graph()
+        word = graph.node("bfloat_to_single", "f32", graph.input("i16"))
+        a = word if kind == "f32" else graph.node("bitcast", kind, word)
+        for more in [[graph.constant(kind, c)] for c in constants] or [[]]:
+            node = graph.node(op, result, a, *more, data=data or None)
+            found = Trial()(node)
+            assert found is not None, name
+            (expected,) = evaluate(graph.part([node]))(PATTERNS)
+            kept = (lambda v: v.view(np.uint32)) if result == "f32" else (lambda v: v)
+            no_numbers = np.isnan(expected) & np.isnan(found[1]) if result == "f32" else np.zeros(COUNT, bool)
+            assert ((kept(expected) == kept(found[1])) | no_numbers).all(), f"{name} {[m.data for m in more]}"
+
+
+def test_sums_of_products_are_rounded_once() -> None:
+    """Where a float64 in between would be a tie that the sum is not."""
+    random = np.random.default_rng(SEED)
+    a, b = (random.standard_normal(3000).astype(np.float32) for _ in range(2))
+    c = np.concatenate([a[:1000], np.ldexp(a[:1000], -40), np.ldexp(a[:1000], 60)]).astype(np.float32)
+    found = _fused(a, b, c)
+    for x, y, z, w in zip(a, b, c, found, strict=True):
+        total = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+        assert float(w) == round_to_dtype(total, "float32")
+    # The product is 2^-24 (1 - 2^-30), the addend odd.
+    x, y, odd = np.float32(1 + 2.0**-15), np.float32(2.0**-24 * (1 - 2.0**-15)), np.float32(1 + 2.0**-23)
+    for sign in (np.float32(1.0), np.float32(-1.0)):
+        assert _fused(x, y * sign, odd * sign) == odd * sign == _fused(x, y * -sign, odd * sign)
 
 
 def test_subnormal_results_are_told_by_their_inputs() -> None:
