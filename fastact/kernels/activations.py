@@ -95,7 +95,7 @@ def softplus(x: Value, beta: Value) -> Value:
     rest = rescue.settled(correction)
     total = rescue.sum_or_infinity(op.plus_finite(x, rest), rest)
     if hasattr(x, "plain"):  # sums of small numbers have no second word
-        tiny = (op.absolute(op.plain(x)) < 2.0**-900) & (t < 700.0)
+        tiny = (op.absolute(op.plain(x)) < rescue.TINY) & (t < 700.0)
         total = op.where(tiny, (t + op.plain(op.log1p_exp(-op.absolute(t)))) / beta, total)
     value = op.where(t > 0.0, total, correction)
     value = rescue.held(value)
@@ -179,7 +179,7 @@ def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
     be multiplied with it, which exponentials have the reach for that are squares."""
     arithmetic = x.context.arithmetic
     halved = arithmetic.pair and arithmetic.products
-    reach = 1.4 if halved else 1.0
+    reach = rescue.SQUARED if halved else 1.0
     t = op.absolute(_exponent(x, beta, reach))
     lifted, back = op.lifted_exp(t * -0.5 if halved else -t)
     if halved:

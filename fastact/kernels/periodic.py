@@ -140,12 +140,12 @@ def _rising(x: Value, alpha: Value) -> Value:
     if not hasattr(x, "plain") or rescue.known(alpha):
         return op.fma(s, s / a, y)
     wave = s * (s / alpha)
-    small = (op.absolute(y) < 2.0**-900) & (op.absolute(a) > 2.0**-120)
-    moved = y * 2.0**600 + wave.shifted(600).plain()
+    small = (op.absolute(y) < rescue.TINY) & (op.absolute(a) > 2.0**-120)
+    moved = y * 2.0**rescue.UP + wave.shifted(rescue.UP).plain()
     near = rescue.settled(wave)
     rounded = op.word(y) + op.word(near)
     total = op.where(op.absolute(rounded) < INFINITY, y + near, rounded)
-    return op.where(small, rescue.shifted(moved, -600, small), total)
+    return op.where(small, rescue.shifted(moved, -rescue.UP, small), total)
 
 
 def _rising_in_words(x: Value, alpha: Value) -> Value:

@@ -19,6 +19,10 @@ FAINT = {"f32": 2.0**-100, "f64": 2.0**-960}
 """Below it products of numbers up to 1 may lack digits."""
 FADED = {"f32": -60.0, "f64": -600.0}
 """Exponentials of less have to be looked after if anything is multiplied with them."""
+TINY, UP = 2.0**-900, 600
+"""Sums of pairs of words below that are made 2^UP further up, where their second words have digits."""
+SQUARED = 1.4
+"""Times the reach of exponentials: that of their squares, if two more numbers are multiplied with them."""
 
 
 def narrow(x: Value) -> bool:
@@ -166,9 +170,9 @@ def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
         return total
     if known(addend):
         return where(addend.equals(0.0), product, total)
-    small = (abs(rounded) < 2.0**-900) & (abs(word(addend)) < 2.0**-900)
-    moved = product.shifted(600).plain() + plain(addend) * 2.0**600
-    return where(small, shifted(moved, -600, small), total)
+    small = (abs(rounded) < TINY) & (abs(word(addend)) < TINY)
+    moved = product.shifted(UP).plain() + plain(addend) * 2.0**UP
+    return where(small, shifted(moved, -UP, small), total)
 
 
 def known(parameter: Value) -> bool:

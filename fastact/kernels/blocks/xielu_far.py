@@ -84,7 +84,7 @@ def rising(x: Value, eps: Value) -> Value:
 
 def sigmoid(alpha: Value) -> Value:
     """The derivative of softplus, down to where two more numbers do not bring it back."""
-    y, reach = op.plain(alpha), 1.4 * op.tail(alpha)
+    y, reach = op.plain(alpha), rescue.SQUARED * op.tail(alpha)
     half = op.exp(op.maximum(op.minimum(y, 0.0), reach) * 0.5)
     usual = 1.0 / op.one_plus(op.exp(-op.clip(y, FADED, -op.tail(alpha))))
     return op.where(y < FADED, half * half, usual)
