@@ -16,10 +16,11 @@ from typing import Any
 import from_output
 import numpy as np
 import pytest
+from comparing import candidates, peer
 from turns import REPLAY, in_turns
 
 from fastact.accuracy.measure import Truth, settings, typical
-from fastact.accuracy.peers import FORMS, Contestant, Task, Unavailable, candidates, ours, peer
+from fastact.accuracy.peers import FORMS, Contestant, Task, Unavailable, ours
 from fastact.kernels import REGISTRY
 from fastact.link.arithmetic import DTYPES
 from fastact.precision import TIERS

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import errors
 import numpy as np
 import pytest
-import rowwise
 
 import fastact
 from fastact.accuracy.peers import one_thread
@@ -48,8 +48,8 @@ def test_gate(benchmark: Any, gate: str, name: str) -> None:
     benchmark.group = f"{gate} on 512 x 1,024 float32 elements"
     call = contestant(gate, name)
     benchmark(call)
-    true = rowwise.truth(gate, "float32", "value", dict(zip("ab", arrays(), strict=True)))
-    benchmark.extra_info["max_ulp"] = rowwise.error(rowwise.first(call()), true)
+    true = errors.truth(gate, "float32", "value", dict(zip("ab", arrays(), strict=True)))
+    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
 
 
 def main() -> None:

@@ -16,12 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import from_output
+import numba_user
 import numpy as np
 from limits import Clock, Instruction, Rates, hot_loop
 
 from fastact.accuracy import peers
 from fastact.accuracy.measure import Truth, settings
 from fastact.accuracy.timing import interleaved
+from fastact.accuracy.ulp import format_of
 from fastact.cpu.compile import assembly
 from fastact.cpu.target import host
 from fastact.kernels import REGISTRY, Declaration
@@ -79,15 +81,37 @@ def compare(names: Iterable[str], seconds: float, progress: Progress, dtypes: It
     return rows
 
 
+def candidates(declaration: Declaration, form: str) -> list[str]:
+    """The libraries that are installed and have the function."""
+    found = peers.candidates(declaration, form)
+    more = form == "value" and declaration.name in numba_user.EXPRESSIONS and "numba" in peers.installed()
+    return [*found, *(["numba"] if more and "numba" not in found else [])]
+
+
+def peer(task: peers.Task, library: str) -> peers.Contestant:
+    """A library's version of a task; that of Numba as its user writes it, not as NumPy's.
+
+    Raises:
+        Unavailable: the library cannot do it for this dtype or with these parameters.
+    """
+    name, dtype = task.declaration.name, task.x.dtype.name
+    usual = task.parameters == settings(task.declaration, task.x.dtype)
+    if library != "numba" or not usual or dtype not in DTYPES or name not in numba_user.EXPRESSIONS:
+        return peers.peer(task, library)
+    loop, x = numba_user.loop(name, dtype), task.x
+    loop(x[:1])
+    return peers.Contestant("Numba", "numba", lambda: loop(x), np.asarray)
+
+
 def one(name: str, form: str, dtype: str, seconds: float) -> Row:
     declaration = REGISTRY[name]
     task = peers.Task(declaration, form, data(declaration, dtype), settings(declaration, dtype))
     contestants, skipped = {}, {}
     for tier in TIERS:
         contestants[tier] = peers.ours(task, tier)
-    for library in peers.candidates(declaration, form):
+    for library in candidates(declaration, form):
         try:
-            contestants[library] = peers.peer(task, library)
+            contestants[library] = peer(task, library)
         except peers.Unavailable as reason:
             skipped[library] = str(reason)
     chosen = places()
@@ -100,6 +124,8 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
     room = np.empty_like(task.x)
     calls: dict[str, Callable[[], object]] = {label: c.call for label, c in contestants.items()}
     calls |= {f"kernel {tier}": peers.into(task, tier, room).call for tier in TIERS}
+    back = from_output.labels(task)
+    calls |= {f"kernel {label}": from_output.ours(task, label, room).call for label in back}
     source = np.resize(task.x, SIZE * task.arrays // 2)
     sink = np.empty_like(source)
     calls |= {COPY: lambda: np.copyto(sink, source), CLOCK: clock()}
@@ -111,11 +137,11 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
         "dtype": dtype,
         "ns": {label: round(nanoseconds[label], 4) for label in (*contestants, COPY)},
         "ulp": {label: e.largest for label, e in errors.items() if e is not None},
-        "kernel": {tier: round(nanoseconds[f"kernel {tier}"], 4) for tier in TIERS},
+        "kernel": {label: round(nanoseconds[f"kernel {label}"], 4) for label in (*TIERS, *back)},
         "cycle": best[CLOCK] / Clock.cycles,
         "digest": {tier: linked(task, tier).graph.digest() for tier in TIERS},
         "skipped": skipped,
-        "from_output": from_output.keepers(task) if from_output.labels(task) else [],
+        "from_output": from_output.keepers(task) if back else [],
     }
 
 
@@ -128,36 +154,35 @@ def clock() -> Clock:
 _loops: dict[tuple[str, str], list[Instruction]] = {}
 
 
-def loops(row: Row) -> dict[str, list[Instruction]]:
-    """The hot loops of a row's kernels by tier."""
+def compiled(row: Row, label: str) -> Kernel:
+    """The kernel of ours that a row has under a label."""
+    kind = format_of(row["dtype"]).dtype
     declaration = REGISTRY[row["function"]]
-    task = peers.Task(declaration, row["form"], np.empty(0, row["dtype"]), settings(declaration, row["dtype"]))
+    task = peers.Task(declaration, row["form"], np.empty(0, kind), settings(declaration, kind))
+    return from_output.linked(task, label) if label in from_output.TIERS else linked(task, label)
+
+
+def loops(row: Row) -> dict[str, list[Instruction]]:
+    """The hot loops of a row's kernels by label."""
     found = {}
-    for tier in TIERS:
-        made = linked(task, tier)
+    for label in row["kernel"]:
+        made = compiled(row, label)
         key = made.graph.digest(), made.evidence.digest() if made.evidence else ""
         if key not in _loops:
             try:
                 _loops[key] = hot_loop(assembly(made.graph, made.evidence))
             except ValueError:  # then only memory bounds it
                 _loops[key] = []
-        found[tier] = _loops[key]
+        found[label] = _loops[key]
     return found
 
 
 def all_loops(rows: list[Row]) -> list[dict[str, list[Instruction]]]:
     """The hot loops of all rows; nothing is timed here, so all cores may compile."""
-    wanted = [{key: row[key] for key in ("function", "form", "dtype")} for row in rows]
+    wanted = [{key: row[key] for key in ("function", "form", "dtype", "kernel")} for row in rows]
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads in the middle of things
     with ProcessPoolExecutor(os.cpu_count(), context) as pool:
         return list(pool.map(loops, wanted, chunksize=4))
-
-
-def elements(row: Row) -> int:
-    """Elements of one pass through a row's loops."""
-    declaration = REGISTRY[row["function"]]
-    task = peers.Task(declaration, row["form"], np.empty(0, row["dtype"]), settings(declaration, row["dtype"]))
-    return host().target().width(linked(task, TIERS[0]).graph)
 
 
 def copies(rows: list[Row]) -> dict[tuple[str, str], float]:
@@ -171,10 +196,10 @@ def copies(rows: list[Row]) -> dict[tuple[str, str], float]:
 
 def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates, memory: float) -> None:
     """Add to a row the least nanoseconds per element of its kernels, and what bounds them: a copy takes ``memory``."""
-    count = elements(row)
     row["floor"] = {}
-    for tier, loop in found.items():
+    for label, loop in found.items():
+        count = host().target().width(compiled(row, label).graph)
         bounds = {what: cycles / count * row["cycle"] for what, cycles in rates.floors(loop).items()}
         bounds["memory"] = memory
         what = max(bounds, key=lambda key: bounds[key])
-        row["floor"][tier] = {"ns": round(bounds[what], 4), "by": what, "instructions": len(loop)}
+        row["floor"][label] = {"ns": round(bounds[what], 4), "by": what, "instructions": len(loop)}

@@ -131,7 +131,9 @@ ROUND = 0.02
 
 
 def growth(largest: int, step: int = 2, dtype: str = "float32") -> list[Row]:
-    """Nanoseconds per element of 2^4 to 2^largest elements, on one thread and on all."""
+    """Nanoseconds per element of 2^4 to 2^largest elements, or what there is memory for, on one thread and on all."""
+    while largest > 22 and 3 * np.dtype(dtype).itemsize << largest > free():
+        largest -= step
     x = np.random.default_rng(0).uniform(-10, 10, 1 << min(largest, 22)).astype(dtype)
     x = np.resize(x, 1 << largest)
     y = np.zeros_like(x)
@@ -152,6 +154,14 @@ def growth(largest: int, step: int = 2, dtype: str = "float32") -> list[Row]:
                     best = {label: t.best / size * 1e9 for label, t in interleaved(calls, ROUND * len(calls)).items()}
                 rows.append({"threads": threads, "power": power, "ns": {k: round(v, 4) for k, v in best.items()}})
     return rows
+
+
+def free() -> int:
+    """Bytes of memory that are free, as far as the system tells."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 32
 
 
 def _copier(source: Any, sink: Any, threads: int, pool: ThreadPoolExecutor) -> Callable[[], object]:

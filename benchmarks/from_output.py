@@ -20,7 +20,7 @@ from fastact.accuracy.peers import Contestant, Task
 from fastact.accuracy.ulp import Floats
 from fastact.cpu.kernels import inner_ufunc
 from fastact.function import FUNCTIONS
-from fastact.link.forms import usual_form
+from fastact.link.forms import Kernel, kernel, usual_form
 
 TIERS = {"exact_output": "exact", "fast_output": "fast"}
 """Contestants, and the tiers that they are computed in."""
@@ -39,24 +39,35 @@ def output(task: Task) -> Floats:
     return found
 
 
-def _parameters(task: Task, form: str) -> tuple[Any, ...]:
+def _parameters(task: Task, name: str) -> tuple[Any, ...]:
     """The parameters; none where they are the usual ones, for which there is a kernel of its own."""
     usual = task.parameters == settings(task.declaration, task.x.dtype)
-    if usual and usual_form(task.declaration, form) != form:
+    if usual and usual_form(task.declaration, name) != name:
         return ()
     return tuple(task.x.dtype.type(p) for p in task.parameters)
 
 
-def ours(task: Task, label: str) -> Contestant:
-    """Our gradient from the output, called as the other contestants of the task are."""
+def form(task: Task) -> str:
+    """The form that computes the gradient from the output."""
+    usual = _parameters(task, "from_output") or not task.parameters
+    return "from_output" if usual else usual_form(task.declaration, "from_output")
+
+
+def linked(task: Task, label: str) -> Kernel:
+    """The kernel of a contestant."""
+    return kernel(task.declaration, form(task), task.x.dtype.name, TIERS[label])
+
+
+def ours(task: Task, label: str, out: Floats | None = None) -> Contestant:
+    """Our gradient from the output, called as the other contestants of the task are; results may go to ``out``."""
     tier, parameters = TIERS[label], _parameters(task, "from_output")
     y = output(task)
     inputs = np.ones_like(y), y, *parameters
     name = task.declaration.name
-    form = "from_output" if parameters or not task.parameters else usual_form(task.declaration, "from_output")
-    ufunc, door = inner_ufunc(name, form, tier), FUNCTIONS[name].backward_from_output
+    ufunc, door = inner_ufunc(name, form(task), tier), FUNCTIONS[name].backward_from_output
+    places = () if out is None else (out,)
     if task.x.size > peers.SMALL:
-        return Contestant(f"fastact {tier}, from output", "fastact", lambda: ufunc(*inputs), np.asarray)
+        return Contestant(f"fastact {tier}, from output", "fastact", lambda: ufunc(*inputs, *places), np.asarray)
     return Contestant(f"fastact {tier}, from output", "fastact", lambda: door(*inputs, approx=tier), np.asarray)
 
 

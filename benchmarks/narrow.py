@@ -18,6 +18,8 @@ from fastact.kernels import REGISTRY, Declaration
 
 DTYPES = ("float16", "bfloat16")
 SINGLE = "float32"
+CLOCK, INTO = "clock", "into "
+"""A number of cycles; calls with ``out=``."""
 TORCH = "torch"
 COMPARED = ("silu", "mish", "tanh", "gelu")
 """The functions that are to be so much quicker than PyTorch's."""
@@ -37,38 +39,59 @@ def formats() -> dict[str, np.dtype[Any]]:
 def compare(names: Iterable[str], seconds: float, progress: Callable[[str], None]) -> list[Row]:
     """A row for each function: nanoseconds per element by dtype and contestant; call it within `peers.one_thread`."""
     import comparing
+    import limits
 
     rows = []
     for name in names:
         progress(f"{name} 16 bits")
         declaration = REGISTRY[name]
         x = comparing.data(declaration, SINGLE)
-        calls: dict[str, Callable[[], object]] = {}
+        calls: dict[str, Callable[[], object]] = {f"{SINGLE} {CLOCK}": comparing.clock()}
         for dtype, kind in {SINGLE: x.dtype, **formats()}.items():
             try:
                 calls |= contestants(declaration, dtype, x.astype(kind))
             except Exception as reason:  # the others are worth having; what lacks is seen
                 print(f"\n{name} {dtype} left out: {type(reason).__name__}: {reason}", file=sys.stderr)
-        row: Row = {"function": name, "ns": {}}
+        row: Row = {"function": name, "ns": {}, "kernel": {}, "copy": {}}
         for label, taken in interleaved(calls, seconds).items():
             dtype, _, who = label.partition(" ")
-            row["ns"].setdefault(dtype, {})[who] = round(taken.best * 1e9 / x.size, 4)
+            each = round(taken.best * 1e9 / x.size, 4)
+            if who == CLOCK:
+                row["cycle"] = taken.best * 1e9 / limits.Clock.cycles
+            elif who == summary.COPY:
+                row["copy"][dtype] = each
+            elif who.startswith(INTO):
+                row["kernel"].setdefault(dtype, {})[who.removeprefix(INTO)] = each
+            else:
+                row["ns"].setdefault(dtype, {})[who] = each
         rows.append(row)
     return rows
 
 
 def contestants(declaration: Declaration, dtype: str, x: Any) -> dict[str, Callable[[], object]]:
-    """Our tiers on x, and PyTorch where it has the function and x is of 16 bits."""
+    """Our tiers on x; where x is of 16 bits also without a new array, a copy, and PyTorch if it has the function."""
     task = peers.Task(declaration, "value", x, settings(declaration, x.dtype))
     found = {f"{dtype} {tier}": peers.ours(task, tier).call for tier in TIERS}
-    expression = peers.expressions(declaration).get(TORCH)
-    if dtype == SINGLE or expression is None:
+    if dtype == SINGLE:
         return found
+    room = np.empty_like(x)
+    found |= {f"{dtype} {INTO}{tier}": peers.into(task, tier, room).call for tier in TIERS}
+    bits, sink = x.view(np.uint16), room.view(np.uint16)
+    found[f"{dtype} {summary.COPY}"] = lambda: np.copyto(sink, bits)
+    call = _torch(task, dtype)
+    return {**found, f"{dtype} {TORCH}": call} if call else found
+
+
+def _torch(task: peers.Task, dtype: str) -> Callable[[], object] | None:
+    """PyTorch's function; None where it has none for this dtype."""
+    expression = peers.expressions(task.declaration).get(TORCH)
+    if expression is None:
+        return None
     try:
         import torch
     except ImportError:
-        return found
-    given = torch.from_numpy(x.view(np.int16)).view(getattr(torch, dtype))
+        return None
+    given = torch.from_numpy(task.x.view(np.int16)).view(getattr(torch, dtype))
     numbers = dict(zip(task.names, map(float, task.parameters), strict=True))
     code = compile(expression, "torch", "eval")
 
@@ -78,8 +101,33 @@ def contestants(declaration: Declaration, dtype: str, x: Any) -> dict[str, Calla
     try:
         call()
     except (RuntimeError, TypeError, NotImplementedError):  # not for this dtype, or not with numbers as parameters
-        return found
-    return {**found, f"{dtype} {TORCH}": call}
+        return None
+    return call
+
+
+def kernels(rows: list[Row]) -> list[Row]:
+    """A row for each function and dtype of 16 bits, as `comparing` counts the loops of."""
+    return [
+        {"function": row["function"], "form": "value", "dtype": dtype, "kernel": taken, "cycle": row["cycle"]}
+        for row in rows
+        for dtype, taken in row["kernel"].items()
+    ]
+
+
+def with_floors(rows: list[Row], counted: list[Row]) -> None:
+    """Add the limits of `kernels` to their rows."""
+    known = {row["function"]: row for row in rows}
+    for row in counted:
+        known[row["function"]].setdefault("floor", {})[row["dtype"]] = row["floor"]
+
+
+def copies(rows: list[Row]) -> dict[str, float]:
+    """The least nanoseconds per element that a copy took, by dtype."""
+    found: dict[str, float] = {}
+    for row in rows:
+        for dtype, taken in row["copy"].items():
+            found[dtype] = min(taken, found.get(dtype, math.inf))
+    return found
 
 
 # -- what is said of it -----------------------------------------------------------------------------------------------
@@ -96,6 +144,12 @@ def figures(rows: list[Row]) -> list[Row]:
     return found
 
 
+def kernel(row: Row, dtype: str) -> Row:
+    """What of a row is about one dtype."""
+    found = {"function": row["function"], "form": "value", "dtype": dtype}
+    return found | {key: row[key][dtype] for key in ("floor", "kernel") if dtype in row.get(key, {})}
+
+
 def _ratios(rows: list[Row], tier: str, peer: str) -> list[tuple[Row, str, str, float]]:
     found = []
     for row in rows:
@@ -103,9 +157,7 @@ def _ratios(rows: list[Row], tier: str, peer: str) -> list[tuple[Row, str, str, 
             ours = row["ns"].get(dtype, {})
             other = row["ns"].get(SINGLE, {}).get(tier) if peer == SINGLE else ours.get(peer)
             if tier in ours and other:
-                kernel = {"function": row["function"], "form": "value", "dtype": dtype}
-                kernel |= {key: row[key][dtype] for key in ("floor", "kernel") if dtype in row.get(key, {})}
-                found.append((kernel, tier, peer, other / ours[tier]))
+                found.append((kernel(row, dtype), tier, peer, other / ours[tier]))
     return found
 
 

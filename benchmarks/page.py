@@ -11,6 +11,7 @@ import figure_page
 import narrow
 import row_page
 import summary
+import warming
 from summary import LABELS, TIERS, Row
 from writing import labels, nanoseconds, size, table, ulps
 
@@ -134,16 +135,30 @@ def limits(content: Row) -> list[str]:
     ]
     for dtype in ("float32", "float64"):
         for form in TITLES:
-            lines = []
-            for row in content["rows"]:
-                if (row["dtype"], row["form"]) == (dtype, form):
-                    cells = []
-                    for tier in TIERS:
-                        floor = row["floor"][tier]
-                        cells.append(f"{summary.share(row, tier):.0%} of {nanoseconds(floor['ns'])} ({floor['by']})")
-                    lines.append([row["function"], *cells])
-            out += ["", f"### {dtype} {form}: limits", "", *table(["function", *TIERS], lines)]
-    return out
+            rows = [row for row in content["rows"] if (row["dtype"], row["form"]) == (dtype, form)]
+            columns = [t for t in (*TIERS, *summary.FROM_OUTPUT) if any(t in row["floor"] for row in rows)]
+            lines = [[row["function"], *(_limit(row, label) for label in columns)] for row in rows]
+            head = ["function", *(LABELS[label] for label in columns)]
+            out += ["", f"### {dtype} {form}: limits", "", *table(head, lines)]
+    return out + _narrow_limits(content.get("narrow") or [])
+
+
+def _limit(row: Row, label: str) -> str:
+    """The share that a kernel reaches of its limit, and what sets this."""
+    floor = row.get("floor", {}).get(label)
+    return f"{summary.share(row, label):.0%} of {nanoseconds(floor['ns'])} ({floor['by']})" if floor else ""
+
+
+def _narrow_limits(rows: list[Row]) -> list[str]:
+    """The same of 16 bits."""
+    if not any("floor" in row for row in rows):
+        return []
+    lines = []
+    for row in rows:
+        kernels = [narrow.kernel(row, dtype) for dtype in narrow.DTYPES]
+        lines.append([row["function"], *(_limit(kernel, tier) for kernel in kernels for tier in TIERS)])
+    head = ["function", *(f"{dtype} {tier}" for dtype in narrow.DTYPES for tier in TIERS)]
+    return ["", "### 16 bits: limits", "", *table(head, lines)]
 
 
 def calls(content: Row) -> list[str]:
@@ -203,13 +218,17 @@ def narrow_section(content: Row) -> list[str]:
     return narrow.section(content.get("narrow", []), table)
 
 
+def compiling(_: Row) -> list[str]:
+    return warming.section()
+
+
 def rowwise(content: Row) -> list[str]:
     return row_page.section(content)
 
 
 def text(content: Row) -> str:
     """The whole page."""
-    parts = (about, figure_lines, comparison, narrow_section, limits, rowwise, calls, growth)
+    parts = (about, figure_lines, comparison, narrow_section, limits, rowwise, calls, compiling, growth)
     return "\n".join(line for part in parts for line in part(content)) + "\n"
 
 

@@ -1,5 +1,5 @@
-"""The table of speed in docs/rows.md: functions of rows, norms, their gradients, gates and steps beside PyTorch's and
-SciPy's. float32, one thread; contestants of a line take turns.
+"""Functions of rows, norms and their gradients on arrays of several shapes, and steps, beside PyTorch's and SciPy's.
+float32, one thread, with `out=` where a function has it; contestants of a line take turns. For the report.
 
     python benchmarks/row_table.py [seconds]
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import row_page
 
 import fastact
 from fastact import optim
@@ -20,7 +21,10 @@ from fastact.accuracy.timing import interleaved
 from fastact.precision import TIERS
 
 SHAPES = (512, 1024), (8192, 64), (65_536, 8)
-COLUMNS = (*TIERS, "PyTorch", "SciPy")
+COLUMNS = (*TIERS, "torch", "scipy")
+STEPS = ("momentum", "copy", "torch")
+SIZES = (1 << 16, 1 << 20, 1 << 22, 1 << 24)
+Row = dict[str, Any]
 Calls = dict[str, Callable[[], Any]]
 
 
@@ -58,9 +62,9 @@ def rows(name: str, shape: tuple[int, ...], axis: int = -1) -> Calls:
     calls = tiers(lambda tier: function(x, axis, approx=tier, **more))
     if TORCH:
         (t,) = tensors(x)
-        calls["PyTorch"] = lambda: getattr(TORCH, name)(t, axis)
+        calls["torch"] = lambda: getattr(TORCH, name)(t, axis)
     if SPECIAL:
-        calls["SciPy"] = lambda: getattr(SPECIAL, name)(x, axis)
+        calls["scipy"] = lambda: getattr(SPECIAL, name)(x, axis)
     return calls
 
 
@@ -70,7 +74,7 @@ def norm(name: str, shape: tuple[int, ...]) -> Calls:
     calls = tiers(lambda tier: function(x, *given, out=out, approx=tier))
     if TORCH:
         t, *more = tensors(x, *given)
-        calls["PyTorch"] = lambda: getattr(TORCH.nn.functional, name)(t, shape[-1:], *more)
+        calls["torch"] = lambda: getattr(TORCH.nn.functional, name)(t, shape[-1:], *more)
     return calls
 
 
@@ -80,7 +84,7 @@ def batch(shape: tuple[int, ...]) -> Calls:
     calls = tiers(lambda tier: fastact.batch_norm(x, *given, out=out, approx=tier))
     if TORCH:
         t, *more = tensors(x, *given)
-        calls["PyTorch"] = lambda: TORCH.nn.functional.batch_norm(t, *more)
+        calls["torch"] = lambda: TORCH.nn.functional.batch_norm(t, *more)
     return calls
 
 
@@ -94,7 +98,7 @@ def row_gradient(name: str, shape: tuple[int, ...]) -> Calls:
     calls = tiers(lambda tier: function.backward_from_output(g, y, out=out, approx=tier))
     if TORCH:
         t, incoming = tensors(x, g)
-        calls["PyTorch"] = _gradient(getattr(TORCH, name)(t.requires_grad_(), -1), [t], incoming)
+        calls["torch"] = _gradient(getattr(TORCH, name)(t.requires_grad_(), -1), [t], incoming)
     return calls
 
 
@@ -108,7 +112,7 @@ def norm_gradient(name: str, shape: tuple[int, ...]) -> Calls:
     if TORCH:
         inputs = [t.requires_grad_() for t in tensors(x, weight, bias)][: 3 if name == "layer_norm" else 2]
         y = getattr(TORCH.nn.functional, name)(inputs[0], shape[-1:], *inputs[1:])
-        calls["PyTorch"] = _gradient(y, inputs, *tensors(g))
+        calls["torch"] = _gradient(y, inputs, *tensors(g))
     return calls
 
 
@@ -130,37 +134,38 @@ def lines() -> list[tuple[str, tuple[int, ...], Calls]]:
     return found
 
 
-def steps(seconds: float) -> None:
+def measure(seconds: float) -> list[Row]:
+    """Nanoseconds per element of each line."""
+    rows = []
+    for name, shape, calls in lines():
+        size = float(np.prod(shape))
+        best = {label: t.best / size * 1e9 for label, t in interleaved(calls, seconds).items()}
+        rows.append({"function": name, "shape": shape, "ns": {label: round(ns, 4) for label, ns in best.items()}})
+    return rows
+
+
+def steps(seconds: float) -> list[Row]:
     """Steps of momentum, in gigabytes read and written per second, beside copies of as many bytes."""
-    print("\n| elements | momentum | a copy | PyTorch |\n| --- | --- | --- | --- |")
-    for size in (1 << 16, 1 << 20, 1 << 22, 1 << 24):
+    rows = []
+    for size in SIZES:
         theta, gradient, velocity = normal(size), normal(size), normal(size) * 0
         source, sink = np.zeros((2, size * 5 // 2), np.float32)
         calls: Calls = {
-            "ours": lambda t=theta, g=gradient, v=velocity: optim.momentum(t, g, v, 1e-3, 0.9, weight_decay=1e-4),
+            "momentum": lambda t=theta, g=gradient, v=velocity: optim.momentum(t, g, v, 1e-3, 0.9, weight_decay=1e-4),
             "copy": lambda a=sink, b=source: np.copyto(a, b),
         }
         if TORCH:
             parameter = TORCH.from_numpy(theta.copy()).requires_grad_()
             parameter.grad = TORCH.from_numpy(gradient)
-            calls["PyTorch"] = TORCH.optim.SGD([parameter], lr=1e-3, momentum=0.9, weight_decay=1e-4).step
-        best = interleaved(calls, seconds * 2)
-        speeds = [
-            f"{5 * theta.nbytes / best[name].best / 1e9:.0f}" if name in best else ""
-            for name in ("ours", "copy", "PyTorch")
-        ]
-        print(f"| {size:,} | {' | '.join(speeds)} |", flush=True)
+            calls["torch"] = TORCH.optim.SGD([parameter], lr=1e-3, momentum=0.9, weight_decay=1e-4).step
+        best = interleaved(calls, seconds)
+        speeds = {label: round(5 * theta.nbytes / t.best / 1e9, 1) for label, t in best.items()}
+        rows.append({"size": size, "GB_per_s": speeds})
+    return rows
 
 
 def main(seconds: float) -> None:
-    print(f"| function | shape | {' | '.join(COLUMNS)} |")
-    print("| --- " * (2 + len(COLUMNS)) + "|")
-    for name, shape, calls in lines():
-        best = interleaved(calls, seconds)
-        size = float(np.prod(shape))
-        shown = [f"{best[label].best / size * 1e9:.2f}" if label in best else "" for label in COLUMNS]
-        print(f"| {name} | {' x '.join(f'{n:,}' for n in shape)} | {' | '.join(shown)} |", flush=True)
-    steps(seconds)
+    print("\n".join(row_page.shapes({"shapes": measure(seconds), "steps": steps(2 * seconds)})))
 
 
 if __name__ == "__main__":

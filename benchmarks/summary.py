@@ -45,10 +45,23 @@ def with_svml(rows: list[Row], svml: dict[str, Any] | None) -> None:
     """Add to the rows what Numba with SVML and mkl_umath took in their own environment.
 
     They are scaled by what NumPy's exp takes here over what it took there, in the same rounds as each of them."""
-    if not svml:
-        return
-    here = {row["dtype"]: row["ns"]["numpy"] for row in rows if row["function"] == "exp" and row["form"] == "value"}
-    there = {(row["function"], row["dtype"]): row for row in svml["rows"]}
+    if svml:
+        _scaled(rows, svml["rows"], _yardsticks(rows))
+
+
+def with_svml_rows(content: Row) -> None:
+    """The same of functions of rows and gates."""
+    if content.get("svml"):
+        _scaled(content["rowwise"], content["svml"].get("rowwise", []), _yardsticks(content["rows"]))
+
+
+def _yardsticks(rows: list[Row]) -> dict[str, float]:
+    """What NumPy's exp takes here, by dtype."""
+    return {row["dtype"]: row["ns"]["numpy"] for row in rows if row["function"] == "exp" and row["form"] == "value"}
+
+
+def _scaled(rows: list[Row], measured: list[Row], here: dict[str, float]) -> None:
+    there = {(row["function"], row["dtype"]): row for row in measured}
     for row in rows:
         found = there.get((row["function"], row["dtype"]))
         if found is None or row["form"] != "value" or row["dtype"] not in here:

@@ -1,9 +1,10 @@
 """Measures everything beside everyone on this machine and writes the report of it.
 
-    python scripts/report.py                 measures (about 7 minutes) and writes all of the following
+    python scripts/report.py                 measures (about 9 minutes) and writes all of the following
     python scripts/report.py --render        writes the page, the pictures and the README from what was measured
     python scripts/report.py --check         exits with 1 if the page is not what would be written
     python scripts/report.py --changed       lists the kernels that are not the ones measured any more
+    python scripts/report.py --output FILE   measures, and leaves the page as it is
     python scripts/report.py --quick         a few functions and short measurements, to a file in the folder for such
 
 It writes benchmarks/results/<cpu>.json, docs/performance.md, its pictures, and the tables of the
@@ -37,7 +38,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 COMMAND = "python scripts/report.py"
 QUICKLY = Path(tempfile.gettempdir()) / "fastact-report.json"
 """Where a quick result goes."""
-QUICK = ("exp", "log", "mish", "relu", "softplus")
+QUICK = ("exp", "log", "mish", "relu", "softplus", "softmax", "layer_norm", "swiglu")
 SECONDS = 0.3
 """Spent on the times of one function, form and dtype."""
 
@@ -51,14 +52,15 @@ def slug() -> str:
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-")
 
 
-def svml(environment: Path, names: list[str], seconds: float) -> dict[str, Any] | None:
+def svml(environment: Path, names: list[str], rowwise: list[str], seconds: float) -> dict[str, Any] | None:
     """What scripts/svml_peer.py measures; None where its environment cannot be had."""
+    import numba_user
     import svml_peer
 
     try:
         python = svml_peer.environment(environment)
-        there = [name for name in names if name in svml_peer.EXPRESSIONS]
-        return svml_peer.run(python, there, ["float32", "float64"], seconds)
+        there = [name for name in names if name in numba_user.EXPRESSIONS]
+        return svml_peer.run(python, there, ["float32", "float64"], seconds, rowwise)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"Numba with SVML left out: {error}", file=sys.stderr)
         return None
@@ -70,6 +72,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import costs
     import limits
     import narrow
+    import row_table
     import rowwise
 
     from fastact.accuracy import peers
@@ -106,28 +109,34 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with peers.one_thread(), np.errstate(all="ignore"):
         rows = part("comparison", lambda: comparing.compare(names, seconds, progress))
         content["rows"] = rows
-        progress("assembly")
-        loops = part("assembly", lambda: comparing.all_loops(rows))
+        content["narrow"] = part("16 bits", lambda: narrow.compare(names, seconds, progress))
+        counted = narrow.kernels(content["narrow"])
+        loops = part("assembly", lambda: comparing.all_loops(rows + counted))
         every = [loop for found in loops for loop in found.values()]
         rates = part("rates of instructions", lambda: limits.measure(every))
-        copies = comparing.copies(rows)
-        for row, found in zip(rows, loops, strict=True):
-            comparing.floors(row, found, rates, copies[row["dtype"], row["form"]])
+        copies, brief = comparing.copies(rows), narrow.copies(content["narrow"])
+        for row, found in zip(rows + counted, loops, strict=True):
+            narrowly = brief.get(row["dtype"])
+            comparing.floors(row, found, rates, narrowly or copies[row["dtype"], row["form"]])
+        narrow.with_floors(content["narrow"], counted)
         content["rates"] = {
             "front": rates.front, "renaming": rates.renaming, "pipe": rates.pipe,
             "kinds": {kind: [round(c.cycles, 3), c.multiplies, c.adds] for kind, c in sorted(rates.costs.items())},
         }  # fmt: skip
-        content["svml"] = part("Numba with SVML", lambda: svml(options.environment, names, seconds / 2))
-        content["narrow"] = part("16 bits", lambda: narrow.compare(names, seconds, progress))
-        content["rowwise"] = part("rows and gates", lambda: rowwise.compare(seconds, progress))
+        over = [name for name in rowwise.names() if not options.quick or name in QUICK]
+        content["svml"] = part("Numba with SVML", lambda: svml(options.environment, names, over, seconds / 2))
+        content["rowwise"] = part("rows and gates", lambda: rowwise.compare(over, seconds, progress))
+        content["shapes"] = part("rows of other shapes", lambda: row_table.measure(seconds))
+        content["steps"] = part("steps", lambda: row_table.steps(seconds))
         content["small"] = part("small arrays", lambda: costs.small(seconds / 3) + costs.small_rows(seconds / 3))
     content["start"] = part("new processes", lambda: costs.start(1 if options.quick else 3))
-    content["growth"] = part("work that grows", lambda: costs.growth(22 if options.quick else 28))
-    largest = 22 if options.quick else 26
-    content["growth64"] = part("work that grows, float64", lambda: costs.growth(largest, dtype="float64"))
+    power = 22 if options.quick else 28
+    content["growth"] = part("work that grows", lambda: costs.growth(power))
+    content["growth64"] = part("work that grows, float64", lambda: costs.growth(power, dtype="float64"))
     content["memory"] = part("memory", costs.memory)
     content["resident"] = part("resident memory", costs.resident)
     summary.with_svml(rows, content["svml"])
+    summary.with_svml_rows(content)
     content["seconds"] = parts
     print(f"\r\033[K{time.monotonic() - began:.0f} s in all: {parts}", file=sys.stderr)
     return content
@@ -187,6 +196,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--changed", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output", type=Path, help="where the result goes instead, the page staying as it is")
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastact-svml-peer"
     parser.add_argument("--environment", type=Path, default=default, help="of Numba with SVML (default: %(default)s)")
     options = parser.parse_args()
@@ -206,9 +216,10 @@ def main() -> int:
             render(content)
         return 0
     content = measure(options)
-    if options.quick:
-        QUICKLY.write_text(written(content))
-        print(f"{QUICKLY}; the page is as it was")
+    place = options.output or (QUICKLY if options.quick else None)
+    if place:
+        place.write_text(written(content))
+        print(f"{place}; the page is as it was")
     else:
         (RESULTS / f"{slug()}.json").write_text(written(content))
         render(content)
