@@ -202,4 +202,7 @@ def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates, memory: 
         bounds = {what: cycles / count * row["cycle"] for what, cycles in rates.floors(loop).items()}
         bounds["memory"] = memory
         what = max(bounds, key=lambda key: bounds[key])
-        row["floor"][label] = {"ns": round(bounds[what], 4), "by": what, "instructions": len(loop)}
+        counts = {"instructions": len(loop), "stack": sum(one.spilled for one in loop)}
+        counts["constants"] = sum(one.reads_constants for one in loop)
+        counts["doubles"] = sum(one.mnemonic.endswith("pd") for one in loop)
+        row["floor"][label] = {"ns": round(bounds[what], 4), "by": what, **counts}

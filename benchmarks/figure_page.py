@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 import figures
+import tried
 from summary import LABELS, Row
-from tried import SHARED, TRIED
 from writing import table
 
 YES = {True: "yes", False: "no"}
@@ -24,7 +24,7 @@ def section(content: Row) -> list[str]:
         "How many times as fast, and how many kernels are at least that. Figures without a number are parts of the one "
         "above them."
     )
-    out = ["", "## Figures", "", said, "", *table(head, lines), "", SHARED]
+    out = ["", "## Figures", "", said, "", *table(head, lines), *_threads(content)]
     misses = [
         [
             str(number), miss["function"], miss["form"], miss["dtype"], LABELS[miss["tier"]], LABELS[miss["peer"]],
@@ -40,7 +40,24 @@ def section(content: Row) -> list[str]:
             "many bytes takes, and what the function of one number takes that they compute of every element."
         )
         out += ["", "### Which do not reach them", "", said, "", *table(head, misses)]
-        out += [*_shares(content["rows"]), "", "### What was tried", "", *TRIED]
+        out += [*_shares(content["rows"]), "", "### What was tried", "", *tried.lines(content["rows"])]
+    return out
+
+
+def _threads(content: Row) -> list[str]:
+    """What more threads are worth on large arrays."""
+    out = []
+    for dtype, key in figures.GROWN.items():
+        rows = [row for row in content.get(key) or [] if row["power"] == figures.LARGE]
+        one, most = (choose(rows, key=lambda row: row["threads"], default=None) for choose in (min, max))
+        if one is None or one is most:
+            continue
+        gained = [f"{label} {one['ns'][label] / most['ns'][label]:.2f}" for label in most["ns"] if label != "np.exp"]
+        out += [
+            "",
+            f"On 2^{figures.LARGE} {dtype} elements {most['threads']} threads were so many times as fast as one: "
+            f"{', '.join(gained)}.",
+        ]
     return out
 
 
@@ -66,4 +83,21 @@ def _shares(rows: list[Row]) -> list[str]:
         "the least share stands first, and f' is the gradient of f."
     )
     head = ["dtype", "tier", "limit set by", "kernels", "share of the limit"]
-    return ["", "### Which are far from their limit", "", said, "", *table(head, lines)]
+    return ["", "### Which are far from their limit", "", said + _registers(rows, low), "", *table(head, lines)]
+
+
+def _registers(rows: list[Row], low: list[tuple[Row, str, float]]) -> str:
+    """How many of the kernels far from their limit lack registers, beside the others."""
+    every = [row["floor"][tier] for row in rows for tier in ("fast", "rough")]
+    if any("stack" not in floor for floor in every):
+        return ""
+    far = [row["floor"][tier] for row, tier, _ in low]
+
+    def told(key: str) -> str:
+        here, all_of_them = (sum(bool(floor[key]) for floor in floors) for floors in (far, every))
+        return f"{here} of them and {all_of_them - here} of the other {len(every) - len(far)}"
+
+    return (
+        f" In their loops, {told('stack')} keep something on the stack, for which there is no register, and "
+        f"{told('constants')} read constants or tables from memory."
+    )

@@ -95,6 +95,16 @@ class Instruction:
         return made and len(self.operands) == 3 and self.operands[0] == self.operands[1]
 
     @property
+    def spilled(self) -> bool:
+        """Whether it reads or writes the stack: what has no register."""
+        return any("%rsp" in operand or "%rbp" in operand for operand in self.operands)
+
+    @property
+    def reads_constants(self) -> bool:
+        """Whether it reads a constant or a table from memory."""
+        return any("%rip" in operand for operand in self.operands)
+
+    @property
     def divides(self) -> bool:
         return self.mnemonic.startswith(("vdiv", "vsqrt"))
 

@@ -55,23 +55,14 @@ def modules() -> Any:
     """The modules of the report, which live beside the benchmarks and the scripts."""
     sys.path.extend([str(ROOT / "benchmarks"), str(ROOT / "scripts")])
     import comparing
-    import errors
-    import figures
     import limits
     import numba_user
     import page
     import report
-    import rowwise
     import summary
-    import svml_peer
 
-    every = (comparing, errors, figures, limits, numba_user, page, report, rowwise, summary, svml_peer)
+    every = (comparing, limits, numba_user, page, report, summary)
     yield {m.__name__: m for m in every}
-
-
-@pytest.fixture
-def figures(modules: dict[str, ModuleType]) -> Any:
-    return modules["figures"]
 
 
 @pytest.fixture
@@ -115,6 +106,8 @@ def test_kinds_of_instructions(limits: Any) -> None:
     assert limits.parse("\tvpslld\t$23, %zmm1, %zmm2").kind == "vpslld imm zmm zmm"
     assert limits.parse("\tvdivpd\t%ymm1, %ymm2, %ymm3").divides
     assert not limits.parse("\taddq\t$256, %rax").vector
+    assert fma.reads_constants and not load.reads_constants and not load.spilled
+    assert limits.parse("\tvmovups\t%zmm3, 128(%rsp)").spilled
     assert [limits.parse(line) for line in ("\t.p2align\t4", ".LBB0_1:", "# words")] == [None, None, None]
 
 
@@ -176,117 +169,7 @@ def test_costs_are_measured_for_all_kinds_of_a_loop(limits: Any) -> None:
     assert floors["divider"] > 0 and set(floors) == set(limits.BOUNDS)
 
 
-# -- ratios -----------------------------------------------------------------------------------------------------------
-def row(function: str = "mish", form: str = "value", dtype: str = "float32", **ns: float) -> dict[str, Any]:
-    given = {"exact": 0.5, "fast": 0.2, "rough": 0.1, "copy": 0.05, **ns}
-    errors = {"exact": 0.5, "fast": 2.0, "rough": 2000.0, **dict.fromkeys(ns, 1.0)}
-    own = {tier: given[tier] for tier in ("exact", "fast", "rough")}
-    floor = {tier: {"ns": taken * 0.8, "by": "vector pipes", "instructions": 10} for tier, taken in own.items()}
-    facts = {"function": function, "form": form, "dtype": dtype, "cycle": 0.25, "digest": {}, "skipped": {}}
-    return {**facts, "ns": given, "ulp": errors, "floor": floor, "kernel": own}
-
-
-def test_a_wrong_peer_is_not_comparable(summary: Any) -> None:
-    one = row(torch=0.4, jax=0.1)
-    one["ulp"]["jax"] = 5.0
-    assert summary.peers(one) == ["torch", "jax"]
-    good = [label for label in summary.peers(one) if summary.comparable(one, label)]
-    assert summary.fastest(one, good) == "torch" and summary.fastest(one, summary.peers(one)) == "jax"
-    assert summary.ratio(one, "fast", "torch") == pytest.approx(2.0)
-    assert summary.share(one, "fast") == pytest.approx(0.8)
-    one["ulp"].pop("torch")
-    assert not summary.comparable(one, "torch"), "a peer without a known error is not comparable"
-
-
-def found(figures: Any, rows: list[dict[str, Any]], words: str, **more: Any) -> dict[str, Any]:
-    """The one figure, of these rows, with these words."""
-    (one,) = (f for f in figures.every({"rows": rows, **more}) if words in f["figure"])
-    return one  # type: ignore[no-any-return]
-
-
-def test_figures_name_what_misses(figures: Any) -> None:
-    rows = [row("mish", torch=0.5), row("gelu", torch=0.32), row("exp", torch=0.3), row("elu", numpy=0.4, svml=0.25)]
-    rows += [row("silu", dtype="float64", torch=0.4, numpy=0.6), row("relu", torch=0.21)]
-    rows[-1]["floor"]["fast"]["by"] = "memory"
-    six = found(figures, rows, "SVML included: exp, log")
-    assert six["kernels"] == 1 and six["holds"]
-    others = found(figures, rows, "SVML included: every other")
-    assert [m["function"] for m in others["misses"]] == ["relu", "elu", "gelu"], "what memory bounds is judged alike"
-    assert others["misses"][1]["peer"] == "svml" and others["misses"][0]["bound"] == "memory, 80%"
-    assert others["reached"] == 1 and not others["holds"]
-    memory = found(figures, rows, "bound by memory")
-    assert memory["kernels"] == 1 and memory["part"] and not memory["holds"]
-    exact = found(figures, rows, "whatever its error")
-    assert "svml" not in {m["peer"] for m in exact["misses"]}
-    assert found(figures, rows, "composites")["misses"][0]["ratio"] == pytest.approx(2.0)
-    gelu = found(figures, rows, "gelu fast")
-    assert gelu["kernels"] == 1 and gelu["mean"] == pytest.approx(1.6) and gelu["holds"]
-    assert found(figures, rows, "every function both have")["kernels"] == 4
-    assert [f["figure"] for f in figures.every({"rows": rows}) if not f["kernels"]] == [], "what was not measured"
-
-
-def test_misses_are_listed_once_with_the_number_of_their_figure(figures: Any) -> None:
-    every = figures.every({"rows": [row("tanh", "gradient", torch=0.3), row("mish", torch=0.3)]})
-    numbers = [number for number, _ in figures.numbered(every) if number is not None]
-    assert numbers == list(range(1, len(numbers) + 1))
-    listed = [(one["figure"], miss["function"], miss["form"]) for _, one, miss in figures.listed(every)]
-    assert len(set(listed)) == len(listed)
-    assert all(not one["part"] for _, one, _ in figures.listed(every))
-    assert any(one["part"] and one["misses"] for one in every)
-
-
-def test_gradients_from_the_output_are_figures_of_their_own(figures: Any, summary: Any) -> None:
-    """They stand beside peers that go from the output, too, and are no peers themselves."""
-    ours = {"exact_output": 0.1, "fast_output": 0.05}
-    rows = [row("tanh", "gradient", torch=0.3, **ours), row("silu", "gradient", torch=0.4), row("mish", torch=0.9)]
-    words = "from the output"
-    assert all(words not in f["figure"] for f in figures.every({"rows": rows})), "where no peer goes from the output"
-    rows[0]["from_output"] = ["torch"]
-    back = found(figures, rows, words)
-    assert (back["kernels"], back["reached"], back["mean"]) == (1, 1, pytest.approx(3.0))
-    forth = [f for f in figures.every({"rows": rows}) if "from the input" in f["figure"]]
-    assert {(f["kernels"], f["reached"]) for f in forth} == {(2, 0)}
-    assert forth[0]["mean"] == pytest.approx((0.6 * 0.8) ** 0.5)
-    rows[0]["ns"]["exact_output"] = 0.6
-    back = found(figures, rows, words)
-    assert back["misses"][0]["tier"] == "exact_output" and not back["holds"]
-    assert summary.peers(rows[0]) == ["torch"]
-
-
-def test_kernels_far_from_their_limit_are_listed(figures: Any) -> None:
-    rows = [row("mish"), row("gelu")]
-    rows[1]["kernel"]["rough"] = 0.2
-    assert [(r["function"], tier, share) for r, tier, share in figures.below(rows)] == [
-        ("gelu", "rough", pytest.approx(0.4))
-    ]
-
-
-def test_numbers_of_16_bits_are_judged_one_by_one(figures: Any) -> None:
-    taken = {"exact": 0.3, "fast": 0.2, "rough": 0.1}
-    more = {"exact": 0.1, "fast": 0.2, "rough": 0.11, "torch": 0.5}
-    narrow = [{"function": "mish", "ns": {"float32": taken, "float16": more}}]
-    given = [row("mish")]
-    assert found(figures, given, "16 bits exact", narrow=narrow)["holds"]
-    assert [m["dtype"] for m in found(figures, given, "16 bits rough", narrow=narrow)["misses"]] == ["float16"]
-    against = found(figures, given, "16 bits fast against PyTorch", narrow=narrow)
-    assert against["misses"][0]["ratio"] == pytest.approx(2.5) and against["misses"][0]["bound"] == ""
-    narrow[0]["floor"] = {"float16": {"fast": {"ns": 0.1, "by": "loads"}}}
-    narrow[0]["kernel"] = {"float16": {"fast": 0.2}}
-    assert found(figures, given, "16 bits fast against P", narrow=narrow)["misses"][0]["bound"] == "loads, 50%"
-
-
-def test_rows_and_gates_are_judged_and_what_takes_their_time_is_said(figures: Any) -> None:
-    given = [row("exp"), row("silu")]
-    gate = {"function": "swiglu", "form": "value", "dtype": "float32", "activation": "silu"}
-    gate |= {"ns": {"exact": 1.0, "fast": 0.4, "rough": 0.2, "copy": 0.1, "torch": 0.5}, "ulp": {"torch": 2.0}}
-    rowwise = [gate, {**gate, "function": "softmax", "activation": "", "ns": {**gate["ns"], "torch": 3.0}}]
-    fast = found(figures, given, "norms and gates, float32 fast", rowwise=rowwise)
-    assert [(m["function"], m["bound"]) for m in fast["misses"]] == [("swiglu", "copy 25%, silu 50%")]
-    exact = found(figures, given, "norms and gates, float32 exact against the fastest", rowwise=rowwise)
-    assert [(m["function"], m["bound"]) for m in exact["misses"]] == [("swiglu", "copy 10%, silu 50%")]
-    assert found(figures, given, "gates, float32 rough", rowwise=rowwise)["kernels"] == 2
-
-
+# -- peers ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", [name for name, d in REGISTRY.items() if d.from_output is not None])
 def test_gradients_from_the_output_are_measured_for_it(modules: dict[str, ModuleType], name: str) -> None:
     pytest.importorskip("flint")
@@ -313,32 +196,6 @@ def test_peers_that_keep_the_output_are_known(modules: dict[str, ModuleType]) ->
 
     assert all(keep(name) == ["torch"] for name in ("tanh", "exp", "relu", "sqrt"))
     assert keep("log") == keep("silu") == []
-
-
-def test_svml_is_scaled_by_the_yardstick(summary: Any) -> None:
-    rows = [row("exp", numpy=0.3), row("mish"), row("mish", form="gradient")]
-    svml = {
-        "rows": [
-            {
-                "function": "mish", "dtype": "float32", "ns": {"svml": 1.0, "numpy exp": 0.6}, "max_ulp": {"svml": 1.5},
-            },
-        ]
-    }  # fmt: skip
-    summary.with_svml(rows, svml)
-    assert rows[1]["ns"]["svml"] == pytest.approx(0.5) and rows[1]["ulp"]["svml"] == 1.5
-    assert "svml" not in rows[2]["ns"] and "numpy exp" not in rows[1]["ns"]
-    summary.with_svml(rows, None)
-
-
-def test_bandwidth_is_that_of_all_threads(figures: Any) -> None:
-    growth = [
-        {"threads": 1, "power": 26, "ns": {"exp fast": 0.2, "np.copyto": 0.1}},
-        {"threads": 2, "power": 26, "ns": {"exp fast": 0.125, "mish exact": 1.0, "np.copyto": 0.1}},
-    ]
-    one = found(figures, [row()], "2^26 float64 elements, 2 threads", growth64=growth)
-    assert (one["kernels"], one["mean"]) == (1, pytest.approx(0.8))
-    assert [(m["function"], m["peer"]) for m in one["misses"]] == [("exp", "copy")]
-    assert all("2^26" not in f["figure"] for f in figures.every({"rows": [row()]}))
 
 
 def test_both_dtypes_of_large_arrays_are_shown(modules: dict[str, ModuleType], summary: Any) -> None:
