@@ -40,8 +40,8 @@ def section(content: Row) -> list[str]:
             "many bytes takes, and what the function of one number takes that they compute of every element."
         )
         out += ["", "### Which do not reach them", "", said, "", *table(head, misses)]
-        out += [*_shares(content["rows"]), "", "### What was tried", "", *tried.lines(content["rows"])]
-    return out
+    rows = content["rows"]
+    return [*out, *_shares(rows), "", "### What was tried", "", *tried.lines(rows)]
 
 
 def _threads(content: Row) -> list[str]:
