@@ -136,7 +136,12 @@ def with_torch(rows: list[Row]) -> list[Row]:
     slopes = [row for row in of(single, form="gradient") if row["function"] in HALF_AGAIN]
     found.append(figure("the same of their gradients", wanted, against(slopes, "exact", torch), AGAINST_TORCH))
     gelu = of(single, function="gelu")
-    title = "float32 gelu fast, value and gradient, against PyTorch"
+    wrong = [
+        f"{row['form']} {row['ulp']['fast']:.2g} for {row['ulp']['torch']:.2g}"
+        for row in gelu
+        if {"fast", "torch"} <= set(row["ulp"])
+    ]
+    title = f"float32 gelu fast against PyTorch (largest errors in ULP: {', '.join(wrong)})"
     return [*found, figure(title, wanted, against(gelu, "fast", torch), AGAINST_TORCH)]
 
 

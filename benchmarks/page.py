@@ -55,6 +55,12 @@ def about(content: Row) -> list[str]:
         "elements, against arbitrary precision. Gradients are those that PyTorch and JAX compute by automatic "
         "differentiation.",
     ]
+    if content.get("numba"):
+        lines += [
+            "",
+            f"What is compiled by Numba, here and with SVML, are the formulas of `{content['numba']}`: typed, and "
+            "without branches where that lets the compiler make vectors of them.",
+        ]
     if content.get("svml"):
         theirs = content["svml"]["versions"]
         there = ", ".join(f"{LABELS.get(k, k)} {v}" for k, v in theirs.items())

@@ -5,6 +5,7 @@
     python scripts/report.py --check         exits with 1 if the page is not what would be written
     python scripts/report.py --changed       lists the kernels that are not the ones measured any more
     python scripts/report.py --output FILE   measures, and leaves the page as it is
+    python benchmarks/warming.py             measures how long it takes to compile everything, for the page, too
     python scripts/report.py --quick         a few functions and short measurements, to a file in the folder for such
 
 It writes benchmarks/results/<cpu>.json, docs/performance.md, its pictures, and the tables of the
@@ -95,6 +96,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "size": comparing.SIZE,
         "sample": comparing.SAMPLE,
+        "numba": "benchmarks/numba_user.py",
     }
     parts: dict[str, float] = {}
 
