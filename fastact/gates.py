@@ -69,9 +69,15 @@ class _Form:
         return found
 
     def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
+        ufunc = self._ufuncs.get(parse(approx)) or self.ufunc(approx)
+        if axis is None and len(args) == self._inputs and self._usual(args, options):
+            a = args[-2]
+            result = threads.call(ufunc, args, options, a) if a.size >= threads.SMALLEST else ufunc(*args, **options)
+            if failures:
+                failures.report(ufunc.__name__)
+            return result
         if elsewhere(args, options):
             return self._on_device(args, axis, approx, options)
-        ufunc = self.ufunc(approx)
         if len(args) == self._inputs - 1:
             return self._split(ufunc, args, -1 if axis is None else axis, options)
         if axis is not None:
@@ -85,6 +91,13 @@ class _Form:
             g = "" if self._form == "value" else "g, "
             raise TypeError(f"{self.__name__}() takes ({g}a, b), or ({g}x) to split x, not {len(args)} arguments")
         return self._run(ufunc, args, options)
+
+    def _usual(self, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+        """Whether all that is given are arrays here, and there is not more than one to be written."""
+        for value in args:
+            if type(value) is not np.ndarray:
+                return False
+        return not options or (self._outputs == 1 and len(options) == 1 and type(options.get("out")) is np.ndarray)
 
     def device(self, approx: Approx = None) -> Any:
         """The gate of a tier as a device function of (a, b), for ``@cuda.jit`` kernels to call with numbers."""

@@ -185,7 +185,7 @@ softmax = RowFunction(
 """
     + _ARGUMENTS.format(excluded="gets 0")
     + """
-Accuracy: float32 `exact` is within 0.501 ULP of the true value and `fast` within 4, subnormal results included; `rough`
+Accuracy: float32 `exact` is within 0.502 ULP of the true value and `fast` within 4, subnormal results included; `rough`
 has a relative error of at most 2^-11. float16 and bfloat16 `exact` are within 0.501 ULP. float64: `exact` 0.501 ULP,
 `fast` 4, `rough` 2^-23. Rows of n numbers sum to 1 within n/2 units in the last place of their largest result, plus the
 error of each.""",

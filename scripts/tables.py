@@ -426,6 +426,14 @@ ENTRIES: list[Polynomial | Values] = [
         fixed_at={"single_rough": (), "single_half": (), "pair": (1.0, 0.5)},
     ),
     exp(
+        "exp_briefly",
+        "exp(r) = 1 + r P(r)",
+        "|r| <= 1.01 ln(2)/2",
+        HALF_LN2,
+        relative=False,
+        targets={"double_wide": -34.0},
+    ),
+    exp(
         "expm1",
         "expm1(r) = r P(r)",
         "|r| <= 1.01 ln(2)/2",

@@ -48,6 +48,7 @@ def atanh_form(f, p):
 
 POLYNOMIALS = {
     "exp": exp_like(1.01 * ln2 / 2, mp.exp),
+    "exp_briefly": exp_like(1.01 * ln2 / 2, mp.exp),
     "expm1": exp_like(1.01 * ln2 / 2),
     "exp2": (-0.5, 0.5, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)), lambda r: mp.power(2, r)),
     "exp_pair": exp_like(1.01 * ln2 / 64),

@@ -74,6 +74,17 @@ TABLES: dict[str, dict[str, Table]] = {
             -76.49,
         ),
     },
+    "exp_briefly": {
+        # exp(r) = 1 + r P(r), |r| <= 1.01 ln(2)/2
+        # degree 6, error 2^-34.20 relative to exp(r); python scripts/fit.py exp_briefly
+        "double_wide": Table(
+            (
+                1.0000000002258251, 0.5000000081854049, 0.1666666507166227, 0.04166625664371513, 0.008333578420906627,
+                0.0013947038995847578, 0.00019766208925758215,
+            ),
+            -34.2,
+        ),
+    },
     "expm1": {
         # expm1(r) = r P(r), |r| <= 1.01 ln(2)/2
         # degree 3, error 2^-15.51 relative to expm1(r); python scripts/fit.py expm1

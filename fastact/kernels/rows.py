@@ -35,10 +35,10 @@ def _reference(m: Value, *rest: Value) -> tuple[Value, ...]:
     return m, base, above, row.exponents_from(above), above - row.reach(above)
 
 
-def _exponential(x: Value, base: Value, floor: Value, start: Value) -> Value:
+def _exponential(x: Value, base: Value, floor: Value, start: Value, briefly: bool = True) -> Value:
     """exp(x - base) 2^(shift - k); of differences that do not count at all that of the least that does."""
     below = op.word(x) - op.word(base) < op.word(floor)
-    return row.exp_over(op.where(below, op.narrowed(floor), x - op.narrowed(base)), start)
+    return row.exp_over(op.where(below, op.narrowed(floor), x - op.narrowed(base)), start, briefly)
 
 
 MAXIMUM = Run(("max",), _top, _reference)
@@ -80,14 +80,18 @@ declare_rows(Program("softmin", ("x",), (_opposite(MAXIMUM), _opposite(SUM)), _n
 
 
 # -- logarithms of sums -----------------------------------------------------------------------------------------------
-def _others(
-    x: Value, m: Value, base: Value, above: Value, start: Value, floor: Value, *_: Value
-) -> tuple[Value, Value]:
+def _others(briefly: bool) -> Any:
     """The exponentials of all but the largest numbers, and how many of these there are: so the logarithm keeps its
-    digits where one number prevails."""
-    e = _exponential(x, base, floor, start)
-    top = x.equals(op.narrowed(m))
-    return op.where(top, 0.0, e), op.where(top, 1.0, 0.0)
+    digits where one number prevails. Not ``briefly`` where it may cancel."""
+
+    def body(
+        x: Value, m: Value, base: Value, above: Value, start: Value, floor: Value, *_: Value
+    ) -> tuple[Value, Value]:
+        e = _exponential(x, base, floor, start, briefly)
+        top = x.equals(op.narrowed(m))
+        return op.where(top, 0.0, e), op.where(top, 1.0, 0.0)
+
+    return body
 
 
 def _logarithm(rest: Value, count: Value, m: Value, base: Value, above: Value, *_: Value) -> Value:
@@ -108,7 +112,7 @@ def _log_share(x: Value, m: Value, *scalars: Value) -> Value:
     return row.with_infinite(d - log, d, -log)
 
 
-OTHERS = Run(("sum", "count"), _others, _normaliser)
+OTHERS = Run(("sum", "count"), _others(briefly=True), _normaliser)
 declare_rows(Program("log_softmax", ("x",), (MAXIMUM, OTHERS), _log_share))
 
 
@@ -121,7 +125,8 @@ def _last(*scalars: Value) -> Value:
     return scalars[-1]
 
 
-declare_rows(Program("logsumexp", ("x",), (MAXIMUM, Run(("sum", "count"), _others, _whole_logarithm)), totals=_last))
+WHOLE = Run(("sum", "count"), _others(briefly=False), _whole_logarithm)
+declare_rows(Program("logsumexp", ("x",), (MAXIMUM, WHOLE), totals=_last))
 
 
 # -- gradients --------------------------------------------------------------------------------------------------------
@@ -148,7 +153,7 @@ def _values(g: Value, *_: Value) -> tuple[Value]:
 
 def _log_softmax_backward(g: Value, y: Value, t: Value) -> Value:
     """g - exp(y) sum g."""
-    return g - op.exp(y) * op.narrowed(t)
+    return g - row.exp_briefly(y) * op.narrowed(t)
 
 
 PRODUCTS = Run(("sum",), _products, _total)

@@ -17,4 +17,5 @@ def gate_kernel(gate: Gate, form: str, dtype: str, tier: str) -> Kernel:
 
     inputs = len(ARGUMENTS[form])
     body = gate.value if form == "value" else gate.backward
-    return Kernel(link(body, inputs, dtype, tier, products=True), evidence(inputs, OUTPUTS[form], dtype))
+    graph = link(body, inputs, dtype, tier, products=True, further=inputs - 2)
+    return Kernel(graph, evidence(inputs, OUTPUTS[form], dtype))

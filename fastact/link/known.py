@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastact.link.graph import Node
 
 if TYPE_CHECKING:
     from fastact.link.values import Condition, Integer, Real
+
+
+FURTHER = 2.0**-18
+"""Error that a product with one more factor is granted, in 2^-25 of it."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A result in a pair of float32 that is a rate, which depends on one argument, times factors that are arguments."""
+
+    rate: Any
+    argument: Node
+    factors: tuple[Node, ...]
+    granted: float
+    """Error that the result may have, in 2^-25 of it."""
 
 
 class Knowledge:
@@ -29,8 +46,22 @@ class Knowledge:
         """Where a pair of float32 is left to a wider arithmetic."""
         self.rate: Any = None
         """What the first argument is multiplied with, if results are such products."""
+        self.products: dict[int, Product] = {}
+        """Such products of several, by their first words."""
         self.inexact: set[int] = set()
         """The constants that had to be rounded."""
+
+    def factored(self, value: Any, rate: Any, argument: Any, factors: Sequence[Any]) -> None:
+        """Remember that a value is a rate of an argument times factors; what is granted so far was for it alone.
+
+        Products of what is uncertain in a small part only may be ties but for that: their error is one of the whole,
+        too."""
+        if value.uncertain is not value.first:
+            value.uncertain = abs(value.uncertain) + abs(value.first)
+        nodes = tuple(_word(factor).node for factor in factors)
+        granted = self.granted + FURTHER * (len(nodes) - 1)
+        self.products[value.first.node.index] = Product(rate, _word(argument).node, nodes, granted)
+        self.granted = 0.0
 
     def not_above(self, value: Any, least: float) -> Condition:
         """A condition that holds wherever a number is not above a limit, and hardly ever besides."""

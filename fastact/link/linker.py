@@ -216,6 +216,7 @@ def link(
     fixed: tuple[float, ...] = (),
     products: bool = False,
     summed: bool = False,
+    further: int = 0,
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
@@ -224,7 +225,8 @@ def link(
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
     does, since not enough is known of errors in float32.
-    ``summed``: the first argument is the sum of two inputs, rounded to the dtype."""
+    ``summed``: the first argument is the sum of two inputs, rounded to the dtype.
+    ``further``: how many inputs besides the argument of an activation and one factor are factors, too."""
     constants = [round_to_dtype(value, dtype) for value in fixed]
     if tier == "exact" and dtype in SINGLE_WORDS:
         linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants, summed)
@@ -235,8 +237,9 @@ def link(
                 linking.alarm(alarm(*arguments, *map(linking.number, constants)))
             return linking.graph
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
-    if tier == "exact" and dtype == "float32" and inputs == 1 + products:
-        return single.cheaper(graph, _paired(body, alarm, settled, constants, products, summed), bool(settled))
+    if tier == "exact" and dtype == "float32" and inputs == 1 + products + further:
+        paired = _paired(body, inputs, alarm, settled, constants, products, summed)
+        return single.cheaper(graph, paired, bool(settled))
     if dtype not in sixteen.DTYPES:
         return graph
     if tier == "rough" and _fast_is_cheaper(body, inputs + len(fixed), dtype, settled, products):
@@ -301,6 +304,7 @@ def _linked(
 
 def _paired(
     body: Callable[..., Any],
+    inputs: int,
     alarm: Callable[..., Any] | None,
     settled: str,
     constants: list[Fraction],
@@ -311,10 +315,10 @@ def _paired(
     a body, in pairs of float32; None where digits cancel or a block for them is missing."""
     arithmetic = replace(SINGLE_PAIR, products=products)
     try:
-        linking, arguments, results = _run(body, arithmetic, 1 + products, "float32", constants, summed)
+        linking, arguments, results = _run(body, arithmetic, inputs, "float32", constants, summed)
     except pair_single_blocks.NoBlock:
         return None
-    if linking.doubts or (products and linking.rate is None):
+    if linking.doubts or (products and not all(_is_product(linking, value) for value in results)):
         return None
     again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
     for place, value in enumerate(results):
@@ -327,6 +331,10 @@ def _paired(
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph
+
+
+def _is_product(linking: Linking, value: Any) -> bool:
+    return isinstance(value, Pair) and single.product_of(linking, value) is not None
 
 
 def _run(

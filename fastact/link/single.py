@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from fastact.link.graph import Graph, Node
+from fastact.link.known import Product
 from fastact.link.scaled import Scaled
 from fastact.link.values import Condition, Integer, Real, round_to_word
 
@@ -33,6 +34,8 @@ SMALLEST, LARGEST = 2.0**-50, 2.0**40
 """Of numbers between them products of two have all bits in pairs, and quotients by them."""
 FEW_BITS = 2.0**-108
 """Pairs as small as this may lack bits."""
+FEWER_BITS = 2.0**-100
+"""The same of products of more than two, of which several steps do."""
 SIGN = -(2**31)
 COSTS = {"f32": 1.0, "f64": 2.25, "i32": 1.0, "i64": 1.6, "i1": 1.0}
 """Of an operation on sixteen numbers of a type, by the time that it takes where a register holds sixteen float32."""
@@ -102,10 +105,14 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
 
     The tests are made on the bits of the numbers: a sign bit, or a difference of bits, sets an element apart."""
     pair = linking.doubled(linking.number(value) if isinstance(value, (int, float)) else value)
-    y, other = _ends(pair, (PAIR_ERROR + linking.granted) * HALF_PLACE)
+    product = product_of(linking, pair)
+    granted = linking.granted if product is None else product.granted
+    y, other = _ends(pair, (PAIR_ERROR + granted) * HALF_PLACE)
     different = y.bits() ^ other.bits()
     y = pair.signed(y)
-    signs = [*linking.signs, *_out_of_range(linking, pair, y), *_product_out_of_range(linking, y)]
+    signs = [*linking.signs, *_out_of_range(linking, pair, y, product)]
+    if product is not None:
+        signs += _product_out_of_range(linking, y, product)
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
     near = linking.detour = different.compare("ne", 0)
@@ -130,11 +137,20 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
     return above, below
 
 
-def _out_of_range(linking: Linking, pair: Pair, y: Real) -> list[Integer]:
+def product_of(linking: Linking, pair: Pair) -> Product | None:
+    """What is known of a result as a product; None where it is none."""
+    if linking.rate is not None:
+        x, factor = linking.argument_nodes[-1], linking.argument_nodes[0]
+        return Product(linking.rate, x, (factor,), linking.granted)
+    return linking.products.get(pair.first.node.index)
+
+
+def _out_of_range(linking: Linking, pair: Pair, y: Real, product: Product | None) -> list[Integer]:
     """Integers of which one is negative where the argument is so small, but not 0, or so large that a result may lack
     bits, unless that is known to be far from the ends; of products with a first argument, where what it is multiplied
     with may. (The order of positive floats is that of their bits.)"""
-    x, (low, high) = linking.argument_nodes[-1], linking.bounds(pair.first if linking.rate is None else linking.rate)
+    x = linking.argument_nodes[-1] if product is None else product.argument
+    low, high = linking.bounds(pair.first if product is None else product.rate)
     least, most = linking.held.get(x, (0.0, inf))
     size, found = abs(Real(linking, x)).bits(), []
     if low < FEW_BITS and least < SMALLEST:
@@ -160,12 +176,13 @@ def _may_divide_by_zero(linking: Linking, y: Real) -> bool:
     return False
 
 
-def _product_out_of_range(linking: Linking, y: Real) -> list[Integer]:
-    """Likewise where a product with the first argument, unless that is 0, may lack bits itself, or be no number."""
-    if linking.rate is None:
-        return []
-    size, factor = abs(y).bits(), abs(Real(linking, linking.argument_nodes[0])).bits()
-    return [(size - _bits(FEW_BITS)) & (0 - factor), _bits(2.0**96) - size]
+def _product_out_of_range(linking: Linking, y: Real, product: Product) -> list[Integer]:
+    """Likewise where a product, unless a factor is 0, may lack bits itself, or be no number."""
+    size = abs(y).bits()
+    small = size - _bits(FEW_BITS if len(product.factors) == 1 else FEWER_BITS)
+    for factor in product.factors:
+        small = small & (0 - abs(Real(linking, factor)).bits())
+    return [small, _bits(2.0**96) - size]
 
 
 def outside(x: Real, least: float, most: float) -> list[Integer]:

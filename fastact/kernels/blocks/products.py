@@ -52,6 +52,10 @@ def product(
     """``value``, a function of a, times the factors; the same as ``body(*inputs)``."""
     context, arithmetic = a.context, a.context.arithmetic
     p = functools.reduce(operator.mul, factors)
+    if arithmetic.guarded:
+        result = value * p
+        context.factored(result, value, a, factors)
+        return result
     if arithmetic.pair or arithmetic.wide:
         # So far out, where activations are held to what is not 0 yet, infinite factors meet a 0.
         value = op.where(op.plain(a).equals(-INFINITY), op.plain(value) * 0.0, value)

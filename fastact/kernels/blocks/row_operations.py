@@ -11,6 +11,8 @@ from typing import Any
 from fastact.kernels import operations as op
 from fastact.kernels.operations import Value
 
+REACH = 700.0
+"""Exponentials of numbers beyond are nothing, or no results, in formats narrower than float64."""
 LIFT = 200
 """A power of two by which pairs are raised above the subnormal numbers until they are rounded."""
 
@@ -34,10 +36,22 @@ def exponents_from(x: Value, own: bool = False) -> Value:
     return context.blocks.exponents_from(op.plain(x), context.arithmetic if own else context.elements)
 
 
-def exp_over(x: Value, start: Value) -> Value:
-    """exp(x) over the power of two that ``start`` stands for, times 2^shift."""
+def exp_over(x: Value, start: Value, briefly: bool = False) -> Value:
+    """exp(x) over the power of two that ``start`` stands for, times 2^shift; ``briefly``: to not many more digits than
+    results have, if these are not as wide as words."""
     context = op.plain(x).context
-    return context.blocks.exp_over(op.plain(x), op.word(start), _shift(context.elements))
+    shift = _shift(context.elements)
+    if context.arithmetic.pair:
+        return context.blocks.exp_over(op.plain(x), op.word(start), shift)
+    return context.blocks.exp_over(op.plain(x), op.word(start), shift, briefly)
+
+
+def exp_briefly(x: Value) -> Value:
+    """exp(x) to not many more digits than results have, where words are wider than these."""
+    context, a = op.plain(x).context, op.plain(x).context.arithmetic
+    if not (a.wide and a.word == "f64"):
+        return op.exp(x)
+    return context.blocks.exp_over(op.clip(x, -REACH, REACH), context.real(1.5 * 2.0**a.mantissa_bits), 0, True)
 
 
 def lifted_inverse(total: Value) -> Value:
