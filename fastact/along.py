@@ -35,9 +35,10 @@ def array(name: str, label: str, value: Any) -> Array:
     return ready(found, dtype)
 
 
-def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = None) -> bool:
+def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = None, apart: bool = False) -> bool:
     """Whether rows are arrays as they mostly are: of one shape and dtype, in C's order and along the last axis; columns
-    and ``out`` likewise, if they are given, which has to be an input or apart from all."""
+    and ``out`` likewise, if they are given, which has to be apart from all, or, if it need not be ``apart``, an input.
+    """
     x = arrays[0]
     if type(axis) is not int or type(x) is not ndarray or not x.size:
         return False
@@ -51,10 +52,15 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = No
         if a is not None:
             if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray:
                 return False
-    return out is None or _fits(out, x, (*arrays, *columns))
+    return out is None or _fits(out, x, (*arrays, *columns), apart)
 
 
-def _fits(out: Any, like: Array, inputs: tuple[Array | None, ...]) -> bool:
+def matrix(x: Any, out: Any) -> bool:
+    """Whether an array has two axes, and is else as `plain` has it."""
+    return type(x) is ndarray and x.ndim == 2 and plain(-1, x, out=out)
+
+
+def _fits(out: Any, like: Array, inputs: tuple[Array | None, ...], apart: bool) -> bool:
     """Whether a result may go there directly: to an array that is as the first of the inputs, in the place of one that
     has its shape, or apart from all."""
     if type(out) is not ndarray or out.dtype is not like.dtype or out.shape != like.shape or not out.flags.carray:
@@ -64,7 +70,7 @@ def _fits(out: Any, like: Array, inputs: tuple[Array | None, ...]) -> bool:
     for a in inputs:
         if a is not None:
             place = address(a)
-            if place < end and start < place + a.nbytes and (place != start or a.shape != out.shape):
+            if place < end and start < place + a.nbytes and (apart or place != start or a.shape != out.shape):
                 return False
     return True
 

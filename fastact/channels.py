@@ -72,9 +72,10 @@ class BatchNorm(Norm):
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
         tier = parse(approx)
-        if out is None and _matrix(axis, eps, x) and along.plain(axis, g, x, columns=(mean, variance, weight)):
+        given = mean, variance, weight
+        if _matrix(axis, eps, x) and along.plain(axis, g, x, columns=given, out=out):
             slope, shift = np.empty((2, x.shape[1]), x.dtype)
-            sink, across = np.empty_like(x), g.T
+            sink, across = np.empty_like(x) if out is None else out, g.T
             apply("batch_norm_parameters", tier, x.dtype, [across, x.T, mean, variance, slope, shift], (eps,))
             columns = variance, _or_else(1.0, weight, mean)
             apply("batch_norm_backward", tier, x.dtype, [across, *columns, sink.T], (eps,))

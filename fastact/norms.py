@@ -217,12 +217,12 @@ class RmsNorm(Norm):
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
         tier = parse(approx)
-        if out is None and (eps is None or usual(eps)) and along.plain(axis, g, x, columns=(weight,)):
+        if (eps is None or usual(eps)) and along.plain(axis, g, x, columns=(weight,), out=out, apart=True):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
             slopes, moments = _arrays_for(x)
             moments[0] = 0.0
             program = _variant("rms_norm_backward", x.dtype, number < TINY, weight is not None)
-            sink = np.empty_like(x)
+            sink = np.empty_like(x) if out is None else out
             apply(program, tier, x.dtype, [*_there(g, x, weight), sink, moments[1]], (number,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0]
@@ -300,10 +300,10 @@ class LayerNorm(Norm):
         Without a weight, the second is what its gradient would be at 1. The bias may be given as to the function, but
         no gradient depends on it. ``out`` takes the first."""
         tier = parse(approx)
-        if out is None and usual(eps) and along.plain(axis, g, x, columns=(weight, bias)):
+        if usual(eps) and along.plain(axis, g, x, columns=(weight, bias), out=out, apart=True):
             slopes, moments = _arrays_for(x)
             program = _variant("layer_norm_backward", x.dtype, eps < TINY, weight is not None)
-            sink = np.empty_like(x)
+            sink = np.empty_like(x) if out is None else out
             apply(program, tier, x.dtype, [*_there(g, x, weight), sink, *moments], (eps,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0], slopes[1]

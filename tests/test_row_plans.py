@@ -82,6 +82,27 @@ def test_out_is_filled_or_refused(name: str) -> None:
     assert room[: X.size].tobytes() == before[: X.nbytes]
 
 
+@pytest.mark.parametrize("name", [name for name in CALLS if name.endswith("backward") and name != "softmax_backward"])
+def test_out_of_gradients_may_be_an_input(name: str) -> None:
+    call, args = CALLS[name]
+    want = bits(call(*args))
+    for place in (None, 0, 1):
+        given = [a.copy() for a in args]
+        out = np.empty_like(X) if place is None else given[place]
+        found = call(*given, out=out)
+        assert found[0] is out and bits(found) == want
+
+
+@pytest.mark.parametrize("function", (fastact.softmax, fastact.log_softmax, fastact.sparsemax))
+def test_rows_of_the_first_axis(function: Any) -> None:
+    for shape in ((48, 5), (7, 150), (70, 300), (1200, 40)):
+        x = numbers(*shape)
+        want, out = bits(function(x.T.copy()).T), np.empty_like(x)
+        assert bits(function(x, 0)) == want
+        assert function(x, 0, out=out) is out and bits(out) == want
+        assert bits(function(x, 0, out=x)) == want
+
+
 def test_logsumexp_gives_a_number_of_one_row() -> None:
     found = fastact.logsumexp(X[0])
     assert isinstance(found, np.float32) and found == fastact.logsumexp(X)[0]

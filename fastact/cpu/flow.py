@@ -11,7 +11,9 @@ I1, I32, I64, PTR = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerTyp
 
 
 @contextmanager
-def counted(b: ir.IRBuilder, count: ir.Value, step: int = 1, start: ir.Value | None = None) -> Iterator[ir.Value]:
+def counted(
+    b: ir.IRBuilder, count: ir.Value, step: int | ir.Value = 1, start: ir.Value | None = None
+) -> Iterator[ir.Value]:
     """A loop over ``start`` (0), start + step, ... below ``count``; yields the counter."""
     entry = b.block
     head, body, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
@@ -22,7 +24,7 @@ def counted(b: ir.IRBuilder, count: ir.Value, step: int = 1, start: ir.Value | N
     b.cbranch(b.icmp_signed("<", i, count), body, after)
     b.position_at_end(body)
     yield i
-    i.add_incoming(b.add(i, I64(step)), b.block)
+    i.add_incoming(b.add(i, I64(step) if isinstance(step, int) else step), b.block)
     b.branch(head)
     b.position_at_end(after)
 

@@ -60,9 +60,9 @@ class AcrossKernel(TotalsAcross):
         b.position_at_end(work)
         self.copy = b.inttoptr(b.and_(b.add(b.ptrtoint(memory, I64), I64(63)), I64(-64)), PTR)
         vectors = b.sdiv(rows, I64(self.width))
-        with counted(b, vectors, self.most) as first:
+        with counted(b, vectors, self.strip) as first:
             left = b.sub(vectors, first)
-            self.vectors = b.select(b.icmp_signed("<", left, I64(self.most)), left, I64(self.most))
+            self.vectors = b.select(b.icmp_signed("<", left, self.strip), left, self.strip)
             start = b.mul(first, I64(self.width))
             self.places = [at(b, p, b.mul(start, s)) for p, s in zip(base, self.steps, strict=True)]
             self._strip(b)
@@ -85,9 +85,13 @@ class AcrossKernel(TotalsAcross):
         self.kept_at = [start + sum(kept[:i]) for i in range(len(kept))]
         self.piece = max(sum(sizes), start + sum(kept))
         self.copies: ir.Value = ir.Constant(ir.IntType(1), 0)
+        self.strip: ir.Value = I64(self.most)
         if self.piece:
-            self.copies = b.icmp_signed("<=", b.mul(self.length, I64(VECTORS * self.piece)), I64(COPIED))
-        self.pitch = b.select(self.copies, I64(VECTORS * self.piece), I64(0))
+            size = b.mul(self.length, I64(self.piece))
+            fits = b.icmp_signed("<=", b.mul(size, I64(VECTORS)), I64(COPIED))
+            self.strip = b.select(fits, I64(VECTORS), I64(VECTORS // 2))
+            self.copies = b.icmp_signed("<=", b.mul(size, self.strip), I64(COPIED))
+        self.pitch = b.select(self.copies, b.mul(self.strip, I64(self.piece)), I64(0))
         self.room = b.add(b.mul(self.pitch, self.length), I64(VECTORS * self.piece))
 
     def _done_with(self, elements: list[int]) -> bool:

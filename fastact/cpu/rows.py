@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 ACROSS_SHORT, ACROSS_LONG = -1, -2
 """Instead of a length: rows that lie side by side."""
-STRIP = 64
+STRIP = 128
 """Rows that lie side by side and are computed together."""
 MOST_PLANS = 100
 """Layouts of arrays that a kernel remembers how to call with."""

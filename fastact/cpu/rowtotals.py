@@ -19,8 +19,8 @@ from fastact.cpu.rowpieces import Words
 from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.rows import LinkedRun, Total
 
-VECTORS = 4
-"""Vectors of rows that are computed together, a strip, at most."""
+VECTORS = 8
+"""Vectors of rows that are computed together, a strip, at most; half as many where a strip would be too large."""
 WIDE = 64
 """The same where nothing is added up, so that rows of the array are read and written along."""
 FIRST = I64(0)
