@@ -179,9 +179,10 @@ def _may_divide_by_zero(linking: Linking, y: Real) -> bool:
 def _product_out_of_range(linking: Linking, y: Real, product: Product) -> list[Integer]:
     """Likewise where a product, unless a factor is 0, may lack bits itself, or be no number."""
     size = abs(y).bits()
-    small = size - _bits(FEW_BITS if len(product.factors) == 1 else FEWER_BITS)
-    for factor in product.factors:
-        small = small & (0 - abs(Real(linking, factor)).bits())
+    factors = [abs(Real(linking, factor)).bits() for factor in product.factors]
+    small = size - _bits(FEW_BITS if len(factors) == 1 else FEWER_BITS)
+    for factor in factors:
+        small = small & (0 - factor)
     return [small, _bits(2.0**96) - size]
 
 
