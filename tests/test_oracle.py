@@ -190,6 +190,7 @@ def test_zeros_have_the_sign_of_the_function_beside_them() -> None:
         assert same(Oracle(formula).rounded(zeros), expected), formula
     assert same(Oracle("x - tanh(x)").rounded(np.array([-1e-300, 1e-300])), [-0.0, 0.0])
     assert same(Oracle("where(x > 0, x, 0)").rounded(np.array([-3.0])), [0.0])
+    assert same(Oracle("x - 2**-40").rounded(zeros.astype(np.float16)).astype(np.float64), [-0.0, -0.0])
 
 
 def test_kinks_take_the_branch_written() -> None:

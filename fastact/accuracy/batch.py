@@ -264,7 +264,8 @@ class Batch:
         return self.limits[key]
 
     def _sign_zeros(self, result: Doubles) -> None:
-        """Give zeros at x = +-0 the sign of the function beside it, or that of x where it does not exist."""
+        """Give zeros at x = +-0 the sign of the function beside it, or that of x where it does not exist. Numbers that
+        round to zero there, and zeros of functions that jump, keep theirs."""
         signs: dict[tuple[float, ...], float] = {}
         for i in np.flatnonzero((result == 0) & (self.columns[0] == 0)).tolist():
             point = self._point(i)
@@ -272,7 +273,8 @@ class Batch:
             key = (side, *point)
             if key not in signs and not any(math.isinf(a) for a in point):
                 way = one_sided(self.program, point, side)
-                signs[key] = side if way.ball.is_nan() else math.copysign(1.0, way.number()) if way.ball == 0 else 1.0
+                beside = way.number() if way.ball == 0 else float(result[i])
+                signs[key] = side if way.ball.is_nan() else math.copysign(1.0, beside)
             result[i] = math.copysign(0.0, signs.get(key, 1.0))
 
 
