@@ -244,6 +244,31 @@ def test_results_within_reach(name: str, form: str, dtype: str) -> None:
     assert not complaints, "\n".join(complaints)
 
 
+TIES: dict[tuple[str, str, str], list[tuple[float, ...]]] = {
+    ("snake", "grad_alpha", "float32"): [(8.675734962252171e-19, 1.0), (7.107162081076979e-15, 1.0)],
+    ("snake", "backward_alpha", "bfloat16"): [(-5.529727786779404e-10, -9.313225746154785e-09, 0.77734375)],
+    ("swish", "backward_beta", "float16"): [(47.5, -0.01953125, 3.5762786865234375e-07)],
+    ("swish", "backward_beta", "bfloat16"): [(-0.19921875, 4.57763671875e-05, 5.91278076171875e-05)],
+    ("sigmoid", "backward", "float32"): [(-8.864375864579858e-39, -4.058761200502466e-21)],
+    ("gelu", "backward", "float32"): [(-3.0205254645229654e-39, -1.9139595915392248e-32), (4.2e-45, 5.03e-24)],
+    ("tanhshrink", "backward", "bfloat16"): [(-1.6697754290362354e-13, -8.731149137020111e-11)],
+    ("elu", "value", "bfloat16"): [(-7.632783294297951e-17, 5.625)],
+    ("elu", "from_output", "bfloat16"): [(0.00732421875, -2.0203809154758067e-39, 1.2293457984924316e-07)],
+}
+"""Some whose results lie between two others, or would but for what no number of twice the digits has."""
+
+
+@pytest.mark.parametrize(("name", "form", "dtype"), TIES)
+def test_ties_are_decided(name: str, form: str, dtype: str) -> None:
+    number = format_of(dtype)
+    inputs = [nearest(column, dtype).astype(number.dtype) for column in np.array(TIES[name, form, dtype]).T]
+    oracle, wrt = truth_of(name, form)
+    place = 1 if "g" in oracle.parameters else 0
+    truth = oracle.rounded(inputs[place], *inputs[:place], *inputs[place + 1 :], wrt=wrt)
+    y = inner_ufunc(name, form, "exact")(*inputs)
+    np.testing.assert_array_equal(y.astype(np.float64), truth.astype(np.float64))
+
+
 def anywhere(dtype: str, count: int, random: np.random.Generator) -> Floats:
     """Positive numbers from all binades."""
     number = format_of(dtype)

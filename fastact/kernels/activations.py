@@ -6,7 +6,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs
+from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, of_one_kind
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -181,12 +181,17 @@ def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
     halved = arithmetic.pair and arithmetic.products
     reach = rescue.SQUARED if halved else 1.0
     t = op.absolute(_exponent(x, beta, reach))
-    lifted, back = op.lifted_exp(t * -0.5 if halved else -t)
+    half = t * -0.5 if halved else -t
+    lifted, back = op.lifted_exp(half) if arithmetic.rough else (exp_closely(half), 1.0)
     if halved:
         lifted = lifted * lifted
     e = lifted * back
-    product = x * (lifted / op.fma(e, e + 2.0, 1.0))
+    first = op.extended(x) if of_one_kind(x) else x  # two roundings less
+    product = first * (lifted / op.fma(e, e + 2.0, 1.0))
     product = rescue.centred(rescue.centred(product) * x) if halved else product * x * back
+    if arithmetic.decisive:  # next to 0 it is x^2/4 and less than that, by less than t^2 of it
+        square = rescue.centred(x * 0.25) * op.lessened(x)
+        product = op.where(t < 2.0**-38, rescue.centred(square) if halved else square, product)
     return t >= -op.tail(x) * reach, product
 
 

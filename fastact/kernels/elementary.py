@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
-from fastact.kernels.blocks.products import times_gradient
+from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
 from fastact.kernels.declare import declare
@@ -253,7 +253,9 @@ def tanh(x: Value) -> Value:
 
 def _sigmoid_gradient(x: Value) -> Value:
     """s(x) s(-x) = e/(1 + e)^2 with e = exp(-|x|): s (1 - s) would cancel for large x."""
-    return logistic_density(op.exp(-op.absolute(x)))
+    slope = logistic_density(op.exp(-op.absolute(x)))
+    y = op.word(x)
+    return next_to_zero(x, slope, lambda: op.absolute(y) < 2.0**-28, 0.25, lambda: y * y * -0.0625)
 
 
 def _sigmoid_from_output(g: Value, y: Value) -> Value:

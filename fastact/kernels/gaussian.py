@@ -8,6 +8,7 @@ from functools import partial
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
+from fastact.kernels.blocks.products import next_to_zero
 from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, next_to_root, short
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
@@ -79,6 +80,8 @@ def _gelu_gradient(x: Value) -> Value:
     op.cancelling(x, GELU_ROOT)
     tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))
     slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root")
+    z, rate = op.word(x), op.word(op.constant(x, "SQRT_TWO_OVER_PI"))
+    slope = next_to_zero(x, slope, lambda: op.absolute(z) < 2.0**-56, 0.5, lambda: z * rate)
     return factor_next_to_root(x, slope, "gelu_root")
 
 

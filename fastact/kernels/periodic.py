@@ -13,6 +13,9 @@ INFINITY = float("inf")
 SNAKE_ROOT = -0.7853981633974483
 """The first of the roots of the gradient, -pi/4 + n pi."""
 
+NEARLY_SQUARE = 2.0**-38
+"""Below such a t, t^2 is less than what a product of three float32 numbers differs by from a tie, if it is none."""
+
 
 def _narrow(x: Value) -> bool:
     """Whether numbers have no more digits than results need: squares of sines take the next wider arithmetic then."""
@@ -58,14 +61,17 @@ def _gradient_alpha(x: Value, alpha: Value) -> Value:
 
 
 def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
-    """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels."""
+    """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels. For the
+    smallest t it is x^2 and less than that, by less than t^2 of it, which only a tie between two results would tell."""
+    if _narrow(x):
+        return _in_wider(g, x, alpha)
     s, _ = _parts(x, alpha)
     difference = _difference(x, alpha)
     if not _factors(x, alpha):
         difference = _careful(op.plain(difference), op.plain(s), op.plain(x), op.plain(alpha))
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
-    tiny = op.absolute(op.plain(x) * op.plain(alpha)) < 2.0**-60
-    value = op.where(tiny, rescue.held(rescue.centred(g * x) * x), value)
+    tiny = op.absolute(op.plain(x) * op.plain(alpha)) < NEARLY_SQUARE
+    value = op.where(tiny, rescue.held(rescue.centred(g * x) * op.lessened(x)), value)
 
     def lost() -> Value:
         t, factors = op.absolute(op.plain(x) * op.plain(alpha)), () if type(g) is float else (g,)
@@ -76,6 +82,18 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
 
     but = ((alpha, 1.0),) if type(g) is float else ()
     return rescue.rescued(value, lost, _backward_alpha, g, x, alpha, but=but)
+
+
+def _in_wider(g: Value, x: Value, alpha: Value) -> Value:
+    """The same in the next wider arithmetic, to which a parameter that is known has to be told again."""
+    unit = op.word(alpha).is_one()
+
+    def body(*words: Value) -> Value:
+        given = (*words, words[0].context.number(1.0)) if unit else words
+        return _backward_alpha(*(given if len(given) == 3 else (1.0, *given)))
+
+    inputs = (x,) if unit else (x, alpha)
+    return x.context.wider(body, *map(op.plain, inputs if type(g) is float else (g, *inputs)))
 
 
 def _gradient(x: Value, alpha: Value) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks.products import next_to_zero
 from fastact.kernels.blocks.roots import short
 from fastact.kernels.blocks.squares import largest_root, square_range
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -119,6 +120,8 @@ def _squareplus_slope(x: Value, b: Value) -> Value:
     if arithmetic.pair:
         s, h = _roots(x, b)
         value = op.where(s.equals(0.0), 0.5, op.where(negative, _tail(b, h), h) / s)
+        y, r = op.word(x), op.word(s)
+        value = next_to_zero(x, value, lambda: op.absolute(y) < r * 2.0**-56, 0.5, lambda: y / r * 0.5)
         value = _boundless(b, x, 0.5, value)
         return op.where(op.absolute(x) < INFINITY, value, op.where(x > 0.0, 1.0, op.where(negative, 0.0, op.plain(x))))
 

@@ -284,7 +284,7 @@ def _linked(
     elif tier == "exact" and dtype in sixteen.DTYPES:
         for place, value in enumerate(results):
             y = linking.word_of(value)
-            wide = functools.partial(_in_words, again, place)
+            wide = functools.partial(_in_words, again, place, dtype if inputs > 1 else "")
             pairs = functools.partial(_in_pairs, again, place) if dtype == "bfloat16" and not settled else None
             linking.graph.outputs.append(sixteen.decide(linking, y, dtype, wide, pairs))
     elif tier == "exact" and dtype == "float32" and not settled:
@@ -375,9 +375,15 @@ def _narrowed_to_odd(y: Real, dtype: str) -> Node:
     return sixteen.narrowed(y.context, _round_to_odd(y), dtype)
 
 
-def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
-    """A result in float64, rounded to float32 so that a further rounding is as if done at once."""
-    return _round_to_odd(again(DOUBLE_WIDE)[place])
+def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int, dtype: str = "") -> Real:
+    """A result in float64, rounded to float32 so that a further rounding is as if done at once. Of forms of several
+    inputs, the ``dtype`` of which is given then, nobody has tried all: their close cases are decided in pairs."""
+    y = again(DOUBLE_WIDE)[place]
+    if not dtype:
+        return _round_to_odd(y)
+    y = y.context.word_of(y)
+    near = y.context.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
+    return _round_to_odd(y).unless(near, _in_pairs(again, place))
 
 
 def _in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:

@@ -258,7 +258,7 @@ class Scaled:
         product = self.mantissa * mantissa  # type: ignore[operator]
         if isinstance(product, Pair) and product.lo is not None:
             # The error of an infinite product is not a number: there is none to add.
-            whole = self.mantissa.hi * _high(mantissa)  # type: ignore[union-attr]
+            whole = _high(self.mantissa) * _high(mantissa)  # type: ignore[operator]
             finite = abs(whole) < float("inf")
             product = Pair(product.hi.choose(finite, whole), product.lo.choose(finite, 0.0))
         return Scaled(

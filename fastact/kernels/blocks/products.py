@@ -89,6 +89,16 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
     return (factor * value).unless(left, wider)
 
 
+def next_to_zero(x: Value, slope: Value, small: Callable[[], Value], at_zero: float, rest: Callable[[], Value]) -> Value:
+    """A gradient; of a product in double-double arithmetic, where x is so small that what it differs in from
+    ``at_zero`` is the word ``rest``, the sum of both. So ties of products are decided."""
+    arithmetic = op.plain(x).context.arithmetic
+    if not (arithmetic.decisive and arithmetic.products):
+        return slope
+    line = op.plain(x).pair(op.word(x).lift(at_zero), rest())
+    return op.where(small(), line, slope)
+
+
 def _around(number: Value, factor: Value) -> Value:
     """The product of a number that is not above 1, and holds its power of two apart, with a word: half of the power
     before it, half after. Nothing underflows, which takes some processors many times as long: to small products the
