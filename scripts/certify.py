@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("names", metavar="NAME", nargs="*", help="functions; by default all")
     parser.add_argument("--dtype", help=f"of {','.join(DTYPES)}; by default all")
     parser.add_argument("--tier", help=f"of {','.join(TIERS)}; by default all")
-    parser.add_argument("--form", help="of value,grad; by default both")
+    parser.add_argument("--form", help="of value,grad,grad_PARAMETER; by default all")
     parser.add_argument("--stale", action="store_true", help="only what is missing or about another kernel")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes")
     parser.add_argument("--jobs", type=int, default=2, help="threads (default 2)")
@@ -57,7 +57,7 @@ def chosen(options: argparse.Namespace, known: dict[Key, Certificate]) -> list[K
     names = [declaration(name).name for name in options.names] or list(REGISTRY)
     dtypes = choices(options.dtype, DTYPES, "dtype")
     tiers = choices(options.tier, TIERS, "tier")
-    forms = choices(options.form, certificates.FORMS, "form")
+    forms = choices(options.form, list(dict.fromkeys(k.form for k in certificates.required())), "form")
     if options.jobs < 1 or not 1 <= options.samples < float("inf") or options.checked < 1 or options.seed < 0:
         raise Problem("--jobs, --samples and --checked must be at least 1, --seed at least 0")
     keys = [k for k in certificates.required() if k.function in names and k.dtype in dtypes]

@@ -40,6 +40,12 @@ def test_everything_is_certified_in_all_tiers_and_forms() -> None:
     assert not missing, f"{len(missing)} certificates are missing, e.g. {missing[0]}; run scripts/certify.py --stale"
 
 
+def test_gradients_of_learned_parameters_are_among_them() -> None:
+    assert certificates.proved("xielu") == ("value", "grad", "grad_alpha_p", "grad_alpha_n")
+    assert certificates.proved("softplus") == ("value", "grad")
+    assert fastact.accuracy("swish", "float32", form="grad_beta").misrounded == 0
+
+
 def test_nothing_is_stale() -> None:
     stale = certificates.stale(INSTALLED)
     assert not stale, f"{len(stale)} certificates are of other kernels, e.g. {stale[0]}; run scripts/certify.py --stale"

@@ -21,7 +21,7 @@ CERTIFIED = sorted({(row["function"], row["form"]) for row in ROWS})
 def lines_of(function: str, form: str) -> dict[str, list[str]]:
     """The table in a docstring: dtype -> cells."""
     door = getattr(fastact, function)
-    text = (door if form == "value" else door.grad).__doc__
+    text = (door if form == "value" else getattr(door, form)).__doc__
     _, found, rest = text.partition("\nAccuracy\n--------\n")
     assert found, f"help({function}) does not tell its accuracy"
     table = [line.strip() for line in rest.split("\n\n")[1].splitlines()]
