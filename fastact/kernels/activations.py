@@ -6,7 +6,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, of_one_kind
+from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, lifted_exp, of_one_kind
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -181,8 +181,7 @@ def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
     halved = arithmetic.pair and arithmetic.products
     reach = rescue.SQUARED if halved else 1.0
     t = op.absolute(_exponent(x, beta, reach))
-    half = t * -0.5 if halved else -t
-    lifted, back = op.lifted_exp(half) if arithmetic.rough else (exp_closely(half), 1.0)
+    lifted, back = lifted_exp(t * -0.5 if halved else -t)
     if halved:
         lifted = lifted * lifted
     e = lifted * back

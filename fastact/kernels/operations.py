@@ -293,14 +293,6 @@ def exp(x: Value) -> Value:
     return _block("exp", x)
 
 
-def lifted_exp(x: Value) -> tuple[Value, float]:
-    """exp(x) for x <= 0 as a number that is normal and a power of two: for products with large numbers."""
-    if not x.context.arithmetic.rough:
-        return exp(x), 1.0
-    half = exp(x * 0.5) * 2.0**12
-    return half * half, 2.0**-24
-
-
 def exp2(x: Value) -> Value:
     return _block("exp2", x)
 

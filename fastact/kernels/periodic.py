@@ -61,8 +61,8 @@ def _gradient_alpha(x: Value, alpha: Value) -> Value:
 
 
 def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
-    """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels. For the
-    smallest t it is x^2 and less than that, by less than t^2 of it, which only a tie between two results would tell."""
+    """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels. For
+    the smallest t it is x^2 and less than that, by less than t^2 of it, which only a tie between two results tells."""
     if _narrow(x):
         return _in_wider(g, x, alpha)
     s, _ = _parts(x, alpha)

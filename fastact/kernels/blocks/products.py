@@ -89,7 +89,9 @@ def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs
     return (factor * value).unless(left, wider)
 
 
-def next_to_zero(x: Value, slope: Value, small: Callable[[], Value], at_zero: float, rest: Callable[[], Value]) -> Value:
+def next_to_zero(
+    x: Value, slope: Value, small: Callable[[], Value], at_zero: float, rest: Callable[[], Value]
+) -> Value:
     """A gradient; of a product in double-double arithmetic, where x is so small that what it differs in from
     ``at_zero`` is the word ``rest``, the sum of both. So ties of products are decided."""
     arithmetic = op.plain(x).context.arithmetic

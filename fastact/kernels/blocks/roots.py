@@ -69,3 +69,11 @@ def exp_closely(x: Value, in_full: bool = False) -> Value:
         return exp(x)
     high, low = (x.hi, x.lo) if hasattr(x, "hi") else (plain(x), None)
     return x.context.blocks.exp(high, low, True, in_full)
+
+
+def lifted_exp(x: Value) -> tuple[Value, float]:
+    """exp(x) for x <= 0, closely, as a number that is normal and a power of two: for products with large numbers."""
+    if not x.context.arithmetic.rough:
+        return exp_closely(x), 1.0
+    half = exp(x * 0.5) * 2.0**12
+    return half * half, 2.0**-24
