@@ -203,6 +203,5 @@ def floors(row: Row, found: dict[str, list[Instruction]], rates: Rates, memory: 
         bounds["memory"] = memory
         what = max(bounds, key=lambda key: bounds[key])
         counts = {"instructions": len(loop), "stack": sum(one.spilled for one in loop)}
-        counts["constants"] = sum(one.reads_constants for one in loop)
         counts["doubles"] = sum(one.mnemonic.endswith("pd") for one in loop)
         row["floor"][label] = {"ns": round(bounds[what], 4), "by": what, **counts}

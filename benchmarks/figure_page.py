@@ -91,13 +91,9 @@ def _registers(rows: list[Row], low: list[tuple[Row, str, float]]) -> str:
     every = [row["floor"][tier] for row in rows for tier in ("fast", "rough")]
     if any("stack" not in floor for floor in every):
         return ""
-    far = [row["floor"][tier] for row, tier, _ in low]
-
-    def told(key: str) -> str:
-        here, all_of_them = (sum(bool(floor[key]) for floor in floors) for floors in (far, every))
-        return f"{here} of them and {all_of_them - here} of the other {len(every) - len(far)}"
-
+    here = sum(bool(row["floor"][tier]["stack"]) for row, tier, _ in low)
+    others = sum(bool(floor["stack"]) for floor in every) - here
     return (
-        f" In their loops, {told('stack')} keep something on the stack, for which there is no register, and "
-        f"{told('constants')} read constants or tables from memory."
+        f" {here} of them and {others} of the other {len(every) - len(low)} keep something on the stack in their "
+        "loops, for which there is no register."
     )

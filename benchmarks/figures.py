@@ -25,6 +25,7 @@ from summary import (
     share,
     with_inner,
 )
+from writing import ulps
 
 Found = list[tuple[Row, str, str, float]]
 """A row, a tier, a peer and a ratio for each kernel."""
@@ -137,7 +138,7 @@ def with_torch(rows: list[Row]) -> list[Row]:
     found.append(figure("the same of their gradients", wanted, against(slopes, "exact", torch), AGAINST_TORCH))
     gelu = of(single, function="gelu")
     wrong = [
-        f"{row['form']} {row['ulp']['fast']:.2g} for {row['ulp']['torch']:.2g}"
+        f"{row['form']} {ulps(row['ulp']['fast'])} for {ulps(row['ulp']['torch'])}"
         for row in gelu
         if {"fast", "torch"} <= set(row["ulp"])
     ]

@@ -100,11 +100,6 @@ class Instruction:
         return any("%rsp" in operand or "%rbp" in operand for operand in self.operands)
 
     @property
-    def reads_constants(self) -> bool:
-        """Whether it reads a constant or a table from memory."""
-        return any("%rip" in operand for operand in self.operands)
-
-    @property
     def divides(self) -> bool:
         return self.mnemonic.startswith(("vdiv", "vsqrt"))
 

@@ -55,7 +55,10 @@ def contestant(name: str, form: str, dtype: str, label: str) -> Call:
         return ours(name, dtype, form, label)
     if form == "gradient":
         return {"torch": _torch_gradient, "jax": _jax_gradient}[label](name, dtype)
-    return value(name, dtype, label)
+    call = value(name, dtype, label)
+    if errors.first(call()).dtype == dtype:
+        return call
+    return lambda: call().astype(dtype)  # it computes in float64
 
 
 def ours(name: str, dtype: str, form: str, tier: str) -> Call:
@@ -122,6 +125,11 @@ def _numexpr(expression: str, dtype: str) -> Call:
     numexpr = importlib.import_module("numexpr")
     numexpr.set_num_threads(1)
     arrays = used(expression, dtype)
+    # numbers in an expression are float64; whoever wants float32 gives them names
+    numbers = dict.fromkeys(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", expression))
+    for place, text in enumerate(numbers):
+        expression = re.sub(rf"(?<![\w.]){re.escape(text)}(?![\w.])", f"k{place}", expression)
+        arrays[f"k{place}"] = np.dtype(dtype).type(text)
     return lambda: numexpr.evaluate(expression, arrays, {})
 
 

@@ -82,3 +82,14 @@ def test_gates_as_a_user_of_numba_writes_them(modules: dict[str, ModuleType]) ->
         np.testing.assert_allclose(found, getattr(fastact, name)(a, b), rtol=1e-8, atol=1e-9, err_msg=name)
 
 
+
+
+@pytest.mark.parametrize("name", ["swiglu_oai", "geglu_tanh", "reglu"])
+def test_peers_stay_in_the_dtype(modules: dict[str, ModuleType], name: str) -> None:
+    rowwise, first = modules["rowwise"], modules["errors"].first
+    with peers.one_thread(), np.errstate(all="ignore"):
+        for label in ("numpy", "numexpr"):
+            if rowwise.has(name, label):
+                assert first(rowwise.contestant(name, "value", "float32", label)()).dtype == np.float32
+        if rowwise.has(name, "numexpr"):
+            assert first(rowwise.value(name, "float32", "numexpr")()).dtype == np.float32, "without a conversion"
