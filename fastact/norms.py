@@ -26,6 +26,7 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
+from fastact.cpu import rows
 from fastact.precision import Approx, parse
 from fastact.rows import apply, directly, name_of
 
@@ -76,8 +77,10 @@ def _arrays_for(x: Array) -> tuple[Array, Array]:
 
 def _sums(tier: str, g: Array, x: Array, moments: Array, slopes: Array) -> None:
     """The gradients of weight and bias: sums over the rows, for rows with a mean and an inverse deviation each."""
-    shape = -1, slopes.shape[1]
-    apply("norm_parameters", tier, x.dtype, [g.reshape(shape).T, x.reshape(shape).T, *moments, *slopes])
+    if g.ndim != 2:
+        shape = -1, slopes.shape[1]
+        g, x = g.reshape(shape), x.reshape(shape)
+    rows.turned(rows.kernel("norm_parameters", along.USUAL[x.dtype], tier), (g.T, x.T, *moments, *slopes))
 
 
 class _Call:
@@ -223,7 +226,8 @@ class RmsNorm(Norm):
             moments[0] = 0.0
             program = _variant("rms_norm_backward", x.dtype, number < TINY, weight is not None)
             sink = np.empty_like(x) if out is None else out
-            apply(program, tier, x.dtype, [*_there(g, x, weight), sink, moments[1]], (number,))
+            arrays = *_there(g, x, weight), sink, moments[1]
+            rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), arrays, (number,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0]
         if elsewhere((g, x, weight), {"out": out}):
@@ -304,7 +308,8 @@ class LayerNorm(Norm):
             slopes, moments = _arrays_for(x)
             program = _variant("layer_norm_backward", x.dtype, eps < TINY, weight is not None)
             sink = np.empty_like(x) if out is None else out
-            apply(program, tier, x.dtype, [*_there(g, x, weight), sink, *moments], (eps,))
+            arrays = *_there(g, x, weight), sink, *moments
+            rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), arrays, (eps,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0], slopes[1]
         if elsewhere((g, x, weight, bias), {"out": out}):

@@ -96,7 +96,7 @@ class RowFunction:
             return directly(name, tier, (x,), (), out)
         if axis == 0 and type(axis) is int and where is True and along.matrix(x, out):
             sink = np.empty_like(x) if out is None else out
-            apply(name, tier, x.dtype, [x.T, sink.T])
+            rows.turned(rows.kernel(name, along.USUAL[x.dtype], tier), (x.T, sink.T))
             return sink
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)

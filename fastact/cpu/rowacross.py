@@ -162,7 +162,7 @@ class AcrossKernel(TotalsAcross):
             sums, level = self.swept(b, run, lent, number == 0)
             b.store(ir.Constant(ir.IntType(1), 0), more)
             with counted(b, self.vectors) as s:
-                totals = [word for total in sums for word in total.result(b, s, level)]
+                totals = [word for total in sums for word in self.total(b, total, s, level)]
                 length = self.spread(b, b.sitofp(self.length, SCALARS["f64"]), self.width)
                 inputs = [*totals, *self._loaded(b, held, s), length]
                 found = self._given(b, run.settle, inputs, self.width)

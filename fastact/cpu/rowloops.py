@@ -171,6 +171,18 @@ class RowBuilder(RowPieces):
         base = at(b, row.scratch, b.mul(row.pitch, I64(place)))
         return at(b, base, b.mul(i, I64(BITS[type] // 8)))
 
+    def _graph(self, b: ir.IRBuilder, graph: Graph, values: Words, width: int, whole: bool) -> Words:
+        """The outputs of a graph; where float32 becomes float64, of one part after the other: all at once would not
+        find room in the registers."""
+        part = width // PARTS
+        if not whole or self.linked.dtype == "float64" or "f64" not in {node.type for node in graph.live()}:
+            return self.emitter(b, width).graph(graph, values)
+        parts = []
+        for start in range(0, width, part):
+            own = [self.picked(b, value, list(range(start, start + part))) for value in values]
+            parts.append(self.emitter(b, part).graph(graph, own))
+        return [self.joined(b, list(words)) for words in zip(*parts, strict=True)]
+
     def _swept(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
         """The totals of a run."""
         widths = [width // 4 if total.narrow else width for total in run.totals]
@@ -182,10 +194,10 @@ class RowBuilder(RowPieces):
                     b.store(self.neutral(total, t, w), slot)
 
         def body(i: ir.Value, mask: ir.Value | None) -> None:
-            e = self.emitter(b, width)
             if mask is None and run is self.linked.runs[-1] and not run.repeated:
                 self._fetch_next(b, row, i, width)
-            found, kept = self._split(run, e.graph(run.graph, self._values(b, row, i, width, mask) + scalars))
+            values = self._values(b, row, i, width, mask) + scalars
+            found, kept = self._split(run, self._graph(b, run.graph, values, width, mask is None))
             for total, own, words, w in zip(run.totals, slots, found, widths, strict=True):
                 if mask is not None:
                     none = [self.neutral(total, word_of(v), width) for v in words]
@@ -290,6 +302,10 @@ class RowBuilder(RowPieces):
 
     def fact(self, b: ir.IRBuilder, facts: ir.Value, place: int) -> ir.Value:
         return b.load(at(b, facts, I64(8 * place)), typ=I64)
+
+
+PARTS = 2
+"""Of a vector of elements."""
 
 
 @dataclass

@@ -61,6 +61,7 @@ class Kernel:
         self.given = struct.Struct(f"={self.numbers}d{count - 1}q")
         self.memory = ctypes.c_int64 * (self.together.size // 8)
         self.plain: dict[tuple[int, int], Plan] = {}
+        self.turned: dict[tuple[int, ...], Plan] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
 
     def variant(self, length: int) -> Variant:
@@ -141,6 +142,16 @@ def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = 
     plan = found.plain.get(key)
     if plan is None:
         plan = _noted(found.plain, key, Plan(found, arrays))
+    plan.run(arrays, numbers)
+
+
+def turned(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+    """Run a kernel on matrices in C's order of which the columns are the rows, turned by ``T``; what belongs to rows or
+    to places of them lies in C's order."""
+    key = arrays[0].shape
+    plan = found.turned.get(key)
+    if plan is None:
+        plan = _noted(found.turned, key, Plan(found, arrays))
     plan.run(arrays, numbers)
 
 

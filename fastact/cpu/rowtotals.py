@@ -114,6 +114,14 @@ class TotalsAcross(RowBuilder):
                         self._climb(b, total, s, depth)
         return sums, bits
 
+    def total(self, b: ir.IRBuilder, total: Sum, s: ir.Value, level: ir.Value) -> Words:
+        """A total that has been added up: of nothing but -0.0 it is 0.0, as that of longer rows is."""
+        words = total.result(b, s, level)
+        if not (self.short and total.ordered):
+            return words
+        none = [self.neutral(total.total, t, self.width) for t in total.total.words]
+        return self.emitter(b, self.width).graph(total.total.both, [*none, *words])
+
     def _begin(self, b: ir.IRBuilder, sums: list[Sum]) -> None:
         if not sums:
             return
@@ -167,9 +175,7 @@ class TotalsAcross(RowBuilder):
             for words in four:
                 self._add(b, total, words, s, I64(0))
             return
-        e = self.emitter(b, self.width)
-        none = [self.neutral(total.total, t, self.width) for t in total.total.words]
-        leaves = [e.graph(total.total.both, [*none, *self.widened(b, total.total, words)]) for words in four]
+        leaves = [self.widened(b, total.total, words) for words in four]
         total.slots.store(b, self._summed(b, total, leaves), s)
 
     def _add_long(
