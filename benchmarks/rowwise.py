@@ -6,6 +6,7 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import errors
@@ -40,6 +41,8 @@ def has(name: str, label: str) -> bool:
     """Whether a library is installed and has the function."""
     if label == "numba":
         return label in peers.installed() and name in {*numba_user.ROWS, *numba_user.GATES}
+    if label == "onnxruntime" and find_spec("onnx") is None:
+        return False
     return label in peers.installed() and bool(getattr(CASES[name], label))
 
 

@@ -187,6 +187,20 @@ def test_gradients_from_the_output_are_measured_for_it(modules: dict[str, Module
     assert from_output.labels(peers.Task(declaration, "value", x, task.parameters)) == []
 
 
+def test_numba_is_measured_as_its_user_writes_it(modules: dict[str, ModuleType]) -> None:
+    """Also where NumPy has no such function; other parameters than the usual ones take the declared formula."""
+    comparing, declaration = modules["comparing"], REGISTRY["hardshrink"]
+    assert "numba" in comparing.candidates(REGISTRY["erf"], "value")
+    assert "numba" not in comparing.candidates(REGISTRY["erf"], "gradient")
+    x = np.linspace(-2, 2, 50, dtype=np.float32)
+    usual = peers.Task(declaration, "value", x, settings(declaration, np.float32))
+    for task, edge in ((usual, 0.5), (peers.Task(declaration, "value", x, (1.0,)), 1.0)):
+        with peers.one_thread():
+            found = comparing.peer(task, "numba").result()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, np.where(np.abs(x) > edge, x, 0))
+
+
 def test_peers_that_keep_the_output_are_known(modules: dict[str, ModuleType]) -> None:
     pytest.importorskip("torch")
     import from_output
