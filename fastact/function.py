@@ -184,10 +184,11 @@ class Door:
 
     # -- the pieces -----------------------------------------------------------------------------------------------
     def ufunc(self, approx: Approx = None) -> np.ufunc:
-        """The inner ``np.ufunc`` of a tier; parameters are positional arguments without defaults there.
+        """The inner ``np.ufunc`` of a tier; parameters are positional arguments without defaults there, and nothing
+        looks at their ranges: outside them the formula is computed as it stands, so far as it goes.
 
-        Calls that leave all parameters out run another one, of which the defaults are constants: the same bits, only
-        sooner."""
+        Calls that leave all parameters out run another one, of which the defaults are constants: sooner, with the same
+        bits in ``exact``, and within the same bounds in the other tiers."""
         tier = parse(approx)
         found = self._ufuncs.get(tier)
         if found is None:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from compiled import DTYPES, inputs, same
-from numba import njit, prange
+from numba import njit, prange, types
 from numba.core.errors import TypingError
 
 import fastact
+from fastact.cpu.numba_extension import door_type
 from fastact.function import FUNCTIONS, Door
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms, summed_parameter
@@ -303,3 +304,43 @@ def test_entry_point_names_the_initializer() -> None:
     module, name = project["entry-points"]["numba_extensions"]["init"].split(":")
     assert module == numba_extension.__name__
     getattr(numba_extension, name)()
+
+
+# -- parameters left out ----------------------------------------------------------------------------------------------
+def test_calls_that_leave_all_parameters_out_have_a_kernel_of_their_own() -> None:
+    number, seen = types.float32, 0
+    for name, declaration in REGISTRY.items():
+        for form, described in forms(declaration).items():
+            if not described.usual:
+                continue
+            inputs, further = (number,) * (described.place + 1), (number,) * len(described.parameters)
+            options = {} if not described.variant else {p.name: types.none for p in declaration.variant.parameters}
+            for given, given_by_name, expected in (
+                (inputs, {}, described.usual),
+                (inputs, options, described.usual),
+                ((*inputs, *further), {}, form),
+                (inputs, {described.parameters[-1].name: number}, form),
+            ):
+                called = door_type(name, form).get_call_type(None, given, given_by_name)
+                assert called.recvr.form_name == expected, f"{name}.{form}{given} {given_by_name}"
+                seen += 1
+    assert seen > 100
+
+
+@pytest.mark.parametrize(("name", "form"), [("snake", "value"), ("swish", "value"), ("xielu", "grad")])
+def test_parameters_left_out_have_the_bits_that_they_have_outside(name: str, form: str) -> None:
+    face = door(name, form)
+    x = np.random.default_rng(5).normal(0.0, 3.0, 20000).astype(np.float32)
+    given, out = np.array(list(face.parameters.values()), np.float32), np.empty((2, *x.shape), x.dtype)
+    number = face.scalar("fast")
+
+    def both(x: Any, out: Any) -> Any:
+        for i in range(x.size):
+            out[0, i], out[1, i] = number(x[i]), face(x[i], approx="fast")
+        return face(x, approx="fast")
+
+    whole, expected = njit(both)(x, out), face(x, approx="fast")
+    assert same(out[0], expected) and same(out[1], expected) and same(whole, expected)
+    written_out = face.ufunc("fast")(x, *given)
+    assert same(face.vectorized("fast")(x, *given), written_out)
+    assert same(np.array([number(v, *given) for v in x[:50]], x.dtype), written_out[:50])

@@ -83,6 +83,8 @@ class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
         if _can_become_literal(approx, context):
             raise errors.ForceLiteralArg({len(form.arguments) + 1}, functools.partial(_fold, lenient))
         tier_of(self.title, approx)
+        if form.usual and not any(parameter.name in given for parameter in form.parameters):
+            return DoorType(self.function, form.usual).get_call_type(context, args, kws)
         operands = [given.get(name) for name in form.arguments]
         if summed_parameter(form) and any(isinstance(kind, types.Array) for kind in (*operands, out)):
             raise errors.TypingError(f"{self.title}() of arrays {SUMS}")
@@ -100,8 +102,9 @@ class DoorType(types.Callable, types.Dummy):  # type: ignore[misc]
 
 def _further(door: DoorType) -> tuple[str, ...]:
     """The parameters that turn a call into one of the variant, where they are named and not None."""
-    variant = REGISTRY[door.function].variant
-    return () if variant is None or not door.form.variant else tuple(p.name for p in variant.parameters)
+    variant, form = REGISTRY[door.function].variant, door.form
+    form = forms(REGISTRY[door.function])[form.base] if form.fixed else form
+    return () if variant is None or not form.variant else tuple(p.name for p in variant.parameters)
 
 
 @functools.cache

@@ -37,8 +37,14 @@ def _python_function(function: str, form: str, tier: Tier, defaults: bool) -> Ca
     door, title = door_type(function, form), label(function, form, tier)
     values = {p.name: p.default for p in door.form.parameters if defaults and p.default is not None}
     arguments = door.form.arguments
-    header = ", ".join(f"{a}={values[a]!r}" if a in values else a for a in arguments)
-    source = f"def {title}({header}):\n    return door({', '.join(arguments)}, approx={tier!r})\n"
+    header = ", ".join(f"{a}=None" if a in values else a for a in arguments)
+    source = f"def {title}({header}):\n"
+    if door.form.usual and values:  # all of them left out is a kernel of its own
+        absent = " and ".join(f"{a} is None" for a in values)
+        source += f"    if {absent}:\n        return door({', '.join(arguments[: -len(values)])}, approx={tier!r})\n"
+    for a, value in values.items():
+        source += f"    {a} = {value!r} if {a} is None else {a}\n"
+    source += f"    return door({', '.join(arguments)}, approx={tier!r})\n"
     namespace: dict[str, Any] = {"door": Typed(door), "__name__": __name__}
     exec(compile(source, f"<{title}>", "exec"), namespace)
     result: Callable[..., Any] = namespace[title]
