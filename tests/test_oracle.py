@@ -169,6 +169,8 @@ def test_limits_poles_and_missing_values() -> None:
     assert same(Oracle("sqrt(x)").rounded(x), [nan, nan, -0.0, 0, infinity, nan])
     assert same(Oracle("log1p(x)").rounded(x), [nan, -infinity, -0.0, 0, infinity, nan])
     assert same(Oracle("sin(x)").rounded(x[[0, 2, 3, 4]]), [nan, -0.0, 0, nan])
+    zeros = np.array([-0.0, 0.0], np.float16)  # what is too small for a result at 0 has its own sign
+    assert same(Oracle("1e-30*(x - 1)").rounded(zeros), [-0.0, -0.0])
     assert same(Oracle("sin(x)/x").rounded(x[[2, 3]]), [1, 1])
     assert same(Oracle("log(x/(1 - x))").rounded(np.array([0.0, 0.5, 1.0, 1.5])), [-infinity, 0, infinity, nan])
     assert same(Oracle("x**(1/3)").rounded(np.array([-8.0, 8.0])), [nan, 2])
