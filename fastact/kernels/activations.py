@@ -6,7 +6,14 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, lifted_exp, of_one_kind
+from fastact.kernels.blocks.roots import (
+    exp_closely,
+    factor_next_to_root,
+    in_short_pairs,
+    lifted_exp,
+    next_to_root,
+    of_one_kind,
+)
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -143,8 +150,10 @@ def silu(x: Value) -> Value:
 
 
 def _swish_gradient(x: Value, beta: Value) -> Value:
-    """The gradient of silu at t = beta x."""
-    return _silu_slope(x, _exponent(x, beta))
+    """The gradient of silu at t = beta x, which comes nearer to the root than x does."""
+    t = _exponent(x, beta)
+    slope = _silu_slope(x, t)
+    return slope if rescue.known(beta) else next_to_root(t, slope, "silu_root")
 
 
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:

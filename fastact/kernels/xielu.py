@@ -118,7 +118,11 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     value = op.plain(_below(x, alpha_n, beta, eps))
     y, s = op.plain(x), _positive(alpha_n)
-    size = op.absolute(s * op.where(y > -_leading(x, beta), y, 0.0))
+    rise = s * op.where(y > -_leading(x, beta), y, 0.0)
+    size = op.absolute(rise)
+    if rescue.narrow(x) and not rescue.known(beta):  # further out the other term may be the larger
+        apart = (y < -1.0) | (y > op.plain(eps))
+        size = op.maximum(op.where(apart, op.absolute(value + rise), 0.0), size)
     if not rescue.known(eps):  # beta may cancel s as well
         m = op.plain(eps)
         terms = s * op.minimum(-m, 1.0)
@@ -150,8 +154,7 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
         rise = x * (_positive(alpha_p) * 2.0)
         total = op.plain(op.minimum(y, most) * (_positive(alpha_p) * 2.0)) + op.plain(beta)
     else:
-        rise, near = x * _positive(alpha_p) * 2.0, op.plain(op.minimum(y, most) * _positive(alpha_p) * 2.0)
-        total = rescue.sum_or_infinity(near + op.plain(beta), near)
+        rise, total = x * _positive(alpha_p) * 2.0, _slope_above(op.minimum(y, most), alpha_p, beta)
     above = op.where(y > most, rise, total)
     slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
     few = op.where(
@@ -168,6 +171,15 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
 
     slope = rescue.rescued(slope, lost, _gradient, *inputs, but=_defaults(alpha_p, alpha_n, beta))
     return op.unless_nan(slope, alpha_p, alpha_n, beta, eps)
+
+
+def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
+    """2 a x + beta for a beta that may cancel the other term."""
+    near = op.plain(x * _positive(alpha_p) * 2.0)
+    total = rescue.sum_or_infinity(near + op.plain(beta), near)
+    if not (short(x) and x.context.arithmetic.spare):  # elsewhere errors are those of the terms
+        return total
+    return _careful(total, op.absolute(op.plain(beta)), _slope_above, x, alpha_p, beta)
 
 
 def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
