@@ -35,6 +35,12 @@ def further(declaration: Declaration, form: Form) -> tuple[Parameter, ...]:
     return () if declaration.variant is None or not form.variant else declaration.variant.parameters
 
 
+def lacking(declaration: Declaration, form: Form) -> list[str]:
+    """The further parameters of other forms that one does not take."""
+    variant = declaration.variant
+    return [] if variant is None or form.variant or form.base else [p.name for p in variant.parameters]
+
+
 def signature(declaration: Declaration, form: Form) -> inspect.Signature:
     """How a form is called: arrays by position, parameters by position or keyword, options by keyword."""
     kind = inspect.Parameter
@@ -69,7 +75,9 @@ def _meaning(declaration: Declaration, form: Form) -> str:
     if kind == "value":
         return declaration.summary
     if kind == "from_output":
-        return f"g times the derivative of {name} with respect to x, from the output y = {name}(x) alone."
+        without = " or ".join(lacking(declaration, form))
+        more = f" It takes no {without}, as `backward` does: y does not tell all about x." if without else ""
+        return f"g times the derivative of {name} with respect to x, from the output y = {name}(x) alone.{more}"
     what = kind.partition("_")[2] or "x"
     summed = "" if not summed_parameter(form) else f", summed over the axes along which {what} is broadcast"
     pseudo = next((p.pseudo for p in declaration.parameters if p.name == what and p.pseudo), "")

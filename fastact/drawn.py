@@ -25,12 +25,17 @@ the product with an incoming gradient is g slope, or ``fastact.rrelu.backward(g,
 infinite g passes by; and ``fastact.rrelu(x, slope, slope)`` is y once more.
 
 """
-_ARGUMENTS = """\
-rng : numpy.random.Generator, optional, by keyword only
-    Draws the slopes; without one it is the mean slope everywhere, and nothing is random.
-return_slope : bool, by keyword only
-    Whether to return (y, slope) with the derivative of each element: 1 above 0, elsewhere the slope.
-"""
+_OPTIONS = {
+    "rng": (
+        "numpy.random.Generator, optional",
+        "Draws the slopes; without one it is the mean slope everywhere, and nothing is random.",
+    ),
+    "return_slope": (
+        "bool",
+        "Whether to return (y, slope) with the derivative of each element: 1 above 0, elsewhere the slope.",
+    ),
+}
+_ARGUMENTS = "".join(f"{name} : {kind}, by keyword only\n    {said}\n" for name, (kind, said) in _OPTIONS.items())
 
 
 def _signature(declaration: Declaration, form: Form) -> inspect.Signature:
@@ -57,6 +62,8 @@ class Drawn(Function):
 
     __doc__ = _Derived(_describe, __doc__)  # type: ignore[assignment]
     __signature__ = _Derived(_signature)
+    options = _OPTIONS
+    """What it takes besides parameters: types and meanings."""
 
     def __call__(
         self,

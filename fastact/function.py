@@ -12,7 +12,7 @@ from fastact import reduced
 from fastact.arguments import check_range, check_rejections, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
-from fastact.documentation import describe, further, signature, title
+from fastact.documentation import describe, further, lacking, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Approx, current, parse
@@ -171,6 +171,12 @@ class Door:
 
     def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
         names = [parameter.name for parameter in further(self._declaration, self._form)]
+        for name in lacking(self._declaration, self._form):
+            if name in options:
+                bodies = self._declaration.variant.bodies  # type: ignore[union-attr]
+                known = forms(self._declaration)
+                others = (title(self._declaration, known[form]) for form in bodies)
+                return f"{self.__name__}() has no argument {name!r}, which {' and '.join(others)} have"
         return fault(self.__name__, self._form.arguments, len(self._parameters), args, options, names)
 
     def _explain(self, error: Exception, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> None:

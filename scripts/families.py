@@ -25,6 +25,7 @@ from fastact.accuracy.certificates import Key, installed, proved
 from fastact.accuracy.contract import bound
 from fastact.accuracy.peers import LABELS
 from fastact.documentation import attribute
+from fastact.drawn import FUNCTIONS
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.arithmetic import DTYPES, TIERS
 from fastact.link.forms import forms
@@ -98,6 +99,8 @@ def parameters(declaration: Declaration) -> list[str]:
             default = "by keyword only"
         meaning = joined(p.summary) or ("Learned by networks." if p.learned else "")
         rows.append([f"`{p.name}`", default, limits(declaration, p), meaning])
+    for name, (kind, said) in getattr(FUNCTIONS.kinds.get(declaration.name), "options", {}).items():
+        rows.append([f"`{name}`", "by keyword only", kind, said])
     if not rows:
         return []
     lines = ["", *table(["parameter", "default", "range", "meaning"], rows)]

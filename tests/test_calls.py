@@ -303,4 +303,7 @@ def test_gradients_from_outputs_that_determine_them() -> None:
     for name, slope in (("hardsigmoid", 1 / 6), ("sparse_sigmoid", 0.5)):
         found = getattr(fastact, name).backward_from_output(g, y)
         assert found[:3].tolist() == [0.0, g * slope, 0.0] and np.isnan(found[3])
+    with pytest.raises(TypeError, match=r"no argument 'at_zero', which relu\.grad and relu\.backward have"):
+        fastact.relu.backward_from_output(g, y, at_zero=0.5)
+    assert "takes no at_zero" in str(fastact.relu.backward_from_output.__doc__)
     assert fastact.hardsigmoid.backward_from_output(g, y, slope=0.25)[:3].tolist() == [0.0, 0.75, 0.0]

@@ -74,6 +74,9 @@ def test_mistakes() -> None:
     for rng in (None, np.random.default_rng(1)):
         with pytest.raises(ValueError, match="lower exceeds upper"):
             fastact.rrelu(X, 0.5, 0.25, rng=rng)
+        for lower, upper in ((np.inf, np.inf), (-np.inf, 0.5), (np.float32(0.25), np.array([0.5, np.inf]))):
+            with pytest.raises(ValueError, match=r"one of them is infinite; given lower = .*inf"):
+                fastact.rrelu(X[:, :2], lower, upper, rng=rng)
     with pytest.raises(TypeError, match="Generator"):
         fastact.rrelu(X, rng=1)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="missing"):

@@ -6,7 +6,7 @@ At a kink the gradient is that of the piece which PyTorch takes. A NaN among the
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.slopes import by_mean, mean, product_of_quotient
+from fastact.kernels.blocks.slopes import by_mean, mean, no_interval, product_of_quotient
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -117,12 +117,12 @@ def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
     family=FAMILY,
     formula="where(x > 0, x, (lower/2 + upper/2)*x)",
     parameters=(
-        Parameter("lower", 1 / 8, within="at most upper", summary="The smallest slope."),
-        Parameter("upper", 1 / 3, within="at least lower", summary="The largest slope."),
+        Parameter("lower", 1 / 8, within="finite and at most upper", summary="The smallest slope."),
+        Parameter("upper", 1 / 3, within="finite and at least lower", summary="The largest slope."),
     ),
     gradient=_rrelu_gradient,
     backward=_rrelu_backward,
-    rejections=(Rejection("lower exceeds upper, but has to be at most that", lambda lower, upper: lower > upper),),
+    rejections=(Rejection("lower exceeds upper, or one of them is infinite", no_interval),),
     numpy="np.where(x > 0, x, (lower/2 + upper/2)*x)",
     peers={
         "torch": "torch.nn.functional.rrelu(x, lower, upper)",

@@ -8,6 +8,13 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.operations import Value
 
+INFINITY = float("inf")
+
+
+def no_interval(lower: Value, upper: Value) -> Value:
+    """Whether there are no slopes to be drawn between two; NaN among them is passed on."""
+    return (lower > upper) | (lower == -INFINITY) | (upper == INFINITY)
+
 
 def mean(lower: Value, upper: Value) -> Value:
     """Halved first where the sum might overflow, else last, so that nothing is lost."""
