@@ -54,6 +54,7 @@ class Door:
         self._required = self._inputs - len(self._parameters)
         self._own = frozenset(p.name for p in self._parameters)
         self._settled: dict[Any, tuple[Any, ...]] = {}
+        self._untyped = self._own | _UNTYPED
         self._only = self._parameters[0].name if len(self._parameters) == 1 else ""
         self._plain = {} if self._parameters else self._ufuncs
         """The ufuncs by tier for calls that leave all parameters out."""
@@ -87,7 +88,7 @@ class Door:
                 ufunc = self._plain.get(tier)
             elif self._only in options:
                 value, dtype = options[self._only], args[-1].dtype
-                known = self._settled.get((dtype, value)) if type(value) is float else None
+                known = self._settled.get((dtype, (), (self._only, value))) if type(value) is float else None
                 if known is not None and args[0].dtype is dtype:
                     ufunc, args, options = self._ufuncs.get(tier), args + known, {}
         if ufunc is None:
@@ -127,21 +128,19 @@ class Door:
         """The positional arguments with the parameters among them, taken from keywords and defaults, and checked.
 
         Where all parameters are left out and have defaults, there is a ufunc of the other arguments alone instead."""
-        required, place, only, settled = self._required, self._place, self._only, self._settled
+        required, place, settled = self._required, self._place, self._settled
         count, key = len(args), None
         x = args[place] if count > place else None
         if type(x) is ndarray and (not place or (type(args[0]) is ndarray and args[0].dtype is x.dtype)):
-            # calls as they mostly are: arrays of one dtype, and the only parameter a number
-            if count == required and only in options:
-                value = options[only]
-                if type(value) is float and value and len(options) == 1:  # zeros are equal whatever their sign
-                    key = x.dtype, value
-            elif count == required + 1 and only and not options:
-                value = args[required]
-                if type(value) is float and value:
-                    key = x.dtype, value
+            # calls as they mostly are: arrays of one dtype, and parameters that are numbers
+            named = [item for item in options.items() if item[0] in self._own]
+            numbers = [*args[required:], *(value for _, value in named)]
+            if all([type(value) is float and value for value in numbers]):  # zeros are equal whatever their sign
+                if len(named) == len(options) or options.keys() <= self._untyped:
+                    key = x.dtype, args[required:], *named
             if key in settled:
-                options.pop(only, None)
+                for name, _ in named:
+                    del options[name]
                 return args[:required] + settled[key]
         if count < required:
             raise TypeError(self._fault(args, options))

@@ -80,7 +80,7 @@ def inputs(key: tuple[str, str, str, str], count: int) -> list[Floats]:
 def loop(key: tuple[str, str, str, str], processor: Processor) -> Any:
     name, form, dtype, tier = key
     linked = kernel(REGISTRY[name], form, dtype, tier)
-    return LOOP(address(linked.graph, linked.evidence, processor))
+    return LOOP(address(linked.graph, linked.evidence, processor, varying=linked.varying))
 
 
 def call(inner: Any, columns: list[Floats], result: Floats) -> Floats:
@@ -167,6 +167,41 @@ def test_loops_that_are_a_vector_ahead(name: str, dtype: str, tier: str) -> None
         held = x[: count * width].copy()
         assert same_bits(whole(key, [held]), expected[: held.size])
         assert same_bits(call(loop(key, host()), [held], held), expected[: held.size])
+
+
+def flagged(key: tuple[str, str, str, str], arguments: list[Any]) -> tuple[Floats, set[str]]:
+    """What the ufunc of a kernel makes of its arguments, and the floating-point errors that NumPy hears of."""
+    errors: set[str] = set()
+    with np.errstate(all="call", call=lambda kind, _: errors.add(kind)):
+        result = inner_ufunc(*key[:2], key[3])(*arguments)
+    return result, errors
+
+
+WITH_PARAMETERS = [key for key in KERNELS if forms(REGISTRY[key[0]])[key[1]].parameters]
+
+
+@pytest.mark.parametrize(
+    "key", [WITH_PARAMETERS[i] for i in np.random.default_rng(SEED).permutation(len(WITH_PARAMETERS))[:60]], ids=label
+)
+def test_parameters_that_are_single_numbers(key: tuple[str, str, str, str]) -> None:
+    """What follows from them alone is computed once; the bits are those of arrays full of them, and so are the
+    floating-point errors, wherever the elements are that cause them."""
+    name, form, dtype, _ = key
+    given = len(forms(REGISTRY[name])[form].parameters)
+    assert kernel(REGISTRY[name], form, dtype, key[3]).varying > 0
+    for count in (1, 2, 77, 1024, 12345):
+        columns = inputs(key, count)
+        numbers = [column[:1].reshape(()) for column in columns[-given:]]
+        for pieces in (slice(None), slice(count - count // 3 - 1, None)):
+            varying = [column[pieces] for column in columns[:-given]]
+            expected, errors = flagged(key, [*varying, *(np.full_like(varying[0], number) for number in numbers)])
+            found, also = flagged(key, [*varying, *numbers])
+            assert same_bits(found, expected), count
+            assert errors == also, count
+        held = columns[0].copy()
+        with np.errstate(all="ignore"):
+            inner_ufunc(*key[:2], key[3])(held, *columns[1:-given], *numbers, out=held)
+        assert same_bits(held, flagged(key, [*columns[:-given], *numbers])[0]), "over the first input"
 
 
 @pytest.mark.parametrize("key", some(FEW), ids=label)

@@ -93,7 +93,7 @@ def _compile(which: tuple[str, str, str, str]) -> str:
     try:
         found = linked(*which)
         with compile.alone():
-            compile.object_code(found.graph, found.evidence, host(), asked=asked(*which))
+            compile.object_code(found.graph, found.evidence, host(), varying=found.varying, asked=asked(*which))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""

@@ -36,11 +36,14 @@ def target_machine(processor: Processor) -> llvm.TargetMachine:
     )
 
 
-def module_for(graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0) -> str:
-    """The LLVM IR of the loop ``kernel`` around the graph, which fetches some operands before they are needed."""
+def module_for(
+    graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0, varying: int = 0
+) -> str:
+    """The LLVM IR of the loop ``kernel`` around the graph, which fetches some operands before they are needed; inputs
+    after those that are varying are often the same for all elements."""
     from fastact.cpu.loops import LoopBuilder
 
-    module = LoopBuilder(graph, evidence, processor.target(), "kernel", fetched).build()
+    module = LoopBuilder(graph, evidence, processor.target(), "kernel", fetched, varying).build()
     module.triple = processor.triple
     return str(module)
 
@@ -67,11 +70,16 @@ def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor |
 
 
 def object_code(
-    graph: Graph, evidence: Graph | None, processor: Processor, fetched: int = 0, asked: Sequence[str] = ()
+    graph: Graph,
+    evidence: Graph | None,
+    processor: Processor,
+    fetched: int = 0,
+    varying: int = 0,
+    asked: Sequence[str] = (),
 ) -> bytes:
     """The kernel as an object file, from the cache where it has it, which is then found by what was ``asked``, too."""
-    parts = (graph.text(), evidence.text() if evidence else "", *([str(fetched)] if fetched else []))
-    return _cached(parts, lambda: module_for(graph, evidence, processor, fetched), processor, asked)
+    parts = (graph.text(), evidence.text() if evidence else "", f"{fetched} {varying}")
+    return _cached(parts, lambda: module_for(graph, evidence, processor, fetched, varying), processor, asked)
 
 
 def cache_key(parts: tuple[str, ...], processor: Processor) -> str:
@@ -100,12 +108,13 @@ def address(
     evidence: Graph | None = None,
     processor: Processor | None = None,
     fetched: int = 0,
+    varying: int = 0,
     asked: Sequence[str] = (),
 ) -> int:
     """The address of the graph's inner loop, ready to be called."""
     processor = processor or host()
     with alone():
-        return _loaded(object_code(graph, evidence, processor, fetched, asked), "kernel", processor)
+        return _loaded(object_code(graph, evidence, processor, fetched, varying, asked), "kernel", processor)
 
 
 def row_address(

@@ -67,12 +67,16 @@ class Emitter(Conversions):
         self.brief = len(graph.live()) <= BRIEF
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         self.stored = dict(values)
-        for step in order(graph, detours=self.width > 0):
+        self.steps(order(graph, detours=self.width > 0), values)
+        return [masks.plain(values[node.index]) for node in graph.outputs]
+
+    def steps(self, steps: Sequence[Node | Detour], values: dict[int, Any]) -> None:
+        """The values of some steps, added to those that they need."""
+        for step in steps:
             if isinstance(step, Detour):
                 self.detour(step, values)
             elif step.op != "input":
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
-        return [masks.plain(values[node.index]) for node in graph.outputs]
 
     def begin(self, graph: Graph) -> None:
         """Keep conditions in pieces, unless a graph has words of two lengths."""

@@ -56,7 +56,7 @@ def _linked_address(key: tuple[str, str, str, str], words: tuple[str, ...]) -> i
     from fastact.cpu import compile
 
     found = linked(*key)
-    return compile.address(found.graph, found.evidence, asked=words)
+    return compile.address(found.graph, found.evidence, varying=found.varying, asked=words)
 
 
 def address_of(ufunc: np.ufunc, dtype: str) -> int:

@@ -16,7 +16,7 @@ from numba.core.typing.templates import Signature
 from numba.np import npyimpl
 
 from fastact.cpu.flags import stack
-from fastact.cpu.loops import at
+from fastact.cpu.flow import at
 from fastact.cpu.numba_kernels import Kernel
 
 I64, PTR = ir.IntType(64), ir.PointerType()

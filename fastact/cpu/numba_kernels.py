@@ -24,8 +24,9 @@ from numba.core.funcdesc import default_mangler
 
 from fastact.cpu.emit import Emitter
 from fastact.cpu.flags import PTR
-from fastact.cpu.loops import LoopBuilder, Target
+from fastact.cpu.loops import LoopBuilder
 from fastact.cpu.order import Detour, order
+from fastact.cpu.sweeps import Target
 from fastact.cpu.target import Processor
 from fastact.cpu.words import SCALARS
 from fastact.kernels import REGISTRY

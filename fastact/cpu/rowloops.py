@@ -21,9 +21,9 @@ from llvmlite import ir
 
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
-from fastact.cpu.loops import Target
 from fastact.cpu.rowfacts import Facts, lanes, operands
 from fastact.cpu.rowpieces import RowPieces, Words, word_of
+from fastact.cpu.sweeps import Target
 from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedProgram, LinkedRun

@@ -6,7 +6,7 @@ from llvmlite import ir
 
 from fastact.cpu.emit import Emitter
 from fastact.cpu.flow import I32, PTR
-from fastact.cpu.loops import Target
+from fastact.cpu.sweeps import Target
 from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.graph import BITS
 from fastact.link.rows import Total

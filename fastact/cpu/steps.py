@@ -49,7 +49,7 @@ def step_address(name: str, dtype: str) -> int:
 def _linked_address(name: str, dtype: str) -> int:
     from fastact.cpu import compile
 
-    return compile.address(graph(name, dtype), fetched=arrays(name), asked=("step", name, dtype))
+    return compile.address(graph(name, dtype), fetched=arrays(name), varying=arrays(name), asked=("step", name, dtype))
 
 
 @functools.cache

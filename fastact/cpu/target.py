@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 from fastact.cpu.flags import flag_register
-from fastact.cpu.loops import Target
+from fastact.cpu.sweeps import Target
 
 
 @dataclass(frozen=True)

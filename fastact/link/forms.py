@@ -149,6 +149,8 @@ class Kernel:
 
     graph: Graph
     evidence: Graph | None
+    varying: int = 0
+    """How many inputs come before the parameters, which are often single numbers; 0 without parameters."""
 
 
 BIASED = "biased"
@@ -166,13 +168,15 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
     count = len(chosen.arguments)
     from_input = "from_output" not in (form, chosen.base)
     poles = declaration.poles if from_input else ()
+    varying = chosen.place + 1 if chosen.parameters else 0
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
         graph = link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, summed=summed)
-        return Kernel(graph, None)
+        return Kernel(graph, None, varying)
     flags = alarm(domain, poles, chosen.place)
     products = chosen.multiplied(dtype)
     graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots = declaration.roots if "value" in (form, chosen.base) else ()
-    return Kernel(graph, evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed))
+    judge = evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed)
+    return Kernel(graph, judge, varying)
