@@ -293,6 +293,11 @@ def exp(x: Value) -> Value:
     return _block("exp", x)
 
 
+def exp_in_parts(x: Value) -> tuple[Value, Value | None]:
+    """exp(x) as an unrounded sum of two single words, or one where it is not known any better; for normal results."""
+    return x.context.blocks.exp_in_parts(x)
+
+
 def exp2(x: Value) -> Value:
     return _block("exp2", x)
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import expm1 as _expm1
 from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue, xielu_far
+from fastact.kernels.blocks import rescue, xielu_far, xielu_words
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
+from fastact.kernels.blocks.xielu_words import LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
-LARGE = 2.0**100
-"""Beyond it cancelling terms are not looked into."""
 MOST = 60.0
 """The largest -eps for which digits beyond those of exp(eps) are asked of expm1(eps)."""
 CANCELLED, FEW = 2.0**-11, 2.0**-4
 """What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
 that have the usual 2^-66."""
-
-
+NEXT_TO_ZERO = 2.0**-70
+"""Where expm1(x) - x is x^2/2."""
 def _leading(x: Value, beta: Value) -> float:
     """Where only the leading terms count beyond."""
     return LARGE if short(op.plain(x)) or rescue.narrow(x) or rescue.known(beta) else 2.0**500
@@ -98,6 +98,12 @@ def _telling(little: Value, beta: Value, x: Value) -> Value:
     return op.copysign(op.telling(op.absolute(little), op.minimum(op.absolute(beta), LARGE)), little)
 
 
+def _ends_before(eps: Value, x: float) -> bool:
+    """Whether the exponential is known to stop before x."""
+    number = rescue.number(eps)
+    return number is not None and number < x
+
+
 # -- the value ------------------------------------------------------------------------------------------------------
 def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """For x <= 0; with s = softplus(alpha_n): (beta + s) expm1(min(x, eps)) - s x."""
@@ -109,13 +115,19 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
         # Above eps terms with the larger of s and beta come together.
         rise = a * _rise_above_eps(op.where(y > op.plain(eps), y, -1.0), op.plain(eps)) + b * y
         far = op.where((y > op.plain(eps)) & (op.absolute(b) < s), rise, far)
-    near = op.maximum(y, -1.0)
-    near = x * op.plain(_telling(a * (near * _less(near)), b, x) + b)
-    value = op.where((y >= -1.0) & (y <= op.plain(eps)), near, far)
-    return op.where(y < -_leading(x, beta), x * -s, value)
+    if y.context.arithmetic.pair:  # which tells expm1(x) from x, and three words do it where beta is little of s
+        inside, curve = -NEXT_TO_ZERO, op.maximum(y, -NEXT_TO_ZERO) * 0.5
+    else:
+        curve = op.maximum(y, -1.0)
+        inside, curve = -1.0, curve * _less(curve)
+    if not _ends_before(eps, inside):
+        near = x * op.plain(_telling(a * curve, b, x) + b)
+        far = op.where((y >= inside) & (y <= op.plain(eps)), near, far)
+    return op.where(y < -_leading(x, beta), x * -s, far)
 
 
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """The same where results have far fewer digits than numbers: where they cancel, it is doubted."""
     value = op.plain(_below(x, alpha_n, beta, eps))
     y, s = op.plain(x), _positive(alpha_n)
     rise = s * op.where(y > -_leading(x, beta), y, 0.0)
@@ -139,11 +151,19 @@ def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     return op.where(y > most, x * a * x, usual)
 
 
+def _adds(beta: Value) -> bool:
+    """Whether beta is known not to be negative."""
+    number = rescue.number(beta)
+    return number is not None and number >= 0.0
+
+
 def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
-    """Values below which three words are asked: next to 0 and above it a part of beta x, further out of s x."""
+    """Values below which three words are asked: above 0 a part of beta x, next to 0 of (beta + s) x, further out of
+    s x."""
     y, word = op.word(x), op.word
-    near = (y > 0.0) | ((y >= -1.0) & (y <= word(eps)))
-    return op.absolute(y) * op.where(near, op.absolute(word(beta)) * FEW, word(_positive(alpha_n)) * CANCELLED)
+    s, b = word(_positive(alpha_n)), op.absolute(word(beta))
+    near = (y >= -1.0) & (y <= word(eps))
+    return op.absolute(y) * op.where(y > 0.0, b * FEW, op.where(near, (s + b) * FEW, s * CANCELLED))
 
 
 def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -156,7 +176,9 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
     else:
         rise, total = x * _positive(alpha_p) * 2.0, _slope_above(op.minimum(y, most), alpha_p, beta)
     above = op.where(y > most, rise, total)
-    slope = op.where(y > 0.0, above, _slope_below(x, alpha_n, beta, eps))
+    in_words = not (y.context.arithmetic.pair or in_plenty(y))
+    below = y.context.in_full(partial(xielu_words.slope_below, _slope_below, _positive)) if in_words else _slope_below
+    slope = op.where(y > 0.0, above, below(x, alpha_n, beta, eps))
     few = op.where(
         y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
     )
@@ -190,7 +212,7 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     value = op.where(y < least, (s + b) * op.plain(op.exp(op.minimum(y, least))) - s, value)
     value = op.where(y < op.plain(eps), value, -s)
     value = op.where(y.is_nan(), y, value)
-    return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps))
+    return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps)) if in_plenty(y) else value
 
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -332,13 +354,14 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     softplus(alpha_n) x. Where these cancel, single words are not enough, and next to the roots, which
     depend on the parameters, float64 takes three of them."""
     y = op.plain(x)
-    below = op.where(y > 0.0, 0.0, x)
-    lower = (
-        _below(below, alpha_n, beta, eps) if y.context.arithmetic.pair else _below_carefully(below, alpha_n, beta, eps)
-    )
+    below = _below_carefully if in_plenty(y) else _below
+    if not (in_plenty(y) or y.context.arithmetic.pair):
+        below = y.context.in_full(partial(xielu_words.below, _below, _positive))
+    lower = below(op.where(y > 0.0, 0.0, x), alpha_n, beta, eps)
     above = op.where(y > 0.0, x, 1.0)
     upper = _above(above, alpha_p, beta)
-    upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
+    if not _adds(beta):
+        upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
     value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
     inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)

@@ -94,11 +94,30 @@ class Linking(Context):
 
     def wider(self, body: Callable[..., Any], *arguments: Plain) -> Plain:
         """What a body makes of words in the next wider arithmetic, rounded to a word."""
+        value = self._in_wider(body, arguments)
+        return Real(self, value.context.word_of(value).convert(self.arithmetic.word).node)
+
+    def wider_pair(self, body: Callable[..., Any], *arguments: Plain) -> Pair:
+        """The same, rounded to two words."""
+        value = self._in_wider(body, arguments)
+        if isinstance(value, Pair):
+            return Pair(Real(self, value.hi.node), Real(self, value.low.node))
+        high = value.convert("f32")
+        return Pair(Real(self, high.node), Real(self, (value - high.convert("f64")).convert("f32").node))
+
+    def in_full(self, body: Callable[..., Plain]) -> Callable[..., Plain]:
+        """The body on words, with all their digits where the tier has fewer."""
+        if not self.arithmetic.rough:
+            return body
+        full = DOUBLE_FAST if self.arithmetic.word == "f64" else SINGLE_FAST
+        other = Linking(replace(full, wide=self.arithmetic.wide, products=self.arithmetic.products), self.graph)
+        return lambda *words: Real(self, body(*(Real(other, word.node) for word in words)).node)  # type: ignore[union-attr]
+
+    def _in_wider(self, body: Callable[..., Any], arguments: Sequence[Plain]) -> Any:
         narrow = self.arithmetic.word == "f32"
         other = Linking(replace(DOUBLE_WIDE if narrow else PAIR, products=self.arithmetic.products), self.graph)
         words = [Real(other, argument.convert("f64").node) for argument in arguments]  # type: ignore[union-attr]
-        value = other.word_of(body(*(words if narrow else map(other._input_pair, words))))
-        return Real(self, value.convert(self.arithmetic.word).node)
+        return body(*(words if narrow else map(other._input_pair, words)))
 
     def within(self, x: Real, least: float, most: float) -> None:
         """Leave elements to a wider arithmetic that are not within two positive limits; if the least is 0, whose size

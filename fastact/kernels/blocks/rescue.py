@@ -175,12 +175,18 @@ def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
     return where(small, shifted(moved, -UP, small), total)
 
 
+def number(parameter: Value) -> float | None:
+    """What a parameter is, to a word, if it is known when the kernel is linked."""
+    if isinstance(parameter, (int, float)):
+        return float(parameter)
+    node = word(parameter).node
+    node = node.args[0] if node.op == "fpext" else node
+    return float.fromhex(str(node.data)) if node.op == "constant" else None
+
+
 def known(parameter: Value) -> bool:
     """Whether a parameter is known when the kernel is linked."""
-    if isinstance(parameter, (int, float)):
-        return True
-    node = word(parameter).node
-    return bool((node.args[0] if node.op == "fpext" else node).op == "constant")
+    return number(parameter) is not None
 
 
 def is_one(parameter: Value) -> bool:

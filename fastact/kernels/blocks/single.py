@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from math import inf, nan, sqrt
 
 from fastact.kernels.coefficients import CONSTANTS
-from fastact.kernels.operations import Value, maximum, minimum, one_plus
+from fastact.kernels.operations import Value, maximum, minimum, one_plus, plain
 
 LN2 = math.log(2)
 Table = tuple[float, ...]
@@ -184,6 +184,16 @@ def _exp_by_steps(x: Value, low: Value | None, closely: bool) -> Value:
     reach = min(-a.tail, 2.0 * (a.bias + a.mantissa_bits) * LN2)
     power, p, whole = exp_steps(limited(x, -reach, reach), low)
     return context.scaled(power.fma(p, power), whole >> 4, bounded, far, usual)
+
+
+def exp_in_parts(x: Value) -> tuple[Value, Value | None]:
+    """exp(x) as the unrounded sum of a power of two from a table and what that lacks, less than 2^-5 of it, for normal
+    results; without the second where no table is used."""
+    if not stepped(x):
+        return plain(x.context.blocks.exp(x)), None
+    _, p, whole = exp_steps(x)
+    s = raised(x, whole)
+    return s, s * (p + _lacking(x, whole))
 
 
 def _noted(value: Value, at_most: float) -> Value:

@@ -1,0 +1,68 @@
+"""xielu and its slope below 0 where numbers are single words, no wider than results.
+
+Both are b exp(x) minus a line, with b = beta + s and s = softplus(alpha_n) in two words, so that nothing cancels but
+what is known to the last place of the exponential. Where even that is too much, the next wider arithmetic takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastact.kernels import operations as op
+from fastact.kernels.operations import Value
+
+Body = Callable[..., Value]
+
+LARGE = 2.0**100
+"""Beyond it cancelling terms are not looked into."""
+PART, IN_PARTS = 0.55, 2.0**-4
+"""What is left of terms in single words where the next wider arithmetic takes over; of exponentials in two words."""
+UNKNOWN = {"f32": 2.0**-20, "f64": 2.0**-44}
+"""The part of beta + s where that is so whatever the exponential is."""
+BARELY = {"f32": -40.0, "f64": -80.0}
+"""Where exponentials are nothing to that."""
+FAINT = {"f32": -85.0, "f64": -700.0}
+"""Where they are about to become subnormal."""
+
+
+def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """b exp(x) - (s x + b) for x <= 0, next to 0 x (beta + b x P(x)); ``wider`` is the same for other arithmetics and
+    ``positive`` the softplus."""
+    context, word = y.context, y.context.arithmetic.word
+    s = context.wider_pair(positive, alpha_n)
+    b = s + beta
+    context.note(y, at_most=0.0)
+    e, more = op.exp_in_parts(op.maximum(y, BARELY[word]))
+    # Next to the root s x and b are so close that their sum is exact.
+    product = s.hi * y
+    line = product + b.hi
+    rest = (product - (line - b.hi)) + op.fma(s.low, y, op.fma(s.hi, y, -product)) + b.low
+    rest = op.fma(b.low, e, -rest)
+    far = op.fma(b.hi, e, -line) + (rest if more is None else op.fma(b.hi, more, rest))
+    inside = op.maximum(y, -1.0)
+    curve = inside * context.blocks.short_polynomial(inside, context.table("expm1_less"))
+    near = y * op.fma(b.hi, curve, beta)
+    # Above eps the exponential stands still.
+    still = b.hi * op.expm1(op.minimum(eps, 0.0))
+    value = op.where(y > eps, op.fma(-s.hi, y, still), op.where(y >= -1.0, near, far))
+    size = op.absolute(b.hi)
+    part = size * (PART if more is None else IN_PARTS)
+    little = op.where(y >= -1.0, op.absolute(curve * y) * (size * PART), op.fma(e, part, part * UNKNOWN[word]))
+    little = op.where(y > eps, op.absolute(still) * 0.75, little)
+    cancels = (op.absolute(value) < little) | (y < -LARGE)
+    return op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
+
+
+def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
+    """b exp(x) - s for x < eps, -s above, likewise."""
+    context, faint = y.context, FAINT[y.context.arithmetic.word]
+    s = context.wider_pair(positive, alpha_n)
+    b = s + beta
+    e, more = op.exp_in_parts(op.clip(y, faint, 0.0))
+    rest = op.fma(b.low, e, -s.low)
+    value = op.fma(b.hi, e, -s.hi) + (rest if more is None else op.fma(b.hi, more, rest))
+    size = op.absolute(b.hi)
+    cancels = op.absolute(value) < e * (size * (PART if more is None else IN_PARTS))
+    cancels = cancels | (y < faint) & (size > s.hi * 2.0**60)
+    value = op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
+    return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
