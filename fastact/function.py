@@ -64,13 +64,13 @@ class Door:
     # -- the call -----------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
-        if not options and len(args) == 1:
-            x = args[0]
-            if type(x) is ndarray and x.size < threads.SMALLEST:  # of a small array one feels every step
-                ufunc = self._plain.get(tier)
-                if ufunc is not None:
+        if not options and len(args) == self._required:
+            x, ufunc = args[-1], self._plain.get(tier)
+            if ufunc is not None and type(x) is type(args[0]) is ndarray:
+                # of what is over soon one feels every step
+                if x.size < threads.SMALLEST or threads.short(ufunc, x) or threads.alone():
                     try:
-                        result = ufunc(x)
+                        result = ufunc(*args)
                     except Exception as error:
                         self._explain(error, ufunc, args, options)
                         raise

@@ -171,7 +171,7 @@ def test_threads_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     shared = [x.copy() for x in alone]
     with fastact.num_threads(1):
         step(name, *alone)
-    eager = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "_loops": {}}
+    eager = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "loops": {}}
     for setting, value in eager.items():
         monkeypatch.setattr(threads, setting, value)
     monkeypatch.setattr(pool.current, "alone", 0)

@@ -29,7 +29,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "GAIN": 1e9}
     for name, value in settings.items():
         monkeypatch.setattr(threads, name, value)
-    monkeypatch.setattr(threads, "_loops", {})
+    monkeypatch.setattr(threads, "loops", {})
     pool.current.alone = pool.current.penalty = 0
     with fastact.num_threads(4):
         yield

@@ -83,6 +83,11 @@ def get_num_threads() -> int:
     return _here.get() or _chosen or _environment() or _cores()
 
 
+def alone() -> bool:
+    """Whether calls were told to use no more than the caller's thread."""
+    return (_here.get() or _chosen or _environment()) == 1
+
+
 def set_num_threads(n: int | None) -> None:
     """Let calls use up to n threads, in the whole process; None goes back to the default. Results do not change."""
     global _chosen
@@ -126,14 +131,20 @@ class _Loop:
             self.cost, self.least = cost, int(WORTH / cost)
 
 
-_loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
+loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
+
+
+def short(ufunc: np.ufunc, x: np.ndarray[Any, Any]) -> bool:
+    """Whether a call is known to be over before threads would pay."""
+    loop = loops.get((ufunc, x.dtype))
+    return loop is not None and x.size < loop.least
 
 
 def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.ndarray[Any, Any]) -> Any:
     """The ufunc's result, on several threads if that pays; ``x`` is the largest of the arguments.
 
     What does not get help is left to the ufunc before anything is prepared, so that it takes no longer."""
-    loop = _loops.get((ufunc, x.dtype))
+    loop = loops.get((ufunc, x.dtype))
     if loop is not None:
         if x.size < loop.least:
             return ufunc(*args, **options)
@@ -154,7 +165,7 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
 def _known(ufunc: np.ufunc, dtype: np.dtype[Any]) -> _Loop:
     from fastact.cpu.kernels import address_of
 
-    return _loops.setdefault((ufunc, dtype), _Loop(address_of(ufunc, dtype.name) if _driver() else 0))
+    return loops.setdefault((ufunc, dtype), _Loop(address_of(ufunc, dtype.name) if _driver() else 0))
 
 
 @functools.cache
