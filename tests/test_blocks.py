@@ -11,6 +11,9 @@ import pytest
 
 pytest.importorskip("flint")
 
+from flint import arb, ctx
+
+from fastact.accuracy.audit import Loop
 from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.samples import stratified
 from fastact.accuracy.ulp import Floats, to_bits
@@ -111,11 +114,31 @@ def inputs(name: str, level: str) -> Floats:
 
 def test_every_block_is_tested() -> None:
     elsewhere = {
-        *("copysign", "erf", "erfc", "erfcx", "exp_over", "exp_times", "exponents_from", "gelu", "log_odds"),
-        *("minus_cubic", "minus_square", "short_polynomial", "sin_and_cos", "sin_but_sign", "sin_squared"),
+        *("copysign", "erf", "erfc", "erfcx", "exp_in_parts", "exp_over", "exp_times", "exponents_from", "gelu"),
+        *("log_odds", "minus_cubic", "minus_square", "short_polynomial", "sin_and_cos", "sin_but_sign", "sin_squared"),
         *("plus_sin_squared", "vanishing"),
     }
     assert set(words.__all__) - elsewhere == set(BLOCKS) == set(SPECIAL)
+
+
+@pytest.mark.parametrize("level", FAST)
+def test_exponentials_in_parts(level: str) -> None:
+    """The unrounded sum is known to some binary places more than a word has."""
+    linking = Linking(ARITHMETICS[level])
+    parts = words.exp_in_parts(linking.receive("float32" if level.startswith("single") else "float64"))
+    linking.graph.outputs += [part.node for part in parts]
+    x = np.random.default_rng(3).uniform(*((-85, 85) if level.startswith("single") else (-700, 700)), COUNT)
+    x = x.astype(word(level))
+    first, rest = np.empty_like(x), np.empty_like(x)
+    Loop(linking.graph)(x, first, rest)
+    before, ctx.prec = ctx.prec, 200
+    try:
+        triples = zip(x.tolist(), first.tolist(), rest.tolist(), strict=True)
+        errors = [float(abs((arb(a) + arb(b)) / arb(t).exp() - 1)) for t, a, b in triples]
+    finally:
+        ctx.prec = before
+    assert max(errors) < np.finfo(x.dtype).eps * 2.0**-3
+    assert (np.abs(rest) < first * 2.0**-5).all()
 
 
 @pytest.mark.parametrize("level", FAST)

@@ -23,9 +23,8 @@ def test_it_is_of_the_kernels_as_they_are() -> None:
 
 
 def test_it_finds_no_fault() -> None:
-    faults = {key: row["faults"] for key, row in ROWS.items() if row["faults"]}
-    assert faults == {("xielu", "value", "float64", "exact"): ["registers are spilled"]}, "three words of float64"
-    assert all(row["spilled"] <= (16 if key in faults else 0) and row["registers"] > 0 for key, row in ROWS.items())
+    assert {key: row["faults"] for key, row in ROWS.items() if row["faults"]} == {}
+    assert all(row["spilled"] == 0 and row["registers"] > 0 for row in ROWS.values())
     for row in ROWS.values():
         expected = ["sm_75", "sm_80", "sm_90", "sm_100"] if row["form"] == "value" else ["sm_90"]
         assert row["compiled_for"] == expected
