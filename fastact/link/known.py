@@ -96,3 +96,14 @@ class Knowledge:
 
 def _word(value: Any) -> Real:
     return value.hi if hasattr(value, "hi") else value  # type: ignore[no-any-return]
+
+
+def is_multiple(node: Node) -> bool:
+    """Whether a word is an argument, or one times a constant, and perhaps a correction."""
+    if node.op in ("fneg", "fabs", "fadd", "copysign"):
+        return is_multiple(node.args[0])
+    if node.op == "fmul":
+        return any(a.op == "constant" and is_multiple(b) for a, b in (node.args, node.args[::-1]))
+    if node.op == "select":
+        return any(map(_is_multiple, node.args[1:]))
+    return node.op == "input"

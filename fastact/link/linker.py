@@ -16,6 +16,7 @@ from fastact.kernels.blocks import words as word_blocks
 from fastact.link import single, sixteen
 from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_PAIR, Arithmetic
 from fastact.link.graph import Graph, Node
+from fastact.link.known import is_multiple
 from fastact.link.once import rounded_once
 from fastact.link.pair import Pair
 from fastact.link.scaled import Plain, Scaled
@@ -122,7 +123,7 @@ class Linking(Context):
     def within(self, x: Real, least: float, most: float) -> None:
         """Leave elements to a wider arithmetic that are not within two positive limits; if the least is 0, whose size
         exceeds the other. That is hopeless where those grow faster than the arguments of the body."""
-        if not least and not _is_multiple(x.node):
+        if not least and not is_multiple(x.node):
             raise pair_single_blocks.NoBlock("exponentials of what grows faster than arguments")
         node = x.node.args[0] if x.node.op == "fneg" and not least else x.node
         self.held[node] = least, most
@@ -201,17 +202,6 @@ class Linking(Context):
         above, below = (narrowed(y * factor) for factor in (1.0 + 2.0**-42, 1.0 - 2.0**-42))
         different = Condition(self, self.graph.node("icmp", "i1", above, below, data="ne"))
         return functools.reduce(Condition.__or__, self.doubts, different)
-
-
-def _is_multiple(node: Node) -> bool:
-    """Whether a word is an argument, or one times a constant, and perhaps a correction."""
-    if node.op in ("fneg", "fabs", "fadd", "copysign"):
-        return _is_multiple(node.args[0])
-    if node.op == "fmul":
-        return any(a.op == "constant" and _is_multiple(b) for a, b in (node.args, node.args[::-1]))
-    if node.op == "select":
-        return any(map(_is_multiple, node.args[1:]))
-    return node.op == "input"
 
 
 def _round_to_odd(x: Real) -> Real:
