@@ -105,5 +105,5 @@ def is_multiple(node: Node) -> bool:
     if node.op == "fmul":
         return any(a.op == "constant" and is_multiple(b) for a, b in (node.args, node.args[::-1]))
     if node.op == "select":
-        return any(map(_is_multiple, node.args[1:]))
+        return any(map(is_multiple, node.args[1:]))
     return node.op == "input"
