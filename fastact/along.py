@@ -17,7 +17,8 @@ ndarray = np.ndarray
 Array = np.ndarray[Any, Any]
 Axis = int | tuple[int, ...] | None
 USUAL = {np.dtype(name): name for name in ("float16", "float32", "float64")}
-"""Dtypes of arrays that are taken as they are, with their names; those of the other byte order are not among them."""
+"""Dtypes of arrays that are taken as they are, with their names; those of the other byte order are not among them, and
+bfloat16 is when it has been seen."""
 
 
 def array(name: str, label: str, value: Any) -> Array:
@@ -32,6 +33,8 @@ def array(name: str, label: str, value: Any) -> Array:
     dtype = float_dtype(found.dtype) if found.dtype.kind != "O" else None
     if dtype is None:
         raise TypeError(f"{name}() takes {OFFERED} (booleans and integers become floats), but {label} is {found.dtype}")
+    if dtype is found.dtype and dtype.name == "bfloat16":
+        USUAL[dtype] = dtype.name
     return ready(found, dtype)
 
 

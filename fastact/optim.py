@@ -170,10 +170,14 @@ _settled = functools.lru_cache(64)(_rounded)
 
 def _own(name: str, dtype: np.dtype[Any], labels: tuple[str, ...], *values: float) -> tuple[Array, ...]:
     """The same, remembered where equal values are the same: not with zeros, but for decay, of which no sign counts."""
-    for label, value in zip(labels, values, strict=True):
-        if type(value) is not float or not (value or label == "weight_decay"):
+    zeros = 0
+    for value in values:
+        if type(value) is not float:
             return _rounded(name, dtype, labels, *values)
-    return _settled(name, dtype, labels, *values)
+        zeros += not value
+    if not zeros or (zeros == 1 and not values[-1] and labels[-1] == "weight_decay"):
+        return _settled(name, dtype, labels, *values)
+    return _rounded(name, dtype, labels, *values)
 
 
 def _apply(name: str, args: tuple[Any, ...], out: tuple[Array, ...]) -> None:
@@ -251,9 +255,11 @@ def _surely_apart(written: int, *arrays: Any) -> bool:
         if not flags.c_contiguous or (place < written and not flags.writeable):
             return False
     length, places = head.nbytes, sorted(addresses(arrays))
-    for place, end in zip(places[1:], places, strict=False):
-        if place < end + length:
+    before = places[0] - length
+    for place in places:
+        if place < before + length:
             return False
+        before = place
     return True
 
 

@@ -103,6 +103,16 @@ def test_rows_of_the_first_axis(function: Any) -> None:
         assert bits(function(x, 0, out=x)) == want
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_bfloat16_from_the_first_call_on(name: str) -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    call, args = CALLS[name]
+    given = [a.astype(bfloat16) for a in args]
+    want = bits(call(*map(apart, given)))
+    for _ in range(2):
+        assert bits(call(*given)) == want
+
+
 def test_logsumexp_gives_a_number_of_one_row() -> None:
     found = fastact.logsumexp(X[0])
     assert isinstance(found, np.float32) and found == fastact.logsumexp(X)[0]

@@ -15,7 +15,7 @@ import numpy as np
 
 _FIELD = object.__basicsize__
 _WORD = ctypes.sizeof(ctypes.c_size_t)
-_words = (ctypes.c_size_t * ((1 << 60) // _WORD)).from_address(0)
+_words = (ctypes.c_size_t * (sys.maxsize // _WORD)).from_address(0)
 """All memory, of which an element is sooner read than an object for it alone is made."""
 
 
@@ -41,7 +41,7 @@ def _all_by_description(arrays: Iterable[np.ndarray[Any, Any]]) -> list[int]:
     return [_by_description(a) for a in arrays]
 
 
-_known = sys.implementation.name == "cpython" and _agree()
+_known = sys.implementation.name == "cpython" and sys.maxsize > 1 << 32 and _agree()
 address = _by_field if _known else _by_description
 """The address of an array's first element."""
 addresses = _all_by_field if _known else _all_by_description
