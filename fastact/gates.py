@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastact import kernels
-from fastact.arguments import elsewhere, misplaced
+from fastact.arguments import elsewhere, fault, misplaced
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.link.gates import ARGUMENTS
@@ -71,11 +71,7 @@ class _Form:
     def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
         ufunc = self._ufuncs.get(parse(approx)) or self.ufunc(approx)
         if axis is None and len(args) == self._inputs and self._usual(args, options):
-            a = args[-2]
-            result = threads.call(ufunc, args, options, a) if a.size >= threads.SMALLEST else ufunc(*args, **options)
-            if failures:
-                failures.report(ufunc.__name__)
-            return result
+            return self._run(ufunc, args, options)
         if elsewhere(args, options):
             return self._on_device(args, axis, approx, options)
         if len(args) == self._inputs - 1:
@@ -149,10 +145,15 @@ class _Form:
 
     def _run(self, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         a = args[self._inputs - 2]
-        if type(a) is np.ndarray and a.size >= threads.SMALLEST and _apart(args[self._inputs :], options):
-            result = threads.call(ufunc, args, options, a)
-        else:
-            result = ufunc(*args, **options)
+        try:
+            if type(a) is np.ndarray and a.size >= threads.SMALLEST and _apart(args[self._inputs :], options):
+                result = threads.call(ufunc, args, options, a)
+            else:
+                result = ufunc(*args, **options)
+        except TypeError as error:
+            own = {name: value for name, value in options.items() if name != "out"}
+            text = fault(self.__name__, ARGUMENTS[self._form], 0, args[: self._inputs], own, ("axis",))
+            raise (error if text is None else TypeError(text)) from None
         if failures:
             failures.report(ufunc.__name__)
         return result
@@ -168,7 +169,8 @@ class _Form:
         inputs = [v if type(v) in (bool, int, float) else np.asarray(v) for v in args[:-1]]
         if out is None:
             kinds = [np.empty(0, v.dtype) if isinstance(v, np.ndarray) else v for v in (*inputs, *halves)]
-            out = np.empty_like(x, dtype=ufunc(*kinds, **{k: v for k, v in options.items() if k == "dtype"})[0].dtype)
+            found = self._run(ufunc, tuple(kinds), {k: v for k, v in options.items() if k == "dtype"})
+            out = np.empty_like(x, dtype=found[0].dtype)
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"{self.__name__}(): out must be an array, not {type(out).__name__}")
         elif out.shape != x.shape:

@@ -234,6 +234,13 @@ def legend() -> list[str]:
 
 def index() -> str:
     lines = [HEAD, "", "# The functions", "", "In pictures, the function is blue and its gradient orange.", ""]
+    lines += [
+        "Parameters are numbers or arrays. An infinite one, where the range allows it, gives the limit as long as it "
+        "meets no 0 and no other infinity in the formula: swish becomes max(x, 0), snake x, celu x. "
+        "Elsewhere results are NaN, as infinity times 0 is, or the limit all the same. A NaN among the parameters is "
+        "passed on.",
+        "",
+    ]
     if (DOCS / "performance.md").exists():
         lines += ["How quick they are, beside whom, and how near to the machine's limit: [speed](performance.md).", ""]
     for family, functions in families().items():

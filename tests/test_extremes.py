@@ -348,6 +348,11 @@ def test_infinite_parameters_have_their_limits(dtype: str, tier: Any) -> None:
         assert FUNCTIONS["squareplus"].grad(one, infinite, approx=tier) == 0.5
         assert FUNCTIONS["celu"](one, infinite, approx=tier) == -1.0
         assert FUNCTIONS["celu"].grad(one, infinite, approx=tier) == 1.0
+        for x in (number(-2.0), number(2.0)):
+            for name, limit in (("swish", max(x, 0)), ("snake", x), ("celu", x)):
+                assert FUNCTIONS[name](x, infinite, approx=tier) == limit, name
+        with pytest.raises(ValueError, match="beta is inf"):
+            FUNCTIONS["softplus"](one, infinite, approx=tier)
 
 
 @pytest.mark.parametrize("tier", TIERS)

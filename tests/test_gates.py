@@ -259,3 +259,18 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="read-only"):
         fastact.swiglu.backward(1.0, x, axis=0, out=frozen)
     assert not frozen.any()
+
+
+def test_errors_name_the_gate() -> None:
+    x = np.ones((2, 4))
+    calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
+        (fastact.swiglu, (x.astype(complex), x), {}, r"swiglu\(\) takes float16, .* but a is complex128"),
+        (fastact.swiglu, ("a", "b"), {}, r"swiglu\(\) takes .* but a is <U1"),
+        (fastact.swiglu.backward, (x, x, x.astype(object)), {}, r"swiglu\.backward\(\) takes .* but b is object"),
+        (fastact.glu.backward, (x[:, :2], x.astype(str)), {}, r"glu\.backward\(\) takes .* is <U"),
+        (fastact.reglu, (x, x), {"lower": 1}, r"reglu\(\) has no argument 'lower'"),
+        (fastact.geglu.backward, (x, x, x), {"lower": 1}, r"geglu\.backward\(\) has no argument 'lower'"),
+    ]
+    for function, args, options, text in calls:
+        with pytest.raises(TypeError, match=text):
+            function(*args, **options)
