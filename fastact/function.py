@@ -64,13 +64,19 @@ class Door:
     # -- the call -----------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
-        if not options and len(args) == self._required:
-            x, ufunc = args[-1], self._plain.get(tier)
-            if ufunc is not None and type(x) is type(args[0]) is ndarray:
-                # of what is over soon one feels every step
+        ufunc, given = None, args
+        if not options:  # calls as they mostly are: of what is over soon one feels every step
+            if len(args) == self._required:
+                ufunc = self._plain.get(tier)
+            elif self._settled:
+                given = self._remembered(args)
+                ufunc = self._ufuncs.get(tier) if given else None
+        if ufunc is not None:
+            x = given[self._place]
+            if type(x) is type(given[0]) is ndarray:
                 if x.size < threads.SMALLEST or threads.short(ufunc, x) or threads.alone():
                     try:
-                        result = ufunc(*args)
+                        result = ufunc(*given)
                     except Exception as error:
                         self._explain(error, ufunc, args, options)
                         raise
@@ -78,6 +84,17 @@ class Door:
                         failures.report(ufunc.__name__)
                     return result
         return self._call(args, approx, tier, options)
+
+    def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
+        required, x = self._required, args[self._place] if args else None
+        if type(x) is type(args[0]) is ndarray and type(args[-1]) is float and args[0].dtype is x.dtype:
+            try:
+                known = self._settled.get((x.dtype, args[required:]))
+            except TypeError:  # others are no numbers
+                return ()
+            return args[:required] + known if known else ()
+        return ()
 
     def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
         """The same, whatever the arguments are."""
