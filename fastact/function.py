@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -73,27 +74,23 @@ class Door:
                 ufunc = self._ufuncs.get(tier) if given else None
         if ufunc is not None:
             x = given[self._place]
-            if type(x) is type(given[0]) is ndarray:
-                if x.size < threads.SMALLEST or threads.short(ufunc, x) or threads.alone():
-                    try:
-                        result = ufunc(*given)
-                    except Exception as error:
-                        self._explain(error, ufunc, args, options)
-                        raise
-                    if failures:
-                        failures.report(ufunc.__name__)
-                    return result
+            if type(x) is type(given[0]) is ndarray and (x.size < threads.SMALLEST or threads.spared(ufunc, x)):
+                try:
+                    result = ufunc(*given)
+                except Exception as error:
+                    self._explain(error, ufunc, args, options)
+                    raise
+                if failures:
+                    failures.report(ufunc.__name__)
+                return result
         return self._call(args, approx, tier, options)
 
     def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
         required, x = self._required, args[self._place] if args else None
         if type(x) is type(args[0]) is ndarray and type(args[-1]) is float and args[0].dtype is x.dtype:
-            try:
-                known = self._settled.get((x.dtype, args[required:]))
-            except TypeError:  # others are no numbers
-                return ()
-            return args[:required] + known if known else ()
+            with contextlib.suppress(KeyError, TypeError):  # others may be no numbers
+                return args[:required] + self._settled[x.dtype, args[required:]]
         return ()
 
     def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:

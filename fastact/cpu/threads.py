@@ -83,11 +83,6 @@ def get_num_threads() -> int:
     return _here.get() or _chosen or _environment() or _cores()
 
 
-def alone() -> bool:
-    """Whether calls were told to use no more than the caller's thread."""
-    return (_here.get() or _chosen or _environment()) == 1
-
-
 def set_num_threads(n: int | None) -> None:
     """Let calls use up to n threads, in the whole process; None goes back to the default. Results do not change."""
     global _chosen
@@ -134,10 +129,10 @@ class _Loop:
 loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
 
 
-def short(ufunc: np.ufunc, x: np.ndarray[Any, Any]) -> bool:
-    """Whether a call is known to be over before threads would pay."""
+def spared(ufunc: np.ufunc, x: np.ndarray[Any, Any]) -> bool:
+    """Whether a call is known to be over before threads would pay, or was told to do without."""
     loop = loops.get((ufunc, x.dtype))
-    return loop is not None and x.size < loop.least
+    return (loop is not None and x.size < loop.least) or (_here.get() or _chosen or _environment()) == 1
 
 
 def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.ndarray[Any, Any]) -> Any:
