@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -88,10 +87,12 @@ class Door:
     def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
         required, x = self._required, args[self._place] if args else None
-        if type(x) is type(args[0]) is ndarray and type(args[-1]) is float and args[0].dtype is x.dtype:
-            with contextlib.suppress(KeyError, TypeError):  # others may be no numbers
-                return args[:required] + self._settled[x.dtype, args[required:]]
-        return ()
+        if not (type(x) is type(args[0]) is ndarray and type(args[-1]) is float and args[0].dtype is x.dtype):
+            return ()
+        try:
+            return args[:required] + self._settled[x.dtype, args[required:]]
+        except (KeyError, TypeError):  # parameters may be anything
+            return ()
 
     def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
         """The same, whatever the arguments are."""
