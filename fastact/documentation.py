@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fastact.arguments import OFFERED
 from fastact.kernels import Declaration, Parameter
@@ -169,3 +170,17 @@ def _out_of_range(declaration: Declaration, form: Form) -> str:
     reasons = [f"; {' or '.join(names)} out of range"] if names else []
     reasons += [f"; {r.reason}" for r in declaration.rejections if not r.forms or form.name in r.forms]
     return "".join(reasons)
+
+
+class Derived:
+    """An attribute of doors that is worked out when it is asked for; their class has one of its own."""
+
+    def __init__(self, make: Any, own: Any = None) -> None:
+        self._make, self._own = make, own
+
+    def __get__(self, door: Any, kind: type) -> Any:
+        if door is not None:
+            return self._make(door._declaration, door._form)
+        if self._own is None:
+            raise AttributeError
+        return self._own

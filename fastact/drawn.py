@@ -9,7 +9,7 @@ import numpy as np
 
 from fastact.arguments import elsewhere
 from fastact.documentation import describe, signature
-from fastact.function import FUNCTIONS, Function, _Derived
+from fastact.function import FUNCTIONS, Derived, Function
 from fastact.kernels import Declaration
 from fastact.link.forms import Form
 from fastact.precision import Approx
@@ -60,8 +60,8 @@ def _describe(declaration: Declaration, form: Form) -> str:
 class Drawn(Function):
     """A function of x and two slopes that draws one between them for each element if it is given a generator."""
 
-    __doc__ = _Derived(_describe, __doc__)  # type: ignore[assignment]
-    __signature__ = _Derived(_signature)
+    __doc__ = Derived(_describe, __doc__)  # type: ignore[assignment]
+    __signature__ = Derived(_signature)
     options = _OPTIONS
     """What it takes besides parameters: types and meanings."""
 

@@ -12,7 +12,7 @@ from fastact import reduced
 from fastact.arguments import check_range, check_rejections, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
-from fastact.documentation import describe, further, lacking, signature, title
+from fastact.documentation import Derived, describe, further, lacking, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
 from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Approx, current, parse
@@ -24,23 +24,9 @@ _MOST_SETTLED = 100
 _ABSENT: Any = object()
 
 
-class _Derived:
-    """An attribute of doors that is worked out when it is asked for; their class has one of its own."""
-
-    def __init__(self, make: Any, own: Any = None) -> None:
-        self._make, self._own = make, own
-
-    def __get__(self, door: Door | None, kind: type) -> Any:
-        if door is not None:
-            return self._make(door._declaration, door._form)
-        if self._own is None:
-            raise AttributeError
-        return self._own
-
-
 class Door:
-    __doc__ = _Derived(describe, "One form of a function, callable like a ufunc with ``approx=`` besides.")  # type: ignore[assignment]
-    __signature__ = _Derived(signature)
+    __doc__ = Derived(describe, "One form of a function, callable like a ufunc with ``approx=`` besides.")  # type: ignore[assignment]
+    __signature__ = Derived(signature)
 
     def __init__(self, declaration: Declaration, form: Form) -> None:
         self._declaration, self._form = declaration, form
@@ -297,7 +283,7 @@ class Door:
 class Summed(Door):
     """g df/dp summed over the axes along which p was broadcast: an array of the shape of p."""
 
-    __doc__ = _Derived(describe, __doc__)  # type: ignore[assignment]
+    __doc__ = Derived(describe, __doc__)  # type: ignore[assignment]
 
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
         if self._variant is not None and any(options.get(name) is not None for name in self._further):
@@ -319,7 +305,7 @@ class Summed(Door):
 
 
 class Function(Door):
-    __doc__ = _Derived(describe, "A function with its gradients: `grad`, `backward` and `backward_from_output`.")  # type: ignore[assignment]
+    __doc__ = Derived(describe, "A function with its gradients: `grad`, `backward` and `backward_from_output`.")  # type: ignore[assignment]
 
     def __init__(self, declaration: Declaration) -> None:
         available = forms(declaration)
