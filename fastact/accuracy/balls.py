@@ -31,7 +31,11 @@ class Pole(ArithmeticError):
 
 
 class Undecided(ArithmeticError):
-    """The balls are too wide to tell; raise the precision."""
+    """The balls are too wide to tell; raise the precision. ``point``: the arguments, where none was high enough."""
+
+    def __init__(self, *reason: str, point: tuple[float, ...] = ()) -> None:
+        super().__init__(*reason)
+        self.point = point
 
 
 class Function(NamedTuple):

@@ -253,7 +253,8 @@ class Batch:
     def _more(self, precision: int, pending: Indices) -> int:
         """The next precision, for elements left open."""
         if pending.size and precision >= MOST_BITS:
-            raise Undecided(f"{MOST_BITS} bits do not decide the result at {self._point(int(pending[0]))}")
+            point = self._point(int(pending[0]))
+            raise Undecided(f"{MOST_BITS} bits do not decide the result at {point}", point=point)
         return min(2 * precision, MOST_BITS)
 
     def _limit(self, i: int) -> Limit:

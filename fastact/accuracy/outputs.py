@@ -39,6 +39,9 @@ FORMULAS = {
     "sparse_sigmoid": "where(y > 0 and y < 1, g/2, 0)",
 }
 
+RATIONAL = {"log": "1/x", "log1p": "1/(1 + x)", "logit": "1/(x*(1 - x))"}
+"""Derivatives that are quotients of numbers: of these, arithmetic without error tells the ties."""
+
 
 def formula(name: str) -> str:
     """The gradient of a function from its output, as a formula in g and in x, which stands for the output."""

@@ -130,6 +130,11 @@ def _log1p_gradient(x: Value) -> Value:
     return op.where(x < -1.0, float("nan"), 1.0 / op.one_plus(x))
 
 
+def _log1p_backward(g: Value, x: Value) -> Value:
+    """g/(1 + x), of which the ties are ties."""
+    return op.where(x < -1.0, float("nan"), g / op.one_plus(x))
+
+
 def _log1p_from_output(g: Value, y: Value) -> Value:
     """1/(1 + x) = exp(-y)."""
     return _log_from_output(g, y)
@@ -139,6 +144,7 @@ def _log1p_from_output(g: Value, y: Value) -> Value:
     family=FAMILY,
     formula="log1p(x)",
     gradient=_log1p_gradient,
+    backward=_log1p_backward,
     from_output=_log1p_from_output,
     numpy="np.log1p(x)",
     peers={

@@ -119,7 +119,10 @@ def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     above = y > 0.0
     if not rescue.known(alpha):
         above = above | op.absolute(alpha).equals(INFINITY) & (y > -INFINITY)
-    value = op.where(above, g, g * slope)
+    product = g * slope
+    if op.plain(g).context.arithmetic.decisive and not hasattr(g, "plain"):
+        product = g * (y + alpha) / alpha  # where this is a tie it comes out as one
+    value = op.where(above, g, product)
     return rescue.rescued(value, lambda: rescue.large(slope), _celu_from_output, g, y, alpha, but=((alpha, 1.0),))
 
 

@@ -268,10 +268,11 @@ def _jump_relu_backward(g: Value, x: Value, theta: Value) -> Value:
 
 
 def _jump_relu_gradient_theta(x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
-    """-theta/bandwidth within half a bandwidth of theta, 0 elsewhere."""
-    theta, bandwidth = op.plain(theta), op.plain(bandwidth)
+    """-theta/bandwidth within half a bandwidth of theta, 0 elsewhere. That left out divides 1 without a rest."""
+    usual, theta, bandwidth = isinstance(bandwidth, float), op.plain(theta), op.plain(bandwidth)
+    quotient = theta * (1.0 / BANDWIDTH) if usual else theta / bandwidth
     distance = op.absolute(op.plain(x) - theta) * 2.0
-    return op.where(distance < bandwidth, -(theta / bandwidth), op.where(distance >= bandwidth, 0.0, distance))
+    return op.where(distance < bandwidth, -quotient, op.where(distance >= bandwidth, 0.0, distance))
 
 
 def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:

@@ -171,6 +171,8 @@ def _squareplus_product(g: Value, y: Value, b: Value) -> Value:
     q = z * 2.0 / op.fma(z, z, op.plain(b))
     large = y > 1.0
     value = g * op.where(large, q * y, q) * op.where(large, 1.0, y)
+    if y.context.arithmetic.decisive and not hasattr(g, "plain"):
+        value = g * z * z / op.fma(z, z, op.plain(b))  # where this is a tie it comes out as one
     return op.where(y <= 0.0, 0.0, value)
 
 

@@ -15,8 +15,9 @@ def log1p_exp_over(x: Value, divisor: Value) -> Value:
     from fastact.kernels.blocks import log_single
 
     high, low = (x.hi, x.lo) if hasattr(x, "hi") else (x, None)
-    e, word, lost = log_single.exp_and_lost(high, low)
-    total, rest = fast_two_sum(*log_single.log1p_words(word, lost))
+    e, word, lost = log_single.exp_and_lost(high, low, closely=True)
+    base, product, least = log_single.log1p_words(word, lost)
+    total, rest = fast_two_sum(base, product)
     q = total / divisor
-    quotient = q + ((-q).fma(divisor, total) + rest) / divisor
+    quotient = q + ((-q).fma(divisor, total) + (rest + least)) / divisor
     return (e / divisor).where_near(quotient.choose(abs(quotient) < float("inf"), q))

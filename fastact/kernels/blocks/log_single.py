@@ -18,6 +18,7 @@ from fastact.kernels.blocks.single import (
     careless,
     exp,
     exp_steps,
+    lacking,
     limited,
     pattern,
     polynomial,
@@ -126,10 +127,11 @@ def _log1p_up_to_1(x: Value, rest: Value | None = None) -> Value:
     return _ended(*_log1p_terms(x), rest)
 
 
-def log1p_words(x: Value, rest: Value) -> tuple[Value, Value]:
-    """The same in two words, of which the first is 0 or the larger."""
+def log1p_words(x: Value, rest: Value) -> tuple[Value, Value, Value]:
+    """The same in words: the first is 0 or the largest, the last is what the rounding of the second took."""
     r, p, base = _log1p_terms(x)
-    return base, r.fma(p, rest)
+    product = r.fma(p, rest)
+    return base, product, r.fma(p, -product) + rest
 
 
 def _log1p_terms(x: Value) -> tuple[Value, Value, Value]:
@@ -184,14 +186,16 @@ def log1p_exp(x: Value, low: Value | None = None) -> Value:
     return e.where_near(_log1p_up_to_1(word, lost))
 
 
-def exp_and_lost(x: Value, low: Value | None) -> tuple[Value, Value, Value]:
-    """exp(x) for x <= 0, its word, and what to add to log1p of that for what the rounding lost and for ``low``."""
+def exp_and_lost(x: Value, low: Value | None, closely: bool = False) -> tuple[Value, Value, Value]:
+    """exp(x) for x <= 0, its word, and what to add to log1p of that for what the rounding lost and for ``low``, and
+    ``closely`` for what the table of powers lacks."""
     e, a = exp(x), x.context.arithmetic
     held, word = limited(x, -float(a.bias) * LN2, inf), e.plain()
     if stepped(x):
         _, p, whole = exp_steps(held)
         s = raised(x, whole)
         lost = s.fma(p, s - s.fma(p, s))
+        lost = s.fma(lacking(held, whole), lost) if closely else lost
     else:
         r, n = _reduce_exp(held, above=a.bias)
         curve = polynomial(r, x.context.table("exp"))

@@ -157,7 +157,7 @@ def raised(x: Value, whole: Value) -> Value:
     return (x.lookup(entries, whole & (STEPS - 1)).bits() + (whole << step)).as_real()
 
 
-def _lacking(x: Value, whole: Value) -> Value:
+def lacking(x: Value, whole: Value) -> Value:
     """What the entry of the table of powers lacks, relative to it."""
     return _power(x, whole, "powers_rest_single" if x.context.arithmetic.word == "f32" else "powers_rest_double")
 
@@ -180,7 +180,7 @@ def _exp_by_steps(x: Value, low: Value | None, closely: bool) -> Value:
     # At the lower limit 2^k is taken for 0, which it is to any sum.
     _, p, whole = exp_steps(limited(x, -a.bias * LN2 if bounded else -inf, inf), low)
     s = raised(x, whole)
-    usual = _noted(s.fma(p + _lacking(x, whole) if closely else p, s), at_most)
+    usual = _noted(s.fma(p + lacking(x, whole) if closely else p, s), at_most)
     reach = min(-a.tail, 2.0 * (a.bias + a.mantissa_bits) * LN2)
     power, p, whole = exp_steps(limited(x, -reach, reach), low)
     return context.scaled(power.fma(p, power), whole >> 4, bounded, far, usual)
@@ -212,7 +212,7 @@ def one_plus_exp(x: Value) -> Value:
     if stepped(x) and a.word == "f32":
         _, p, whole = exp_steps(x)
         s = raised(x, whole)
-        return e.one_more(maximum(s, 1.0) + s.fma(p + _lacking(x, whole), minimum(s, 1.0)))
+        return e.one_more(maximum(s, 1.0) + s.fma(p + lacking(x, whole), minimum(s, 1.0)))
     r, n = _reduce_exp(x, above=a.bias)
     s = power_of_two(n)
     smaller = (s * r).fma(polynomial(r, x.context.table("exp")), minimum(s, 1.0))
@@ -268,7 +268,7 @@ def _expm1_by_steps(x: Value) -> tuple[Value, Value, Value]:
     rest = n * -below
     r = line + rest
     z = r * r
-    curve = z.fma(by_pairs(r, z, x.context.table("expm1_steps")[1:]), rest + _lacking(x, whole))
+    curve = z.fma(by_pairs(r, z, x.context.table("expm1_steps")[1:]), rest + lacking(x, whole))
     return s, curve, s.fma(line, s - 1.0)
 
 
