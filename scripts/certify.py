@@ -2,6 +2,10 @@
 
     python scripts/certify.py mish silu --dtype float32 --tier exact
     python scripts/certify.py --stale --minutes 60
+    python scripts/certify.py xielu --kind sampled
+
+Certificates are of functions of one number: values and gradients, with parameters at their defaults. Forms of several
+arguments are measured on samples (``sampled.json``): --kind and --form choose among both.
 
 Interrupt it at any time: finished certificates are kept, and the sweep in progress goes on from its checkpoint the
 next time. The exit status is 1 if a certificate breaks the contract, 2 for a mistake in the arguments.
@@ -19,15 +23,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 try:
-    from fastact.accuracy import certificates, prover
+    from fastact.accuracy import certificates, prover, sampled, sampling
 except ImportError as error:
     sys.exit(f"certify: {error}")
 from fastact.accuracy.certificates import Certificate, Key
+from fastact.accuracy.sampled import Sampled
 from fastact.cli.arguments import Parser, Problem, choices, declaration
 from fastact.cli.output import Progress, progress
 from fastact.cpu import cache
 from fastact.kernels import REGISTRY
 from fastact.link.arithmetic import DTYPES, TIERS
+
+KINDS = ("proved", "sampled")
 
 
 class OutOfTime(Exception):
@@ -39,7 +46,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("names", metavar="NAME", nargs="*", help="functions; by default all")
     parser.add_argument("--dtype", help=f"of {','.join(DTYPES)}; by default all")
     parser.add_argument("--tier", help=f"of {','.join(TIERS)}; by default all")
-    parser.add_argument("--form", help="of value,grad,grad_PARAMETER; by default all")
+    parser.add_argument("--form", help="of value,grad,grad_PARAMETER,backward,from_output,...; by default all")
+    parser.add_argument("--kind", help=f"of {','.join(KINDS)}; by default both")
     parser.add_argument("--stale", action="store_true", help="only what is missing or about another kernel")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes")
     parser.add_argument("--jobs", type=int, default=2, help="threads (default 2)")
@@ -47,25 +55,34 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checked", type=int, default=prover.CHECKED, help="inputs judged by ball arithmetic")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=certificates.PATH, help="file of certificates")
+    parser.add_argument("--sampled", type=Path, help="file of what samples give; by default that beside the former")
     parser.add_argument("--checkpoints", type=Path, default=cache.folder() / "certify", help="folder of checkpoints")
     parser.add_argument("--list", action="store_true", help="only list what would be done")
     return parser.parse_args(arguments)
 
 
-def chosen(options: argparse.Namespace, known: dict[Key, Certificate]) -> list[Key]:
-    """The kernels asked for, in the order in which they are to be certified."""
+def chosen(
+    options: argparse.Namespace, known: dict[Key, Certificate], measured: dict[Key, Sampled]
+) -> tuple[list[Key], list[Key]]:
+    """The kernels asked for, in the order in which they are to be certified, and those to be measured on samples."""
     names = [declaration(name).name for name in options.names] or list(REGISTRY)
     dtypes = choices(options.dtype, DTYPES, "dtype")
     tiers = choices(options.tier, TIERS, "tier")
-    forms = choices(options.form, list(dict.fromkeys(k.form for k in certificates.required())), "form")
+    kinds = choices(options.kind, KINDS, "kind")
+    proofs = certificates.required() if "proved" in kinds else []
+    samples = sampled.required() if "sampled" in kinds else []
+    forms = choices(options.form, list(dict.fromkeys(k.form for k in (*proofs, *samples))), "form")
     if options.jobs < 1 or not 1 <= options.samples < float("inf") or options.checked < 1 or options.seed < 0:
         raise Problem("--jobs, --samples and --checked must be at least 1, --seed at least 0")
-    keys = [k for k in certificates.required() if k.function in names and k.dtype in dtypes]
-    keys = [k for k in keys if k.tier in tiers and k.form in forms]
+
+    def asked(k: Key) -> bool:
+        return k.function in names and k.dtype in dtypes and k.tier in tiers and k.form in forms
+
+    proofs, samples = list(filter(asked, proofs)), list(filter(asked, samples))
     if options.stale:
-        wanted = {*certificates.missing(known), *certificates.stale(known)}
-        keys = [key for key in keys if key in wanted]
-    return keys
+        proofs = [k for k in proofs if k not in known or known[k].digest != certificates.digest(k)]
+        samples = [k for k in samples if k not in measured or measured[k].digest != sampled.digest(k)]
+    return proofs, samples
 
 
 def groups(keys: list[Key]) -> Iterator[tuple[Key, list[str]]]:
@@ -78,12 +95,13 @@ def groups(keys: list[Key]) -> Iterator[tuple[Key, list[str]]]:
 
 
 def work(options: argparse.Namespace, report: Progress) -> int:
-    known = certificates.read(options.output)
-    keys = chosen(options, known)
+    known, beside = certificates.read(options.output), options.sampled or options.output.with_name(sampled.PATH.name)
+    keys, samples = chosen(options, known, sampled.read(beside))
     if options.list:
-        print("\n".join(map(str, keys)))
+        print("\n".join([*map(str, keys), *(f"{key}, sampled" for key in samples)]))
         return 0
-    for folder in (options.output.parent, options.checkpoints):  # before work is done that could not be kept
+    # Before work is done that could not be kept:
+    for folder in (options.output.parent, beside.parent, options.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * options.minutes
     failed = 0
@@ -118,6 +136,33 @@ def work(options: argparse.Namespace, report: Progress) -> int:
         _say(f"{group}: {time.monotonic() - started:.1f} s")
         known = certificates.read(options.output) | {certificate.key: certificate for certificate in found}
         certificates.write(known.values(), options.output)
+    return failed + measure(options, report, samples, beside, deadline)
+
+
+def measure(options: argparse.Namespace, report: Progress, keys: list[Key], place: Path, deadline: float) -> int:
+    """Measure forms on samples; how many break the contract."""
+    failed, todo, started = 0, list(groups(keys)), time.monotonic()
+    rows = sampled.read(place)
+    try:
+        for count, (group, tiers) in enumerate(todo):
+            report(f"{group}, sampled ({count + 1} of {len(todo)})", count / len(todo))
+            if time.monotonic() > deadline:
+                raise OutOfTime
+            try:
+                found = sampling.certify(REGISTRY[group.function], group.form, group.dtype, tiers, options.seed)
+            except (sampling.Mistrust, ArithmeticError) as reason:
+                _say(f"FAIL {group}: no result, {reason}")
+                failed += 1
+                continue
+            for row in found:
+                if not row.holds or options.names:
+                    print(f"{'ok  ' if row.holds else 'FAIL'} {row}; contract: {row.bound}", flush=True)
+                failed += not row.holds
+            rows |= {row.key: row for row in found}
+    finally:
+        if todo:
+            sampled.write(rows.values(), place)
+            _say(f"forms on samples: {len(todo)}, {time.monotonic() - started:.0f} s")
     return failed
 
 

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fastact.accuracy import sampled
 from fastact.accuracy.certificates import Key, installed, proved
 from fastact.accuracy.contract import bound
 from fastact.accuracy.peers import LABELS
@@ -132,8 +133,33 @@ def form_in_words(form: str) -> str:
     """What a table calls a form."""
     if form == "value":
         return "value"
-    parameter = form.partition("_")[2]
-    return f"gradient of {parameter}" if parameter else "gradient"
+    kind, _, parameter = form.partition("_")
+    if kind == "grad":
+        return f"gradient of {parameter}" if parameter else "gradient"
+    return f"`{'backward_from_output' if form == 'from_output' else form}`"
+
+
+def measured(key: Key) -> str:
+    """The largest error of a form on a sample."""
+    found = sampled.installed().get(key)
+    if found is None:
+        return f"({bound(REGISTRY[key.function], key.form, key.dtype, key.tier)})"
+    if found.misrounded is not None:
+        return f"{found.misrounded:,} misrounded"
+    if not found.largest:
+        return "0"
+    return f"{found.largest:.4g} ULP" if found.bound.unit == "ulp" else f"{found.largest:.2g} relative"
+
+
+def on_samples(declaration: Declaration) -> list[str]:
+    """The forms of several arguments, the narrow dtypes and float64."""
+    rows = []
+    for form in sampled.sampled(declaration.name):
+        for dtype in ("float32", "float64"):
+            cells = [measured(Key(declaration.name, form, dtype, tier)) for tier in TIERS]
+            words = form_in_words(form) + (", any parameters" if form in proved(declaration.name) else "")
+            rows.append([f"{words}, {dtype}", *cells])
+    return ["", *table(["largest error on a sample", *TIERS], rows)]
 
 
 def accuracy(declaration: Declaration) -> list[str]:
@@ -204,7 +230,7 @@ def section(declaration: Declaration) -> Iterator[str]:
         facts.append(f"Source: {declaration.cite}.")
     yield from ("", *(f"- {fact}" for fact in facts))
     yield from note(declaration)
-    yield from ("", *accuracy(declaration), *speed(declaration), "")
+    yield from ("", *accuracy(declaration), *on_samples(declaration), *speed(declaration), "")
 
 
 def page(family: str, functions: list[Declaration]) -> str:
@@ -222,7 +248,8 @@ def legend() -> list[str]:
     lines = [
         "Errors are the largest over all inputs of the dtype (float64: over a sample), with parameters at their",
         "defaults, as their certificates have them; next to a root of a gradient, those of `fast` and `rough` do not",
-        "count here. In parentheses: what is promised, where there is no certificate yet.",
+        "count here. In parentheses: what is promised, where there is no certificate yet. Forms of several arguments,",
+        "and other parameters, are measured on samples, which have incoming gradients and parameters of all sizes.",
     ]
     if facts["rows"]:
         lines += [

@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+from fastact.accuracy import sampled
 from fastact.accuracy.certificates import installed
 from fastact.precision import TIERS
 
@@ -47,6 +48,33 @@ def accuracy() -> str:
     return "\n".join(lines)
 
 
+def proof() -> str:
+    """What is known of how many kernels, and from how many inputs."""
+    proofs, rows = list(installed().values()), list(sampled.installed().values())
+    if not rows:
+        return "(not measured yet)"
+    complete = [c for c in proofs if c.exhaustive]
+    wide = [c for c in proofs if not c.exhaustive]
+    exact = [row for row in rows if row.misrounded is not None]
+    wrong, beyond = [row for row in exact if row.misrounded], [row for row in rows if not row.holds]
+    drawn = sum(row.inputs for row in rows)
+    missed = sum(c.misrounded or 0 for c in complete if c.tier == "exact")
+    least, most = min(row.inputs for row in rows), max(row.inputs for row in rows)
+    named = f" ({', '.join(str(row.key) for row in beyond)})" if beyond else ""
+    parts = [
+        f"- On every input: {len(complete):,} kernels of float16, bfloat16 and float32 (values, gradients,",
+        "  gradients with respect to learned parameters; parameters at their defaults),",
+        f"  {missed} results misrounded in `exact`.",
+        f"- On {min(c.inputs for c in wide):,} or more inputs each, and inputs that are hard to round:",
+        f"  {len(wide):,} kernels of float64, of the same forms.",
+        f"- On samples, {least:,} to {most:,} rows each and {drawn:,} in all: {len(rows):,} kernels,",
+        "  of products with an incoming gradient (`backward`), gradients from the output and all forms with other",
+        f"  parameters, extreme ones among them. Of the {len(exact):,} that have to be correctly rounded",
+        f"  {len(exact) - len(wrong):,} are, on all rows; {len(beyond)} of all go beyond what is promised{named}.",
+    ]
+    return "\n".join(parts)
+
+
 def speed() -> str:
     """Nanoseconds per element and errors per tier and peer, and how many times as fast the tiers are."""
     path = summary.shown()
@@ -55,7 +83,7 @@ def speed() -> str:
 
 def filled(text: str) -> str:
     """The README with its tables made anew."""
-    for name, table in (("accuracy", accuracy()), ("speed", speed())):
+    for name, table in (("accuracy", accuracy()), ("proof", proof()), ("speed", speed())):
         pattern = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
     return text
