@@ -60,7 +60,7 @@ def proof() -> str:
     drawn = sum(row.inputs for row in rows)
     missed = sum(c.misrounded or 0 for c in complete if c.tier == "exact")
     least, most = min(row.inputs for row in rows), max(row.inputs for row in rows)
-    named = f" ({', '.join(str(row.key) for row in beyond)})" if beyond else ""
+    named = f" (of {' and '.join(sorted({row.function for row in beyond}))})" if beyond else ""
     parts = [
         f"- On every input: {len(complete):,} kernels of float16, bfloat16 and float32 (values, gradients,",
         "  gradients with respect to learned parameters; parameters at their defaults),",

@@ -117,7 +117,7 @@ MISH_ROOT = -1.1924312145154952
 def _silu_gradient(x: Value) -> Value:
     """With e = exp(-|x|) and u = 1 + e: (u + x e)/u^2 for x >= 0, e (u + x)/u^2 below. Next to the root 1 + x is exact,
     so it comes first."""
-    return _silu_slope(x, op.clip(x, op.tail(x), -op.tail(x)))
+    return factor_next_to_root(x, _silu_slope(x, op.clip(x, op.tail(x), -op.tail(x))), "silu_root")
 
 
 def _silu_slope(x: Value, t: Value) -> Value:
@@ -153,7 +153,7 @@ def _swish_gradient(x: Value, beta: Value) -> Value:
     """The gradient of silu at t = beta x, which comes nearer to the root than x does."""
     t = _exponent(x, beta)
     slope = _silu_slope(x, t)
-    return slope if rescue.known(beta) else next_to_root(t, slope, "silu_root")
+    return (factor_next_to_root if rescue.known(beta) else next_to_root)(t, slope, "silu_root")
 
 
 def _swish_gradient_beta(x: Value, beta: Value) -> Value:

@@ -193,7 +193,7 @@ def exp_in_parts(x: Value) -> tuple[Value, Value | None]:
         return plain(x.context.blocks.exp(x)), None
     _, p, whole = exp_steps(x)
     s = raised(x, whole)
-    return s, s * (p + _lacking(x, whole))
+    return s, s * (p + lacking(x, whole))
 
 
 def _noted(value: Value, at_most: float) -> Value:
