@@ -79,8 +79,16 @@ class Emitter(Conversions):
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
 
     def begin(self, graph: Graph) -> None:
-        """Keep conditions in pieces, unless a graph has words of two lengths."""
-        self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in graph.live())
+        """Keep conditions in pieces, unless a graph has words of two lengths where no part of a vector is on a detour."""
+        steps = order(graph, detours=self.width > 0)
+        usual = [node for step in steps for node in self._together(step)]
+        self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in usual)
+
+    def _together(self, step: Node | Detour) -> Sequence[Node]:
+        """The nodes that are computed for whole vectors."""
+        if isinstance(step, Detour):
+            return step.members if detours.divisible(step, self.width, self.part) else (*step.nodes, *step.members)
+        return (step,)
 
     def nodes(self, nodes: Sequence[Node], values: dict[int, Any]) -> dict[int, Any]:
         """The values of some nodes, added to those that they need."""
