@@ -79,7 +79,7 @@ class Emitter(Conversions):
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
 
     def begin(self, graph: Graph) -> None:
-        """Keep conditions in pieces, unless a graph has words of two lengths where no part of a vector is on a detour."""
+        """Keep conditions in pieces, unless a graph has words of two lengths elsewhere than on detours of parts."""
         steps = order(graph, detours=self.width > 0)
         usual = [node for step in steps for node in self._together(step)]
         self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in usual)

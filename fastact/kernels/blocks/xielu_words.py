@@ -49,7 +49,7 @@ def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, ep
     part = size * (PART if more is None else IN_PARTS)
     little = op.where(y >= -1.0, op.absolute(curve * y) * (size * PART), op.fma(e, part, part * UNKNOWN[word]))
     little = op.where(y > eps, op.absolute(still) * 0.75, little)
-    cancels = (op.absolute(value) < little) | (y < -LARGE)
+    cancels = ~(op.absolute(value) >= little) | (y < -LARGE)  # or terms are infinite
     return op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
 
 
@@ -62,7 +62,7 @@ def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Val
     rest = op.fma(b.low, e, -s.low)
     value = op.fma(b.hi, e, -s.hi) + (rest if more is None else op.fma(b.hi, more, rest))
     size = op.absolute(b.hi)
-    cancels = op.absolute(value) < e * (size * (PART if more is None else IN_PARTS))
+    cancels = ~(op.absolute(value) >= e * (size * (PART if more is None else IN_PARTS)))
     cancels = cancels | (y < faint) & (size > s.hi * 2.0**60)
     value = op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
     return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
