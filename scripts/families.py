@@ -270,6 +270,8 @@ def index() -> str:
     ]
     if (DOCS / "performance.md").exists():
         lines += ["How quick they are, beside whom, and how near to the machine's limit: [speed](performance.md).", ""]
+    if (DOCS / "peers.md").exists():
+        lines += ["Where PyTorch, JAX and SciPy are wrong, and the true values: [peers](peers.md).", ""]
     for family, functions in families().items():
         lines += [f"## [{title(family)}]({family}.md)", ""]
         rows = []

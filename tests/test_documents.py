@@ -25,7 +25,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("script", ["readme", "families", "cuda_page"])
+@pytest.mark.parametrize("script", ["readme", "families", "cuda_page", "peers"])
 def test_generated_parts_are_fresh(script: str) -> None:
     result = run(script)
     assert result.returncode == 0, result.stderr
