@@ -2,8 +2,8 @@
 
     python -m pytest benchmarks/bench_calls.py --benchmark-only
 
-What is to be compared stands in one group, measured in turns within one run. ``extra_info`` holds the largest error in
-ULP on about 1,000 of the elements.
+What is to be compared stands in one group and is measured within one run, one after another and not in turns: what
+disturbs one need not disturb the next. ``extra_info`` holds the largest error in ULP on about 1,000 of the elements.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 A step with velocity reads three arrays and writes two: the copy beside it is of two and a half arrays, as many
 bytes read and written. ``extra_info`` holds gigabytes read and written per second, and the largest error in ULP of
-parameters after a step (of PyTorch after two, since the first makes its velocity).
+parameters after a step (of PyTorch after two, since the first makes its velocity). Contestants run one after another,
+not in turns: what disturbs one need not disturb the next.
 """
 
 from __future__ import annotations
