@@ -15,7 +15,7 @@ from fastact.cpu.emit import BRIEF, Emitter
 from fastact.cpu.flags import FlagRegister, stack
 from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.overlap import Parts, parts
-from fastact.cpu.uniform import by_need
+from fastact.cpu.uniform import by_need, worthwhile
 from fastact.cpu.words import LANES, SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph
 
@@ -62,7 +62,7 @@ class Sweeps:
         self.operands = [node.type for node in graph.inputs + self.results]
         self.sizes = [BITS[type] // 8 for type in self.operands]
         self.inputs = len(graph.inputs)
-        self.varying = varying or self.inputs
+        self.varying = varying if varying and worthwhile(graph, varying) else self.inputs
         self.width = target.width(graph)
         kinds = {node: {node.type, *(a.type for a in node.args)} - {"i1"} for node in graph.live()}
         crossing = {node.op for node, types in kinds.items() if "i16" in types and len(types) > 1}

@@ -10,6 +10,12 @@ from fastact.link.graph import Graph, Node
 
 Steps = list[Node | Detour]
 
+SHORT, LONG = 100, 2000
+"""Nodes of graphs that are short, for which it matters that nothing is copied, and of graphs that are too long to be
+compiled twice."""
+PART = 0.5
+"""How many steps come before the loop, as a part of those in it, of others for which a loop of its own is worth it."""
+
 
 def by_need(graph: Graph, varying: int) -> tuple[Steps, Steps]:
     """The steps that need none of the first ``varying`` inputs, and the others, both in computing order.
@@ -28,3 +34,13 @@ def by_need(graph: Graph, varying: int) -> tuple[Steps, Steps]:
         else:
             each.append(step)
     return once, each
+
+
+def worthwhile(graph: Graph, varying: int) -> bool:
+    """Whether a graph has a loop of its own for inputs that are the same for all elements."""
+    length = len(graph.live())
+    if length <= SHORT or length > LONG:
+        return length <= SHORT
+    once, each = by_need(graph, varying)
+    needed = [step for step in once if isinstance(step, Detour) or step.op != "constant"]
+    return len(needed) >= PART * len(each)
