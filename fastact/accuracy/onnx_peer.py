@@ -35,6 +35,7 @@ EXPRESSIONS = {
     "celu": "op.Celu(x, alpha=alpha)",
     "selu": "op.Selu(x)",
     "leaky_relu": "op.LeakyRelu(x, alpha=negative_slope)",
+    "prelu": "op.PRelu(x, weight)",
     "jump_relu": "op.ThresholdedRelu(x, alpha=theta)",
     "relu6": "op.Clip(x, 0.0, 6.0)",
     "hardtanh": "op.Clip(x, min_val, max_val)",

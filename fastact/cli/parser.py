@@ -71,7 +71,7 @@ def build() -> Parser:
     action = cache.add_mutually_exclusive_group()
     action.add_argument("--clear", action="store_true", help="remove all kernels from the disk")
     action.add_argument(
-        "--warm", nargs="+", metavar="NAME", help="compile the kernels of these functions; `all` for every one"
+        "--warm", nargs="+", metavar="NAME", help="compile the kernels of these functions; `all` elementwise ones"
     )
     cache.add_argument("--tiers", help="warm only these tiers")
     cache.add_argument("--dtypes", help="warm only these dtypes")

@@ -88,7 +88,12 @@ def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
     gradient=_softplus_gradient,
     from_output=_softplus_from_output,
     numpy="np.log1p(np.exp(beta*x))/beta",
-    peers={"torch": "torch.nn.functional.softplus(x, beta)", "jax": "jax.nn.softplus(x)", "numexpr": "log1p(exp(x))"},
+    peers={
+        "torch": "torch.nn.functional.softplus(x, beta)",
+        "jax": "jax.nn.softplus(x)",
+        "scipy": "scipy.special.softplus(x)",
+        "numexpr": "log1p(exp(x))",
+    },
     critical=(0.0, 17.33, -17.33, 20.0, 37.43, -37.43),
     cite="Dugas et al. 2001, Incorporating second-order functional knowledge for better option pricing",
 )
