@@ -72,8 +72,11 @@ class Door:
 
     def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
-        required, x = self._required, args[self._place] if args else None
-        if not (type(x) is type(args[0]) is ndarray and type(args[-1]) is float and args[0].dtype is x.dtype):
+        required = self._required
+        if len(args) <= required or type(args[-1]) is not float:
+            return ()
+        x = args[self._place]
+        if not (type(x) is type(args[0]) is ndarray and args[0].dtype is x.dtype):
             return ()
         try:
             return args[:required] + self._settled[x.dtype, args[required:]]
