@@ -197,7 +197,10 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
 
 def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """2 a x + beta for a beta that may cancel the other term."""
-    near = op.plain(x * _positive(alpha_p) * 2.0)
+    y = op.plain(x)
+    in_words = not (y.context.arithmetic.pair or in_plenty(y))
+    a = y.context.wider(_positive, alpha_p) if in_words else _positive(alpha_p)  # its last place counts
+    near = op.plain(x * a * 2.0)
     total = rescue.sum_or_infinity(near + op.plain(beta), near)
     if not (short(x) and x.context.arithmetic.spare):  # elsewhere errors are those of the terms
         return total

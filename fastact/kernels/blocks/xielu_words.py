@@ -15,9 +15,8 @@ Body = Callable[..., Value]
 
 LARGE = 2.0**100
 """Beyond it cancelling terms are not looked into."""
-PART, IN_PARTS, TO_MULTIPLY = 0.55, 2.0**-4, 2.0**-3
-"""What is left of terms in single words where the next wider arithmetic takes over; of exponentials in two words; and
-of these where the result may be multiplied, which is one more rounding."""
+PART, IN_PARTS = 0.55, 2.0**-4
+"""What is left of terms in single words where the next wider arithmetic takes over; of exponentials in two words."""
 UNKNOWN = {"f32": 2.0**-20, "f64": 2.0**-44}
 """The part of beta + s where that is so whatever the exponential is."""
 BARELY = {"f32": -40.0, "f64": -80.0}
@@ -63,7 +62,7 @@ def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Val
     rest = op.fma(b.low, e, -s.low)
     value = op.fma(b.hi, e, -s.hi) + (rest if more is None else op.fma(b.hi, more, rest))
     size = op.absolute(b.hi)
-    cancels = ~(op.absolute(value) >= e * (size * (PART if more is None else TO_MULTIPLY)))
+    cancels = ~(op.absolute(value) >= e * (size * (PART if more is None else IN_PARTS)))
     cancels = cancels | (y < faint) & (size > s.hi * 2.0**60)
     value = op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
     return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
