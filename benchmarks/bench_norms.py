@@ -2,18 +2,20 @@
 
     python -m pytest benchmarks/bench_norms.py --benchmark-only
 
-``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. Those who compete are
-measured in one run: compare within a group.
+``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. The
+contestants of a group take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import errors
 import numpy as np
 import pytest
+from turns import REPLAY, in_turns
 
 import fastact
 
@@ -21,6 +23,10 @@ SHAPES = ((512, 1024), (8192, 64), (65_536, 8))
 JUDGED = 2_000
 """Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "rough", "torch")
+ELSEWHERE = ("torch",)
+Job = Callable[[], Any]
+Make = Callable[[str], Job]
+"""From a contestant to its call."""
 
 
 def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
@@ -30,72 +36,79 @@ def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
     return [a.astype(np.float32) for a in found]
 
 
-def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int, true: Any) -> None:
+def taking_part(name: str, make: Make) -> Job | None:
+    """The call of a contestant, if what it needs is installed."""
+    return None if name in ELSEWHERE and find_spec(name) is None else make(name)
+
+
+def measured(
+    benchmark: Any, request: Any, keys: tuple[str, ...], name: str, group: str, make: Make, size: int, true: Any
+) -> None:
+    if name in ELSEWHERE:
+        pytest.importorskip(name)
     benchmark.group = group
-    benchmark(call)
-    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
+    in_turns(benchmark, request, keys, "name", lambda name: taking_part(name, make))
+    benchmark.extra_info["max_ulp"] = errors.of_array(make(name)(), true)
     if benchmark.stats is not None:
         benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("function", ("layer_norm", "rms_norm"))
-def test_norm(benchmark: Any, function: str, shape: tuple[int, int], name: str) -> None:
+def test_norm(benchmark: Any, request: Any, function: str, shape: tuple[int, int], name: str) -> None:
     x, _, _, _, weight, bias = arrays(shape, shape[-1])
     parameters = (weight, bias) if function == "layer_norm" else (weight,)
-    if name == "torch":
-        torch = pytest.importorskip("torch")
-        tensors = [torch.from_numpy(a) for a in (x, *parameters)]
 
-        def call() -> Any:
-            return getattr(torch.nn.functional, function)(tensors[0], shape[-1:], *tensors[1:])
-    else:
+    def make(name: str) -> Job:
+        if name == "torch":
+            import torch
+
+            tensors = [torch.from_numpy(a) for a in (x, *parameters)]
+            return lambda: getattr(torch.nn.functional, function)(tensors[0], shape[-1:], *tensors[1:])
         out = np.empty_like(x)
-
-        def call() -> Any:
-            return getattr(fastact, function)(x, *parameters, out=out, approx=name)
+        return lambda: getattr(fastact, function)(x, *parameters, out=out, approx=name)
 
     few = -(-JUDGED // shape[-1])
     eps = 1e-5 if function == "layer_norm" else float(np.finfo(np.float32).eps)
     true = errors.norm(function, x[:few], *parameters, eps=eps)
-    measured(benchmark, f"{function} of {shape}", call, x.size, true)
+    measured(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("shape", ((512, 1024), (32, 64, 28, 28)), ids=str)
-def test_batch_norm(benchmark: Any, shape: tuple[int, ...], name: str) -> None:
+def test_batch_norm(benchmark: Any, request: Any, shape: tuple[int, ...], name: str) -> None:
     x, _, *moments = arrays(shape, shape[1])
-    if name == "torch":
-        torch = pytest.importorskip("torch")
-        tensors = [torch.from_numpy(a) for a in (x, *moments)]
 
-        def call() -> Any:
-            return torch.nn.functional.batch_norm(*tensors)
-    else:
+    def make(name: str) -> Job:
+        if name == "torch":
+            import torch
+
+            tensors = [torch.from_numpy(a) for a in (x, *moments)]
+            return lambda: torch.nn.functional.batch_norm(*tensors)
         out = np.empty_like(x)
+        return lambda: fastact.batch_norm(x, *moments, out=out, approx=name)
 
-        def call() -> Any:
-            return fastact.batch_norm(x, *moments, out=out, approx=name)
-
-    measured(benchmark, f"batch_norm of {shape}", call, x.size, errors.batch_norm(x[:2], *moments))
+    true = errors.batch_norm(x[:2], *moments)
+    measured(benchmark, request, ("shape",), name, f"batch_norm of {shape}", make, x.size, true)
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
-def test_gradients(benchmark: Any, name: str) -> None:
+def test_gradients(benchmark: Any, request: Any, name: str) -> None:
     """Of x, weight and bias; the error is that of the first."""
     x, g, _, _, weight, bias = arrays((512, 1024), 1024)
-    if name == "torch":
-        torch = pytest.importorskip("torch")
-        tensors = [torch.from_numpy(a).requires_grad_() for a in (x, weight, bias)]
-        y, incoming = torch.nn.functional.layer_norm(tensors[0], (1024,), *tensors[1:]), torch.from_numpy(g)
 
-        def call() -> Any:
-            return torch.autograd.grad(y, tensors, incoming, retain_graph=True)
-    else:
+    def make(name: str) -> Job:
+        if name == "torch":
+            import torch
 
-        def call() -> Any:
-            return fastact.layer_norm.backward(g, x, weight, approx=name)
+            tensors = [torch.from_numpy(a).requires_grad_() for a in (x, weight, bias)]
+            y, incoming = torch.nn.functional.layer_norm(tensors[0], (1024,), *tensors[1:]), torch.from_numpy(g)
+            return lambda: torch.autograd.grad(y, tensors, incoming, retain_graph=True)
+        return lambda: fastact.layer_norm.backward(g, x, weight, approx=name)
 
     true = errors.norm_backward("layer_norm", g[:2], x[:2], weight)
-    measured(benchmark, "gradients of layer_norm of (512, 1024)", call, x.size, true)
+    measured(benchmark, request, (), name, "gradients of layer_norm of (512, 1024)", make, x.size, true)

@@ -2,18 +2,20 @@
 
     python -m pytest benchmarks/bench_row_shapes.py --benchmark-only
 
-``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. Those who compete are
-measured in one run: compare within a group.
+``extra_info`` holds nanoseconds per element and the largest error in ULP on the first rows. The
+contestants of a group take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import errors
 import numpy as np
 import pytest
+from turns import REPLAY, in_turns
 
 import fastact
 
@@ -21,9 +23,13 @@ SHAPES = ((512, 1024), (8192, 64), (65_536, 8), (1_000_000, 3), (1, 1 << 20))
 JUDGED = 2_000
 """Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "rough", "torch", "scipy")
+ELSEWHERE = ("torch", "scipy")
+Job = Callable[[], Any]
+Make = Callable[[str], Job]
+"""From a contestant to its call."""
 
 
-def contestant(function: str, name: str, x: Any, axis: int) -> Callable[[], Any]:
+def contestant(function: str, name: str, x: Any, axis: int) -> Job:
     if name == "torch":
         torch = pytest.importorskip("torch")
         tensor = torch.from_numpy(x)
@@ -37,50 +43,71 @@ def contestant(function: str, name: str, x: Any, axis: int) -> Callable[[], Any]
     return lambda: getattr(fastact, function)(x, axis, out=out, approx=name)
 
 
-def measured(benchmark: Any, group: str, call: Callable[[], Any], size: int, true: Any) -> None:
+def taking_part(name: str, make: Make) -> Job | None:
+    """The call of a contestant, if what it needs is installed."""
+    return None if name in ELSEWHERE and find_spec(name) is None else make(name)
+
+
+def measured(
+    benchmark: Any, request: Any, keys: tuple[str, ...], name: str, group: str, make: Make, size: int, true: Any
+) -> None:
+    if name in ELSEWHERE:
+        pytest.importorskip(name)
     benchmark.group = group
-    benchmark(call)
-    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
+    in_turns(benchmark, request, keys, "name", lambda name: taking_part(name, make))
+    benchmark.extra_info["max_ulp"] = errors.of_array(make(name)(), true)
     if benchmark.stats is not None:
         benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("function", ("softmax", "log_softmax", "logsumexp"))
-def test_rows(benchmark: Any, function: str, shape: tuple[int, int], name: str) -> None:
+def test_rows(benchmark: Any, request: Any, function: str, shape: tuple[int, int], name: str) -> None:
     x = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
     true = errors.rows(function, x[: -(-JUDGED // shape[-1])])
-    measured(benchmark, f"{function} of {shape}", contestant(function, name, x, -1), x.size, true)
+
+    def make(name: str) -> Job:
+        return contestant(function, name, x, -1)
+
+    measured(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
-def test_along_the_first_axis(benchmark: Any, name: str) -> None:
+def test_along_the_first_axis(benchmark: Any, request: Any, name: str) -> None:
     x = np.random.default_rng(0).normal(0, 3, (512, 1024)).astype(np.float32)
     true = errors.rows("softmax", x, 0)
-    measured(benchmark, "softmax of (512, 1024) along axis 0", contestant("softmax", name, x, 0), x.size, true)
+
+    def make(name: str) -> Job:
+        return contestant("softmax", name, x, 0)
+
+    measured(benchmark, request, (), name, "softmax of (512, 1024) along axis 0", make, x.size, true)
 
 
+@pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS[:-1])
 @pytest.mark.parametrize("function", ("softmax", "log_softmax"))
-def test_gradient(benchmark: Any, function: str, name: str) -> None:
+def test_gradient(benchmark: Any, request: Any, function: str, name: str) -> None:
     """From the output, which PyTorch keeps; the errors are those for this output."""
     rng = np.random.default_rng(0)
     g, x = (rng.normal(0, 3, (512, 1024)).astype(np.float32) for _ in range(2))
     y = getattr(fastact, function)(x)
     if name == "torch":
         torch = pytest.importorskip("torch")
-        tensor = torch.from_numpy(x).requires_grad_()
-        result, incoming = getattr(torch, function)(tensor, -1), torch.from_numpy(g)
-        y = result.detach().numpy()
+        y = getattr(torch, function)(torch.from_numpy(x), -1).numpy()
 
-        def call() -> Any:
-            return torch.autograd.grad(result, tensor, incoming, retain_graph=True)
-    else:
+    def make(name: str) -> Job:
+        if name == "torch":
+            import torch
+
+            tensor, incoming = torch.from_numpy(x).requires_grad_(), torch.from_numpy(g)
+            result = getattr(torch, function)(tensor, -1)
+            return lambda: torch.autograd.grad(result, tensor, incoming, retain_graph=True)
         out = np.empty_like(x)
-
-        def call() -> Any:
-            return getattr(fastact, function).backward_from_output(g, y, out=out, approx=name)
+        return lambda: getattr(fastact, function).backward_from_output(g, y, out=out, approx=name)
 
     true = errors.rows_backward(function, g[:2], y[:2])
-    measured(benchmark, f"gradient of {function} of (512, 1024)", call, x.size, true)
+    group = f"gradient of {function} of (512, 1024)"
+    measured(benchmark, request, ("function",), name, group, make, x.size, true)
