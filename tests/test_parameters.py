@@ -145,3 +145,19 @@ def test_bandwidth_of_the_pseudo_derivative(dtype: str) -> None:
     x = np.array([0.0, 0.3, 0.40625, 0.5, 0.59375, 0.7, np.nan], number)
     y = FUNCTIONS["jump_relu"].grad_theta(x, theta, bandwidth=bandwidth)
     assert np.isnan(y[-1]) and y[:-1].tolist() == [0, 0, -2, -2, -2, 0]
+
+
+@pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_bandwidth_that_is_nan_is_passed_on(dtype: str, tier: str) -> None:
+    number = format_of(dtype).dtype.type
+    x = np.array([-np.inf, 0.0, 0.5, 2.0, np.inf, np.nan], number)
+    bandwidth = np.array([np.nan, 0.25, 0.25], number)[:, None]
+    slope = FUNCTIONS["jump_relu"].grad_theta(x, number(0.5), bandwidth=bandwidth, approx=tier)
+    product = FUNCTIONS["jump_relu"].backward_theta(
+        np.full((3, 1), 3, number), x, np.full((3, 6), 0.5, number), bandwidth=bandwidth, approx=tier
+    )
+    for found in (slope, product):
+        assert np.isnan(found[0]).all() and np.isnan(found[1:, -1]).all() and not np.isnan(found[1:, :-1]).any()
+    with np.errstate(all="raise"):
+        FUNCTIONS["jump_relu"].grad_theta(x, number(0.5), bandwidth=number(np.nan), approx=tier)

@@ -272,7 +272,8 @@ def _jump_relu_gradient_theta(x: Value, theta: Value, bandwidth: Value = BANDWID
     usual, theta, bandwidth = isinstance(bandwidth, float), op.plain(theta), op.plain(bandwidth)
     quotient = theta * (1.0 / BANDWIDTH) if usual else theta / bandwidth
     distance = op.absolute(op.plain(x) - theta) * 2.0
-    return op.where(distance < bandwidth, -quotient, op.where(distance >= bandwidth, 0.0, distance))
+    rest = distance if usual else distance + bandwidth  # NaN, whichever of them is
+    return op.where(distance < bandwidth, -quotient, op.where(distance >= bandwidth, 0.0, rest))
 
 
 def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
