@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,28 +47,40 @@ def check_range(name: str, parameter: Parameter, value: Any) -> None:
     numbers = _numbers(value)
     if numbers is None:
         return
-    outside = (numbers <= above) | (numbers >= below)
-    if outside.any():
-        _out_of_range(name, parameter, numbers[outside].flat[0])
+    for (block,) in _blocks([numbers]):
+        outside = (block <= above) | (block >= below)
+        if outside.any():
+            _out_of_range(name, parameter, block[outside].flat[0])
 
 
-def check_rejections(name: str, rejections: Sequence[Rejection], values: Sequence[Any]) -> None:
-    """ValueError if parameters are at odds with one another, or one with the function."""
-    held = [_numbers(value) for value in values]
-    numbers = [value for value in held if value is not None]
-    if len(numbers) < len(held):
-        return
-    for rejection in rejections:
-        violated = np.asarray(rejection.violated(*numbers))
-        if violated.any():
-            violated, *numbers = np.broadcast_arrays(violated, *numbers)
-            first = np.unravel_index(np.argmax(violated), violated.shape)
-            code = rejection.violated.__code__  # type: ignore[attr-defined]
-            words = re.findall(r"\w+", rejection.reason)
-            told = [label for label in code.co_varnames if label in words] or code.co_varnames
-            given = zip(code.co_varnames, numbers, strict=False)
-            said = ", ".join(f"{label} = {value[first]!s}" for label, value in given if label in told)
-            raise ValueError(f"{name}(): {rejection.reason}; given {said}")
+def check_rejections(name: str, rejections: Sequence[Rejection], inputs: Sequence[Any], required: int) -> None:
+    """ValueError if parameters, which come after the required inputs, are at odds with one another or with the function.
+
+    Where some are arrays, Python numbers are taken as what they become beside them and the other inputs."""
+    values = [value if type(value) in NUMBERS else _numbers(value) for value in inputs[required:]]
+    arrays = [value for value in values if isinstance(value, np.ndarray)]
+    if len(arrays) < len(values):
+        if arrays:
+            others = [v for place, v in enumerate(inputs) if place < required or type(v) not in NUMBERS]
+            dtype = working_dtype(others) or np.float64
+            with np.errstate(all="ignore"):
+                values = [np.asarray(value, dtype) if type(value) in NUMBERS else value for value in values]
+        else:
+            values = [value if value is None else _numbers(value) for value in values]
+        if any(value is None for value in values):
+            return
+    for numbers in _blocks(values):
+        for rejection in rejections:
+            violated = np.asarray(rejection.violated(*numbers))
+            if violated.any():
+                violated, *numbers = np.broadcast_arrays(violated, *numbers)
+                first = np.unravel_index(np.argmax(violated), violated.shape)
+                code = rejection.violated.__code__  # type: ignore[attr-defined]
+                words = re.findall(r"\w+", rejection.reason)
+                told = [label for label in code.co_varnames if label in words] or code.co_varnames
+                given = zip(code.co_varnames, numbers, strict=False)
+                said = ", ".join(f"{label} = {value[first]!s}" for label, value in given if label in told)
+                raise ValueError(f"{name}(): {rejection.reason}; given {said}")
 
 
 def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
@@ -82,9 +94,12 @@ def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
         numbers = np.asarray(value)
     except (TypeError, ValueError):
         return None
-    if numbers.dtype.name == "bfloat16":
-        return numbers.astype(np.float32)
-    return numbers if numbers.dtype.kind in "biuf" else None
+    return numbers if numbers.dtype.kind in "biuf" or numbers.dtype.name == "bfloat16" else None
+
+
+def _blocks(numbers: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Numbers that broadcast; bfloat16 is float32 there."""
+    yield [value.astype(np.float32) if value.dtype.name == "bfloat16" else value for value in numbers]
 
 
 def _out_of_range(name: str, parameter: Parameter, value: Any) -> None:

@@ -164,7 +164,7 @@ class Door:
             if parameter.above is not None or parameter.below is not None:
                 check_range(self.__name__, parameter, given[place])
         if self._rejections:
-            check_rejections(self.__name__, self._rejections, given[required : self._inputs])
+            check_rejections(self.__name__, self._rejections, given[: self._inputs], required)
         if not options or options.keys() <= _UNTYPED:
             given[: self._inputs] = settle(given[: self._inputs], required)
             if key is not None and len(settled) < _MOST_SETTLED and all(type(p) is ndarray for p in given[required:]):

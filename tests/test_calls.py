@@ -169,6 +169,27 @@ def test_nan_is_within_every_range() -> None:
     assert np.isfinite(fastact.softplus(1.0, 3)) and np.isfinite(fastact.softplus(1.0, np.float16(3)))
 
 
+@pytest.mark.parametrize("number", [np.float16, np.float32, "bfloat16"])
+@pytest.mark.parametrize("name", ["hardtanh", "rrelu"])
+def test_python_numbers_are_compared_as_what_they_become(name: str, number: Any) -> None:
+    if number == "bfloat16":
+        number = pytest.importorskip("ml_dtypes").bfloat16
+    function, x = getattr(fastact, name), np.linspace(-1, 1, 5).astype(number)
+    same = number(0.3)
+    expected = function(x, same, same)
+    for low in (same, np.full(5, same), np.full((), same)):
+        for limits in ((low, 0.3), (0.3, low), (low, float(same))):
+            y = function(x, *limits)
+            assert y.dtype == x.dtype and np.array_equal(y, expected)
+        assert np.array_equal(function(x, low, float("nan")), function(x, low, number("nan")), equal_nan=True)
+        for limits in ((low, 0.2), (0.4, low)):
+            with pytest.raises(ValueError, match=rf"{name}.*given (min_val|lower) = 0\.[34].*, (max_val|upper) = 0\.[23]"):
+                function(x, *limits)
+    if float(same) > 0.3:  # beside float64 it is more than 0.3
+        with pytest.raises(ValueError, match=name):
+            function(x.astype(np.float64), same, 0.3)
+
+
 def test_ranges_of_lazy_parameters_are_left_alone() -> None:
     da = pytest.importorskip("dask.array")
     touched = []

@@ -83,3 +83,16 @@ def test_arrays_of_the_host_import_nothing_for_devices() -> None:
         "assert 'numba' not in sys.modules, 'numba'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=HERE.parent)
+
+
+def test_python_numbers_adapt_to_the_others_when_compared() -> None:
+    from fastact.cuda.call import Target, _check_ranges
+
+    hardtanh = fastact.hardtanh
+    target = Target("hardtanh", "hardtanh", hardtanh._form, hardtanh._declaration.rejections)
+    for low in (np.float32(0.3), np.array(0.3, np.float16)):
+        _check_ranges(target, [low, 0.3])
+        with pytest.raises(ValueError, match="min_val is greater than max_val"):
+            _check_ranges(target, [low, 0.2])
+    with pytest.raises(ValueError, match="min_val is greater than max_val"):
+        _check_ranges(target, [0.4, 0.3])

@@ -155,7 +155,7 @@ def _check_ranges(target: Target, values: list[Any]) -> None:
             limits = f"({'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'})"
             raise ValueError(f"{target.title}(): {parameter.name} is {value}, outside the open interval {limits}")
     if all(map(is_number, values)):
-        numbers = [np.asarray(value) for value in values]
+        numbers = [value if type(value) in (bool, int, float) else np.asarray(value) for value in values]  # these adapt
         for rejection in target.rejections:
             if (not rejection.forms or target.form.name in rejection.forms) and np.any(
                 np.asarray(rejection.violated(*numbers))
