@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from fastact.link.forms import Form
 from fastact.precision import Approx
 
 _NOTES = """\
-With ``rng`` a slope is drawn for each element, whatever its sign: lower + (upper - lower) u in float64, with u from
-one ``rng.random(shape)``, rounded to the dtype of the result. So seed and shape determine the slopes; memory order,
-threads and tier do not change them. The gradient needs them again: with
+With ``rng`` a slope is drawn for each element, whatever its sign: lower + (upper - lower) u in float64, with u as
+``rng.random(shape)`` gives it, rounded to the dtype of the result. So seed and shape determine the slopes; memory
+order, threads and tier do not change them. They take the memory of one more result. The gradient needs them again: with
 
     y, slope = fastact.rrelu(x, rng=rng, return_slope=True)
 
@@ -97,9 +98,32 @@ class Drawn(Function):
         """A slope for each element."""
         found = [getattr(value, "dtype", None) or np.asarray(value).dtype for value in inputs]
         dtype = self.ufunc("exact")(*(np.empty(0, d) for d in found), dtype=dtype).dtype
-        low, high = (np.asarray(value, np.float64) for value in inputs[1:])
-        u = rng.random(np.broadcast_shapes(*map(np.shape, inputs)))
-        return np.asarray(np.clip(low + (high - low) * u, low, high)).astype(dtype)
+        shape = np.broadcast_shapes(*map(np.shape, inputs))
+        slope = np.empty(shape, dtype)
+        flat, limits = slope.reshape(-1), [_pieces(value, shape) for value in inputs[1:]]
+        # In pieces, which together are what one call for the whole shape draws.
+        for start in range(0, slope.size, _PIECE):
+            end = min(start + _PIECE, slope.size)
+            low, high = (piece(start, end) for piece in limits)
+            u = rng.random(end - start)
+            u *= high - low
+            u += low
+            flat[start:end] = np.clip(u, low, high, out=u)
+        return slope
+
+
+_PIECE = 1 << 13
+"""Slopes that are made at a time, so that nothing but the slopes takes more memory for larger arrays."""
+
+
+def _pieces(value: Any, shape: tuple[int, ...]) -> Callable[[int, int], Any]:
+    """What gives the numbers of a parameter for some elements of a result, counted along its last axis first."""
+    numbers = np.asarray(value)
+    if numbers.size == 1:
+        number = numbers.astype(np.float64).reshape(())
+        return lambda start, end: number
+    elements = np.broadcast_to(numbers, shape).flat
+    return lambda start, end: elements[start:end].astype(np.float64)
 
 
 FUNCTIONS.kinds["rrelu"] = Drawn

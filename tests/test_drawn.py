@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,6 +28,48 @@ def test_seed_and_shape_determine_the_result() -> None:
         assert np.array_equal(draw(X), expected)
     assert np.array_equal(draw(X, out=np.empty_like(X)), expected)
     assert np.array_equal(draw(X, approx="exact"), draw(X, approx="rough"))
+
+
+SHAPES = [
+    ((), (), ()),
+    ((0, 3), (), ()),
+    ((5,), (), (1,)),
+    ((3, 1), (9001,), ()),
+    ((41, 700), (700,), (41, 1)),
+    ((2, 5, 3001), (5, 1), (2, 1, 3001)),
+]
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+@pytest.mark.parametrize(("shape", "below", "above"), SHAPES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, "bfloat16"])
+def test_slopes_are_those_of_one_draw(dtype: Any, shape: Any, below: Any, above: Any, bits: Any) -> None:
+    """In whatever pieces they are made; and the generator is left where that draw leaves it."""
+    dtype = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+    given = np.random.default_rng(5)
+    lower, upper = given.uniform(-1, 0.25, below).astype(dtype), given.uniform(0.25, 1, above).astype(dtype)
+    rng, same = np.random.Generator(bits(7)), np.random.Generator(bits(7))
+    slope = fastact.rrelu(np.full(shape, -1, dtype), lower, upper, rng=rng, return_slope=True)[1]
+    low, high = lower.astype(np.float64), upper.astype(np.float64)
+    u = same.random(np.broadcast_shapes(shape, below, above))
+    expected = np.asarray(np.clip(low + (high - low) * u, low, high)).astype(dtype)
+    assert slope.dtype == dtype and slope.shape == expected.shape
+    assert slope.tobytes() == expected.tobytes()
+    assert rng.random() == same.random()
+
+
+def test_memory_is_that_of_the_slopes() -> None:
+    x = np.full(1 << 22, -1, np.float32)
+    lower, upper, out = np.full_like(x, 0.25), np.full_like(x, 0.5), np.empty_like(x)
+    for limits in ((0.25, 0.5), (lower, upper)):
+        draw(x[:8], lower=0.25, upper=0.5)
+        tracemalloc.start()
+        try:
+            draw(x, lower=limits[0], upper=limits[1], out=out)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert x.nbytes <= peak < x.nbytes + (1 << 20)
 
 
 def test_a_generator_moves_on() -> None:
