@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ def check_range(name: str, parameter: Parameter, value: Any) -> None:
 
 
 def check_rejections(name: str, rejections: Sequence[Rejection], inputs: Sequence[Any], required: int) -> None:
-    """ValueError if parameters, which come after the required inputs, are at odds with one another or with the function.
+    """ValueError if parameters, the inputs after the required ones, are at odds with one another or with the function.
 
     Where some are arrays, Python numbers are taken as what they become beside them and the other inputs."""
     values = [value if type(value) in NUMBERS else _numbers(value) for value in inputs[required:]]
@@ -97,9 +98,26 @@ def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
     return numbers if numbers.dtype.kind in "biuf" or numbers.dtype.name == "bfloat16" else None
 
 
+_BLOCK = 1 << 13
+"""Elements that are looked at together, so that large arrays need no more memory than small ones."""
+
+
 def _blocks(numbers: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Numbers that broadcast; bfloat16 is float32 there."""
-    yield [value.astype(np.float32) if value.dtype.name == "bfloat16" else value for value in numbers]
+    """Numbers that broadcast, in pieces of a fixed size; bfloat16 is float32 there."""
+    dtypes = [np.dtype(np.float32) if value.dtype.name == "bfloat16" else value.dtype for value in numbers]
+    if math.prod(value.size for value in numbers) <= _BLOCK:
+        yield [value.astype(dtype, copy=False) for value, dtype in zip(numbers, dtypes, strict=True)]
+        return
+    pieces = np.nditer(
+        numbers,
+        ["external_loop", "buffered", "zerosize_ok"],
+        [["readonly"]] * len(numbers),
+        op_dtypes=dtypes,
+        casting="same_kind",
+        buffersize=_BLOCK,
+    )
+    for piece in pieces:
+        yield piece if len(numbers) > 1 else [piece]
 
 
 def _out_of_range(name: str, parameter: Parameter, value: Any) -> None:

@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import pydoc
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -183,11 +184,51 @@ def test_python_numbers_are_compared_as_what_they_become(name: str, number: Any)
             assert y.dtype == x.dtype and np.array_equal(y, expected)
         assert np.array_equal(function(x, low, float("nan")), function(x, low, number("nan")), equal_nan=True)
         for limits in ((low, 0.2), (0.4, low)):
-            with pytest.raises(ValueError, match=rf"{name}.*given (min_val|lower) = 0\.[34].*, (max_val|upper) = 0\.[23]"):
+            with pytest.raises(ValueError, match=rf"{name}.*given (min_val|lower) = 0\.[34].*, .* = 0\.[23]"):
                 function(x, *limits)
     if float(same) > 0.3:  # beside float64 it is more than 0.3
         with pytest.raises(ValueError, match=name):
             function(x.astype(np.float64), same, 0.3)
+
+
+@pytest.mark.parametrize("name", ["softplus", "hardtanh", "softshrink", "rrelu"])
+@pytest.mark.parametrize("number", [np.float16, np.float32, np.float64, "bfloat16"])
+def test_looking_at_parameters_takes_little_memory(number: Any, name: str) -> None:
+    if number == "bfloat16":
+        number = pytest.importorskip("ml_dtypes").bfloat16
+    function, size = getattr(fastact, name), 1 << 22
+    x, out = np.ones((size >> 11, 1 << 11), number), np.empty((size >> 11, 1 << 11), number)
+    limits = [np.full(x.shape, 0.25 * k, number) for k in range(1, 1 + len(function.parameters))]
+    function(x[:1], *(limit[:1] for limit in limits), out=out[:1])
+    across = [limit[:, :1] if k % 2 else limit[:1] for k, limit in enumerate(limits)]
+    for given in (limits, across, [limit.T for limit in limits]):
+        tracemalloc.start()
+        try:
+            function(x, *given, out=out)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("number", [np.float16, np.float32, np.float64, np.int8, "bfloat16"])
+@pytest.mark.parametrize("at", [0, 8191, 8192, 30_000, 39_999])
+def test_one_number_that_is_wrong_is_found_among_many(at: int, number: Any) -> None:
+    if number == "bfloat16":
+        number = pytest.importorskip("ml_dtypes").bfloat16
+    beta = np.full((4, 10_000), 3, number)
+    limit = beta.copy()
+    beta.flat[at], limit.flat[at] = -4, 5
+    x = np.ones(beta.shape, np.float32)
+    for turn in (np.asarray, np.transpose, np.flip):
+        with pytest.raises(ValueError, match=r"softplus\(\): beta is -4.*outside the open interval"):
+            fastact.softplus(turn(x), turn(beta))
+        with pytest.raises(ValueError, match=r"hardtanh.*given min_val = 5(\.0)?, max_val = 4(\.0)?$"):
+            fastact.hardtanh(turn(x), turn(limit), number(4))
+        with pytest.raises(ValueError, match=r"hardtanh.*given min_val = 5(\.0)?, max_val = 4(\.0)?$"):
+            fastact.hardtanh(turn(x), turn(limit), 4.0)
+    fastact.hardtanh(x, limit, limit)
+    fastact.hardtanh(x, 3.0, limit)
 
 
 def test_ranges_of_lazy_parameters_are_left_alone() -> None:
