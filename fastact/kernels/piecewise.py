@@ -271,9 +271,8 @@ def _jump_relu_gradient_theta(x: Value, theta: Value, bandwidth: Value = BANDWID
     """-theta/bandwidth within half a bandwidth of theta, 0 elsewhere. That left out divides 1 without a rest."""
     usual, theta, bandwidth = isinstance(bandwidth, float), op.plain(theta), op.plain(bandwidth)
     quotient = theta * (1.0 / BANDWIDTH) if usual else theta / bandwidth
-    distance = op.absolute(op.plain(x) - theta) * 2.0
-    rest = distance if usual else distance + bandwidth  # NaN, whichever of them is
-    return op.where(distance < bandwidth, -quotient, op.where(distance >= bandwidth, 0.0, rest))
+    gap = op.absolute(op.plain(x) - theta) * 2.0
+    return op.where(gap < bandwidth, -quotient, op.where(gap >= bandwidth, 0.0, gap if usual else gap + bandwidth))
 
 
 def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
