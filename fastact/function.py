@@ -73,15 +73,13 @@ class Door:
     def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
         required = self._required
-        if len(args) <= required or type(args[-1]) is not float:
-            return ()
+        if len(args) <= required or not all([type(value) is float for value in args[required:]]):
+            return ()  # numbers of NumPy have a dtype to say
         x = args[self._place]
         if not (type(x) is type(args[0]) is ndarray and args[0].dtype is x.dtype):
             return ()
-        try:
-            return args[:required] + self._settled[x.dtype, args[required:]]
-        except (KeyError, TypeError):  # parameters may be anything
-            return ()
+        known = self._settled.get((x.dtype, args[required:]))
+        return args[:required] + known if known else ()
 
     def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
         """The same, whatever the arguments are."""

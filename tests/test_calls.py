@@ -369,3 +369,14 @@ def test_gradients_from_outputs_that_determine_them() -> None:
         fastact.relu.backward_from_output(g, y, at_zero=0.5)
     assert "takes no at_zero" in str(fastact.relu.backward_from_output.__doc__)
     assert fastact.hardsigmoid.backward_from_output(g, y, slope=0.25)[:3].tolist() == [0.0, 0.75, 0.0]
+
+
+def test_numbers_that_were_given_before_are_not_mistaken_for_those_of_numpy() -> None:
+    """What is remembered of Python's numbers serves none that is equal to them and has a dtype of its own."""
+    x = np.array([-3.0, -1.0, 2.0], np.float16)
+    for _ in range(2):
+        assert fastact.hardtanh(x, -1.5, 1.5).dtype == np.float16
+        assert fastact.hardtanh(x, np.float32(-1.5), 1.5).dtype == np.float32
+        assert fastact.hardtanh(x, -1.5, np.float64(1.5)).dtype == np.float64
+        assert fastact.leaky_relu(x, 0.5).dtype == np.float16
+        assert fastact.leaky_relu(x, np.float32(0.5)).dtype == np.float32
