@@ -7,12 +7,13 @@ With --check nothing is written and a table that is not up to date ends in exit 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
+
+import places
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "cuda.md"
@@ -75,33 +76,14 @@ def lined(rows: list[Row]) -> str:
     return table(["kernel", *(f"{dtype} `{tier}`" for dtype, tier in SHOWN)], lines)
 
 
-def filled(text: str) -> str:
-    """The page with its tables made anew."""
+def tables() -> dict[str, str]:
     kernels, rows = read("cuda_ptx"), read("cuda_ptx_rows")
-    for name, made in (("counts", counts(kernels)), ("slow", slow(kernels)), ("rows", lined(rows))):
-        pattern = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        text, places = pattern.subn(lambda match, made=made: f"{match[1]}\n{made}\n\n{match[2]}", text)
-        if places != 1:
-            raise SystemExit(f"{PAGE.name} has {places} places for the table of {name}")
-    return text
+    return {"counts": counts(kernels), "slow": slow(kernels), "rows": lined(rows)}
 
 
 def write() -> None:
-    PAGE.write_text(filled(PAGE.read_text()))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a table is not up to date")
-    text = PAGE.read_text()
-    if parser.parse_args().check:
-        if filled(text) != text:
-            print("docs/cuda.md is not up to date: run python scripts/cuda_page.py", file=sys.stderr)
-            return 1
-        return 0
-    write()
-    return 0
+    PAGE.write_text(places.filled(PAGE, tables))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(places.main(PAGE, tables, __file__, __doc__))

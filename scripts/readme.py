@@ -7,11 +7,11 @@ With --check nothing is written and a table that is not up to date ends in exit 
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import sys
 from pathlib import Path
+
+import places
 
 from fastact.accuracy import sampled
 from fastact.accuracy.certificates import installed
@@ -81,26 +81,9 @@ def speed() -> str:
     return page.readme(json.loads(path.read_text())) if path else "(not measured yet)"
 
 
-def filled(text: str) -> str:
-    """The README with its tables made anew."""
-    for name, table in (("accuracy", accuracy()), ("proof", proof()), ("speed", speed())):
-        pattern = re.compile(rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
-    return text
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a table is not up to date")
-    text = README.read_text()
-    if parser.parse_args().check:
-        if filled(text) != text:
-            print("README.md is not up to date: run python scripts/readme.py", file=sys.stderr)
-            return 1
-        return 0
-    README.write_text(filled(text))
-    return 0
+def tables() -> dict[str, str]:
+    return {"accuracy": accuracy(), "proof": proof(), "speed": speed()}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(places.main(README, tables, __file__, __doc__))
