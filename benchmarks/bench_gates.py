@@ -3,21 +3,21 @@
     python -m pytest benchmarks/bench_gates.py --benchmark-only
     python benchmarks/bench_gates.py
 
-In both, the contestants take turns; the second prints the best of many rounds. ``extra_info`` holds the largest error
-in ULP on the first rows.
+In both, the contestants take turns; the second prints the best of many rounds. ``extra_info`` holds nanoseconds per
+element and the largest error in ULP on the first rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
+import math
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import errors
 import numpy as np
 import pytest
-from turns import REPLAY, in_turns
+from turns import REPLAY, Job, beside_libraries
 
 import fastact
 from fastact.accuracy.peers import one_thread
@@ -26,7 +26,6 @@ from fastact.kernels import GATES
 SHAPE = (512, 1024)
 ROUNDS = 60
 CONTESTANTS = ("exact", "fast", "rough", "torch")
-Job = Callable[[], Any]
 
 
 def arrays() -> list[Any]:
@@ -44,19 +43,13 @@ def contestant(gate: str, name: str) -> Job:
     return lambda: function(a, b, out=out, approx=name)
 
 
-def taking_part(gate: str, name: str) -> Job | None:
-    return None if name == "torch" and find_spec("torch") is None else contestant(gate, name)
-
-
 @pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("gate", GATES)
 def test_gate(benchmark: Any, request: Any, gate: str, name: str) -> None:
-    benchmark.group = f"{gate} on 512 x 1,024 float32 elements"
-    call = contestant(gate, name)
-    in_turns(benchmark, request, ("gate",), "name", lambda name: taking_part(gate, name))
     true = errors.truth(gate, "float32", "value", dict(zip("ab", arrays(), strict=True)))
-    benchmark.extra_info["max_ulp"] = errors.of_array(call(), true)
+    group = f"{gate} on 512 x 1,024 float32 elements"
+    beside_libraries(benchmark, request, ("gate",), name, group, partial(contestant, gate), math.prod(SHAPE), true)
 
 
 def main() -> None:

@@ -8,14 +8,12 @@ contestants of a group take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import errors
 import numpy as np
 import pytest
-from turns import REPLAY, in_turns
+from turns import REPLAY, Job, beside_libraries
 
 import fastact
 
@@ -23,10 +21,6 @@ SHAPES = ((512, 1024), (8192, 64), (65_536, 8))
 JUDGED = 2_000
 """Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "rough", "torch")
-ELSEWHERE = ("torch",)
-Job = Callable[[], Any]
-Make = Callable[[str], Job]
-"""From a contestant to its call."""
 
 
 def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
@@ -34,23 +28,6 @@ def arrays(shape: tuple[int, ...], channels: int) -> list[Any]:
     rng = np.random.default_rng(0)
     found = [rng.normal(0.3, 3, shape) for _ in range(2)] + [rng.uniform(0.5, 2, channels) for _ in range(4)]
     return [a.astype(np.float32) for a in found]
-
-
-def taking_part(name: str, make: Make) -> Job | None:
-    """The call of a contestant, if what it needs is installed."""
-    return None if name in ELSEWHERE and find_spec(name) is None else make(name)
-
-
-def measured(
-    benchmark: Any, request: Any, keys: tuple[str, ...], name: str, group: str, make: Make, size: int, true: Any
-) -> None:
-    if name in ELSEWHERE:
-        pytest.importorskip(name)
-    benchmark.group = group
-    in_turns(benchmark, request, keys, "name", lambda name: taking_part(name, make))
-    benchmark.extra_info["max_ulp"] = errors.of_array(make(name)(), true)
-    if benchmark.stats is not None:
-        benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -73,7 +50,7 @@ def test_norm(benchmark: Any, request: Any, function: str, shape: tuple[int, int
     few = -(-JUDGED // shape[-1])
     eps = 1e-5 if function == "layer_norm" else float(np.finfo(np.float32).eps)
     true = errors.norm(function, x[:few], *parameters, eps=eps)
-    measured(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
+    beside_libraries(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -92,7 +69,7 @@ def test_batch_norm(benchmark: Any, request: Any, shape: tuple[int, ...], name: 
         return lambda: fastact.batch_norm(x, *moments, out=out, approx=name)
 
     true = errors.batch_norm(x[:2], *moments)
-    measured(benchmark, request, ("shape",), name, f"batch_norm of {shape}", make, x.size, true)
+    beside_libraries(benchmark, request, ("shape",), name, f"batch_norm of {shape}", make, x.size, true)
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -111,4 +88,4 @@ def test_gradients(benchmark: Any, request: Any, name: str) -> None:
         return lambda: fastact.layer_norm.backward(g, x, weight, approx=name)
 
     true = errors.norm_backward("layer_norm", g[:2], x[:2], weight)
-    measured(benchmark, request, (), name, "gradients of layer_norm of (512, 1024)", make, x.size, true)
+    beside_libraries(benchmark, request, (), name, "gradients of layer_norm of (512, 1024)", make, x.size, true)

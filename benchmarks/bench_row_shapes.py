@@ -8,14 +8,12 @@ contestants of a group take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import errors
 import numpy as np
 import pytest
-from turns import REPLAY, in_turns
+from turns import REPLAY, Job, beside_libraries
 
 import fastact
 
@@ -23,10 +21,6 @@ SHAPES = ((512, 1024), (8192, 64), (65_536, 8), (1_000_000, 3), (1, 1 << 20))
 JUDGED = 2_000
 """Elements on which errors are taken, at least."""
 CONTESTANTS = ("exact", "fast", "rough", "torch", "scipy")
-ELSEWHERE = ("torch", "scipy")
-Job = Callable[[], Any]
-Make = Callable[[str], Job]
-"""From a contestant to its call."""
 
 
 def contestant(function: str, name: str, x: Any, axis: int) -> Job:
@@ -43,23 +37,6 @@ def contestant(function: str, name: str, x: Any, axis: int) -> Job:
     return lambda: getattr(fastact, function)(x, axis, out=out, approx=name)
 
 
-def taking_part(name: str, make: Make) -> Job | None:
-    """The call of a contestant, if what it needs is installed."""
-    return None if name in ELSEWHERE and find_spec(name) is None else make(name)
-
-
-def measured(
-    benchmark: Any, request: Any, keys: tuple[str, ...], name: str, group: str, make: Make, size: int, true: Any
-) -> None:
-    if name in ELSEWHERE:
-        pytest.importorskip(name)
-    benchmark.group = group
-    in_turns(benchmark, request, keys, "name", lambda name: taking_part(name, make))
-    benchmark.extra_info["max_ulp"] = errors.of_array(make(name)(), true)
-    if benchmark.stats is not None:
-        benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
-
-
 @pytest.mark.benchmark(timer=REPLAY.time)
 @pytest.mark.parametrize("name", CONTESTANTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -71,7 +48,7 @@ def test_rows(benchmark: Any, request: Any, function: str, shape: tuple[int, int
     def make(name: str) -> Job:
         return contestant(function, name, x, -1)
 
-    measured(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
+    beside_libraries(benchmark, request, ("function", "shape"), name, f"{function} of {shape}", make, x.size, true)
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -83,7 +60,7 @@ def test_along_the_first_axis(benchmark: Any, request: Any, name: str) -> None:
     def make(name: str) -> Job:
         return contestant("softmax", name, x, 0)
 
-    measured(benchmark, request, (), name, "softmax of (512, 1024) along axis 0", make, x.size, true)
+    beside_libraries(benchmark, request, (), name, "softmax of (512, 1024) along axis 0", make, x.size, true)
 
 
 @pytest.mark.benchmark(timer=REPLAY.time)
@@ -110,4 +87,4 @@ def test_gradient(benchmark: Any, request: Any, function: str, name: str) -> Non
 
     true = errors.rows_backward(function, g[:2], y[:2])
     group = f"gradient of {function} of (512, 1024)"
-    measured(benchmark, request, ("function",), name, group, make, x.size, true)
+    beside_libraries(benchmark, request, ("function",), name, group, make, x.size, true)

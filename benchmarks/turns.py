@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
+
+import errors
+import pytest
 
 from fastact.accuracy.timing import readings
 
-Make = Callable[[Any], Callable[[], Any] | None]
+Job = Callable[[], Any]
+Make = Callable[[Any], Job | None]
 """From a contestant to its call; None where it cannot take part."""
+LIBRARIES = ("torch", "scipy")
+"""Contestants that may not be installed."""
 
 
 class Replay:
@@ -34,7 +41,7 @@ def in_turns(
     request: Any,
     keys: tuple[str, ...],
     contestant: str,
-    make: Callable[[Any], Callable[[], Any] | None],
+    make: Make,
 ) -> None:
     """Let the benchmark show the readings of this test's contestant.
 
@@ -58,3 +65,28 @@ def in_turns(
     taken = _taken[case][given[contestant]]
     REPLAY.readings = iter(taken)
     benchmark.pedantic(REPLAY, rounds=len(taken))
+
+
+def beside_libraries(
+    benchmark: Any,
+    request: Any,
+    keys: tuple[str, ...],
+    name: str,
+    group: str,
+    make: Callable[[str], Job],
+    size: int,
+    true: Any,
+) -> None:
+    """Measure the contestant ``name`` in turns with the others of the group, without libraries that are not installed;
+    its time is told for each of ``size`` elements and its error against the ``true`` result of the first ones."""
+    if name in LIBRARIES:
+        pytest.importorskip(name)
+
+    def part(one: str) -> Job | None:
+        return make(one) if one not in LIBRARIES or find_spec(one) else None
+
+    benchmark.group = group
+    in_turns(benchmark, request, keys, "name", part)
+    benchmark.extra_info["max_ulp"] = errors.of_array(make(name)(), true)
+    if benchmark.stats is not None:
+        benchmark.extra_info["nanoseconds_per_element"] = benchmark.stats.stats.min / size * 1e9
