@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,15 +23,9 @@ from fastact.precision import TIERS
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def suite() -> ModuleType:
-    if str(ROOT / "benchmarks") not in sys.path:
-        sys.path.append(str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("bench_functions", ROOT / "benchmarks" / "bench_functions.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def suite(modules: dict[str, ModuleType]) -> ModuleType:
+    return modules["bench_functions"]
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.fixture(scope="module")
-def narrow() -> Any:
-    sys.path.append(str(ROOT / "benchmarks"))
-    import narrow
-
-    return narrow
+@pytest.fixture
+def narrow(modules: dict[str, ModuleType]) -> Any:
+    return modules["narrow"]
 
 
 def row(name: str, ours: float, torch: float, single: float) -> dict[str, Any]:

@@ -50,29 +50,9 @@ body:
 """
 
 
-@pytest.fixture(scope="module")
-def modules() -> Any:
-    """The modules of the report, which live beside the benchmarks and the scripts."""
-    sys.path.extend([str(ROOT / "benchmarks"), str(ROOT / "scripts")])
-    import comparing
-    import limits
-    import numba_user
-    import page
-    import report
-    import summary
-
-    every = (comparing, limits, numba_user, page, report, summary)
-    yield {m.__name__: m for m in every}
-
-
 @pytest.fixture
 def limits(modules: dict[str, ModuleType]) -> Any:
     return modules["limits"]
-
-
-@pytest.fixture
-def summary(modules: dict[str, ModuleType]) -> Any:
-    return modules["summary"]
 
 
 # -- from assembly to instructions ------------------------------------------------------------------------------------

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def modules() -> Any:
-    sys.path.extend([str(ROOT / "benchmarks"), str(ROOT / "scripts")])
-    import figure_page
-    import figures
-    import row_page
-    import summary
-    import tried
-    import warming
-
-    yield {module.__name__: module for module in (figure_page, figures, row_page, summary, tried, warming)}
-
 
 @pytest.fixture
 def figures(modules: dict[str, ModuleType]) -> Any:
     return modules["figures"]
-
-
-@pytest.fixture
-def summary(modules: dict[str, ModuleType]) -> Any:
-    return modules["summary"]
 
 
 def row(function: str = "mish", form: str = "value", dtype: str = "float32", **ns: float) -> dict[str, Any]:

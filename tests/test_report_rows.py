@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +10,7 @@ import pytest
 import fastact
 from fastact.accuracy import peers
 
-ROOT = Path(__file__).resolve().parents[1]
 ROWS = ("softmax", "softmin", "log_softmax", "logsumexp", "rms_norm", "layer_norm", "batch_norm")
-
-
-@pytest.fixture(scope="module")
-def modules() -> Any:
-    sys.path.extend([str(ROOT / "benchmarks"), str(ROOT / "scripts")])
-    import errors
-    import numba_user
-    import rowwise
-
-    yield {module.__name__: module for module in (errors, numba_user, rowwise)}
 
 
 def test_errors_of_rows_are_in_ulp(modules: dict[str, ModuleType]) -> None:
@@ -85,8 +71,6 @@ def test_gates_as_a_user_of_numba_writes_them(modules: dict[str, ModuleType]) ->
         formula = numba_user.scalar(expression, "float64", "a, b")
         found = [formula(*pair) for pair in zip(a, b, strict=True)]
         np.testing.assert_allclose(found, getattr(fastact, name)(a, b), rtol=1e-8, atol=1e-9, err_msg=name)
-
-
 
 
 @pytest.mark.parametrize("name", ["swiglu_oai", "geglu_tanh", "reglu"])
