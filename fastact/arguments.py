@@ -84,6 +84,34 @@ def check_rejections(name: str, rejections: Sequence[Rejection], inputs: Sequenc
                 raise ValueError(f"{name}(): {rejection.reason}; given {said}")
 
 
+def check_rounded(
+    name: str,
+    parameters: Sequence[Parameter],
+    rejections: Sequence[Rejection],
+    given: Sequence[Any],
+    settled: Sequence[Any],
+    required: int,
+) -> None:
+    """ValueError if a Python number is not allowed any more as it was rounded to the dtype of the other inputs: a small
+    one may be 0 there, a large one infinite."""
+    became = {}
+    for place in range(required, len(settled)):
+        if type(given[place]) in NUMBERS and type(settled[place]) not in NUMBERS:
+            value = float(settled[place])
+            if value != given[place] and (not value or math.isinf(value)):
+                became[place] = value
+    if not became:
+        return
+    values = [became.get(place, value) for place, value in enumerate(given)]
+    try:
+        for place in became:
+            check_range(name, parameters[place - required], values[place])
+        check_rejections(name, rejections, values, required)
+    except ValueError as error:
+        said = ", ".join(f"{given[k]!r} is {v!r} in {settled[k].dtype}" for k, v in became.items())
+        raise ValueError(f"{error}: {said}") from None
+
+
 def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
     """The real numbers that a value holds; None for what holds none, or none yet, as a lazy array does."""
     graph = getattr(value, "__dask_graph__", None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastact import reduced
-from fastact.arguments import check_range, check_rejections, elsewhere, fault, settle
+from fastact.arguments import check_range, check_rejections, check_rounded, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.documentation import Derived, describe, further, lacking, signature, title
@@ -164,7 +164,9 @@ class Door:
         if self._rejections:
             check_rejections(self.__name__, self._rejections, given[: self._inputs], required)
         if not options or options.keys() <= _UNTYPED:
-            given[: self._inputs] = settle(given[: self._inputs], required)
+            inputs = settle(given[: self._inputs], required)
+            check_rounded(self.__name__, self._parameters, self._rejections, given, inputs, required)
+            given[: self._inputs] = inputs
             if key is not None and len(settled) < _MOST_SETTLED and all(type(p) is ndarray for p in given[required:]):
                 if np.isfinite(given[required:]).all():  # else there was a warning, which is due in every call
                     settled[key] = tuple(given[required:])

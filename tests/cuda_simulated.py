@@ -185,6 +185,8 @@ def _calls() -> dict[str, tuple[Any, type[Exception], str]]:
         "parameter twice": (lambda: elu(d, 1.0, alpha=1.0), TypeError, "alpha both by position and by name"),
         "missing parameter": (lambda: fastact.prelu(d), TypeError, "missing its argument weight"),
         "range": (lambda: fastact.softplus(d, beta=-1.0), ValueError, "beta is -1.0, outside"),
+        "range in float32": (lambda: fastact.softplus(d, beta=1e-60), ValueError, "beta is 0.0 in float32, outside"),
+        "0 in float32": (lambda: fastact.celu(d, alpha=1e-60), ValueError, "alpha is 0.*in float32"),
         "rejection": (lambda: fastact.celu(d, alpha=0.0), ValueError, "alpha"),
         "tier": (lambda: mish(d, approx="best"), ValueError, "not a precision tier"),
         "random": (lambda: fastact.rrelu(d, rng=np.random.default_rng(0)), TypeError, "draws no slopes"),

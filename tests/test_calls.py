@@ -191,6 +191,24 @@ def test_python_numbers_are_compared_as_what_they_become(name: str, number: Any)
             function(x.astype(np.float64), same, 0.3)
 
 
+def test_python_numbers_are_refused_where_they_become_what_is_not_allowed() -> None:
+    """Next to 0 the results would be NaN."""
+    half, single = np.zeros(3, np.float16), np.zeros((1 << 15, 2), np.float32)
+    for _ in range(2):  # what was refused once is refused again
+        for call, said in (
+            (lambda: fastact.softplus(half, 1e-9), r"beta is 0\.0, outside.*: 1e-09 is 0\.0 in float16"),
+            (lambda: fastact.softplus(single, beta=1e40), r"beta is inf, outside.*: 1e\+40 is inf in float32"),
+            (lambda: fastact.softplus.backward(half, half, 100_000), "100000 is inf in float16"),
+            (lambda: fastact.celu(half, alpha=-1e-9), r"alpha is 0.*: -1e-09 is -0\.0 in float16"),
+            (lambda: fastact.rrelu(single, -1e39, 0.0), r"infinite.*: -1e\+39 is -inf in float32"),
+            (lambda: fastact.jump_relu.grad_theta(half, 1.0, bandwidth=1e-9), r"bandwidth is 0\.0.*1e-09 is 0\.0"),
+        ):
+            with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
+                call()
+    assert fastact.celu(np.zeros(3), 1e-60).tolist() == [0, 0, 0]
+    assert fastact.hardtanh(half - 1, -1e-9, 1.0).tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("name", ["softplus", "hardtanh", "softshrink", "rrelu"])
 @pytest.mark.parametrize("number", [np.float16, np.float32, np.float64, "bfloat16"])
 def test_looking_at_parameters_takes_little_memory(number: Any, name: str) -> None:

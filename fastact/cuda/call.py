@@ -63,6 +63,10 @@ def call(
     given = [view for view in views if view is not None]
     first = next(place for place, view in enumerate(views) if view is not None)
     dtype, device, stream = given[0].dtype, given[0].device, given[0].stream
+    if not left_out:
+        with np.errstate(all="ignore"):
+            rounded = [float(_rounded(value, dtype)) if is_number(value) else value for value in inputs]
+        _check_ranges(target, rounded[target.required :], f" in {dtype}")
     shape = _shape(target, views, results)
     with launch.on(device):
         launch.wait([*given, *(view for view in results if view is not None)], stream, device)
@@ -145,22 +149,24 @@ def _bound(target: Target, args: Sequence[Any], options: dict[str, Any]) -> tupl
     return inputs, outs, left_out
 
 
-def _check_ranges(target: Target, values: list[Any]) -> None:
-    """Of parameters that are numbers; what arrays hold stays on the device."""
+def _check_ranges(target: Target, values: list[Any], where: str = "") -> None:
+    """Of parameters that are numbers; what arrays hold stays on the device. A small number may be 0 in a dtype."""
     for parameter, value in zip(target.form.parameters, values, strict=True):
         if not is_number(value):
             continue
         low, high = parameter.above, parameter.below
         if (low is not None and value <= low) or (high is not None and value >= high):
             limits = f"({'-inf' if low is None else f'{low:g}'}, {'inf' if high is None else f'{high:g}'})"
-            raise ValueError(f"{target.title}(): {parameter.name} is {value}, outside the open interval {limits}")
+            raise ValueError(
+                f"{target.title}(): {parameter.name} is {value}{where}, outside the open interval {limits}"
+            )
     if all(map(is_number, values)):
         numbers = [value if type(value) in (bool, int, float) else np.asarray(value) for value in values]  # these adapt
         for rejection in target.rejections:
             if (not rejection.forms or target.form.name in rejection.forms) and np.any(
                 np.asarray(rejection.violated(*numbers))
             ):
-                raise ValueError(f"{target.title}(): {rejection.reason}")
+                raise ValueError(f"{target.title}(): {rejection.reason}{where and f', as they are{where}'}")
 
 
 def _views(target: Target, inputs: list[Any], outs: list[Any]) -> tuple[list[View | None], list[View | None]]:
@@ -301,9 +307,13 @@ def strides_like(views: list[View], shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(strides[axis] for axis in range(len(shape)))
 
 
+def _rounded(value: Any, dtype: str) -> Any:
+    return np.asarray(value, np.float64).astype(arrays.numpy_dtype(dtype))
+
+
 def _bits(value: Any, dtype: str) -> int:
     """A number rounded to the dtype, as the bits that stand for it."""
-    number = np.asarray(value, np.float64).astype(arrays.numpy_dtype(dtype))
+    number = _rounded(value, dtype)
     return int(number.reshape(1).view(f"i{number.itemsize}")[0])
 
 
