@@ -180,7 +180,7 @@ def _dtypes(value: Any) -> list[np.dtype[Any]]:
 def working_dtype(values: Sequence[Any]) -> np.dtype[Any] | None:
     """The dtype of the result that these inputs would have by themselves, as np.exp finds it; None if that is open."""
     found = [float_dtype(dtype) for value in values for dtype in _dtypes(value)]
-    if not found or None in found:
+    if not found or any(dtype is None for dtype in found):  # not `in`: None equals float64
         return None
     if len(found) == 1:
         return found[0]

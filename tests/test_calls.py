@@ -398,3 +398,24 @@ def test_numbers_that_were_given_before_are_not_mistaken_for_those_of_numpy() ->
         assert fastact.hardtanh(x, -1.5, np.float64(1.5)).dtype == np.float64
         assert fastact.leaky_relu(x, 0.5).dtype == np.float16
         assert fastact.leaky_relu(x, np.float32(0.5)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_numbers_are_looked_at_once(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they become in the dtype is remembered."""
+    number = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else np.dtype(dtype).type
+    x, looked = np.array([-3.0, -1.0, 2.0], number), []
+    settle = fastact.function.settle
+    monkeypatch.setattr(fastact.function, "settle", lambda *given: looked.append(given) or settle(*given))
+    calls = [
+        lambda: fastact.hardtanh(x, -0.625, 1.75),
+        lambda: fastact.hardtanh(x, min_val=-0.625, max_val=1.75),
+        lambda: fastact.leaky_relu(x, 0.625, out=np.empty_like(x)),
+        lambda: fastact.leaky_relu.backward(x, x, 0.625),
+    ]
+    for call in calls:
+        first = call()
+        looked.clear()
+        assert call().tobytes() == first.tobytes() and not looked
+    x = np.array([-3.0, -1.0, 2.0], np.int8)  # whose results are of another dtype
+    assert fastact.hardtanh(x, -0.625, 1.75).dtype == fastact.hardtanh(x, -0.625, 1.75).dtype == np.float16
