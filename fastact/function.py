@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import copysign
 from typing import Any
 
 import numpy as np
@@ -137,9 +138,11 @@ class Door:
             # calls as they mostly are: arrays of one dtype, and parameters that are numbers
             named = [item for item in options.items() if item[0] in self._own]
             numbers = [*args[required:], *(value for _, value in named)]
-            if all([type(value) is float and value for value in numbers]):  # zeros are equal whatever their sign
+            if all([type(value) is float for value in numbers]):
                 if len(named) == len(options) or options.keys() <= self._untyped:
                     key = x.dtype, args[required:], *named
+                    if not all(numbers):  # zeros are equal whatever their sign
+                        key = *key, *[copysign(1.0, value) for value in numbers]
             if key in settled:
                 for name, _ in named:
                     del options[name]

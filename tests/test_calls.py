@@ -412,10 +412,16 @@ def test_numbers_are_looked_at_once(dtype: str, monkeypatch: pytest.MonkeyPatch)
         lambda: fastact.hardtanh(x, min_val=-0.625, max_val=1.75),
         lambda: fastact.leaky_relu(x, 0.625, out=np.empty_like(x)),
         lambda: fastact.leaky_relu.backward(x, x, 0.625),
+        lambda: fastact.hardtanh(x, 0.0, 6.0),
+        lambda: fastact.threshold(x, threshold=0.0, value=-0.0),
+        lambda: fastact.threshold(x, threshold=0.0, value=0.0),
+        lambda: fastact.threshold(x, -0.0, -0.0),
     ]
     for call in calls:
         first = call()
         looked.clear()
         assert call().tobytes() == first.tobytes() and not looked
+    assert np.signbit(calls[-3]()).tolist() == np.signbit(calls[-1]()).tolist() == [True, True, False]
+    assert not np.signbit(calls[-2]()).any(), "zeros are equal, but not the same"
     x = np.array([-3.0, -1.0, 2.0], np.int8)  # whose results are of another dtype
     assert fastact.hardtanh(x, -0.625, 1.75).dtype == fastact.hardtanh(x, -0.625, 1.75).dtype == np.float16
