@@ -15,6 +15,8 @@ import warming
 from summary import LABELS, TIERS, Row
 from writing import labels, nanoseconds, size, table, ulps
 
+from fastact.cpu import threads
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 PICTURES = ROOT / "docs"
@@ -196,8 +198,9 @@ def _grown(rows: list[Row]) -> list[str]:
 def growth(content: Row) -> list[str]:
     out = [
         "", "## Work that grows", "", "![Nanoseconds per element against size](growth.png)", "",
-        "Nanoseconds per float32 element through the front door, with `out=`. With more than one thread np.copyto runs "
-        "on parts of the arrays in as many threads; np.exp does not.", "",
+        "Nanoseconds per float32 element through the front door, with `out=`. Threads are those that a call may use: "
+        f"one of less than {threads.WORTH / 1e6:g} ms stays on one. With more than one, np.copyto runs on parts of the "
+        "arrays in as many threads; np.exp does not.", "",
         *_grown(content["growth"]),
     ]  # fmt: skip
     if content.get("growth64"):

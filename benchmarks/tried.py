@@ -48,8 +48,10 @@ TRIED = (
     "now it is an exponential in two parts minus a line in two words, which few elements next to the root leave. Three "
     "words of float64 keep the digits next to it.",
     "- Parameters that are single numbers were copied to blocks full of them. A loop of their own, before which what "
-    "follows from them alone is computed, made threshold, jump_relu and prelu quicker, and all others that are given "
-    "parameters as numbers.",
+    "follows from them alone is computed, made float32 rrelu 2.5 to 2.8 times as fast, hardtanh 1.5 times, leaky_relu, "
+    "prelu and threshold 1.3 times, hardshrink, jump_relu and star_relu `exact` 1.1 to 1.2 times, and xielu, in which "
+    "much follows from them, 2 to 3.3 times; elu, softshrink and squareplus gained less than a tenth. Long kernels in "
+    "which little follows from them have no such loop.",
 )
 LONG = ("star_relu", "squareplus", "softsign", "rsqrt", "logit")
 """Functions that take peers a few operations, and twice the precision many."""

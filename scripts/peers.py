@@ -72,8 +72,8 @@ def head(versions: str) -> list[str]:
         "those of these numbers, rounded to float64. Errors are in ULP of the dtype next to the true value; an "
         "infinity counts as the power of two after the largest number, in float64 as infinitely wrong. Parameters "
         "that are not named are at their defaults, and gradients are those of automatic differentiation. These are "
-        "examples: most stand for a whole range of inputs. Our `exact` gives the true value rounded to the dtype at "
-        "each of them, as `tests/test_conformance_errors.py` checks.",
+        "examples; how many inputs give such results was not counted. Our `exact` gives the true value rounded to the "
+        "dtype at each of them, as `tests/test_conformance_errors.py` checks.",
         "",
         f"Of NaN, {', '.join(nan[:-1])} and {nan[-1]} make a number; the true value is NaN.",
         "",
