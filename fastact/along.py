@@ -52,9 +52,10 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = No
         if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
             return False
     for a in columns:
-        if a is not None:
-            if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray:
-                return False
+        if a is not None and (
+            type(a) is not ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray
+        ):
+            return False
     return out is None or _fits(out, x, (*arrays, *columns), apart)
 
 

@@ -15,7 +15,7 @@ from fastact.arguments import elsewhere
 from fastact.cpu import rows
 from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse
-from fastact.rows import apply
+from fastact.rows import apply, kernel_for
 
 
 def _whole(name: str, axis: Any) -> int:
@@ -48,7 +48,7 @@ class BatchNorm(Norm):
         if _matrix(axis, eps, x) and along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
             sink = np.empty_like(x) if out is None else out
             columns = mean, variance, _or_else(1.0, weight, mean), _or_else(0.0, bias, mean)
-            rows.turned(rows.kernel("batch_norm", along.USUAL[x.dtype], tier), (x.T, *columns, sink.T), (eps,))
+            rows.turned(kernel_for("batch_norm", x.dtype, tier), (x, *columns, sink), (eps,))
             return sink
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
@@ -76,12 +76,11 @@ class BatchNorm(Norm):
         given = mean, variance, weight
         if _matrix(axis, eps, x) and along.plain(axis, g, x, columns=given, out=out):
             slope, shift = np.empty((2, x.shape[1]), x.dtype)
-            sink, across = np.empty_like(x) if out is None else out, g.T
-            dtype = along.USUAL[x.dtype]
-            sums = rows.kernel("batch_norm_parameters", dtype, tier)
-            rows.turned(sums, (across, x.T, mean, variance, slope, shift), (eps,))
+            sink = np.empty_like(x) if out is None else out
+            sums = kernel_for("batch_norm_parameters", x.dtype, tier)
+            rows.turned(sums, (g, x, mean, variance, slope, shift), (eps,))
             columns = variance, _or_else(1.0, weight, mean)
-            rows.turned(rows.kernel("batch_norm_backward", dtype, tier), (across, *columns, sink.T), (eps,))
+            rows.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, *columns, sink), (eps,))
             return sink, slope, shift
         name = f"{self.__name__}.backward"
         if elsewhere((g, x, mean, variance, weight), {"out": out}):

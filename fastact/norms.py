@@ -28,7 +28,7 @@ from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
 from fastact.precision import Approx, parse
-from fastact.rows import apply, directly, name_of
+from fastact.rows import apply, empty_like, kernel_for, name_of
 
 TINY = 1e-60
 
@@ -54,10 +54,10 @@ def _spacing(dtype: str) -> float:
 
 
 @functools.cache
-def _variant(norm: str, dtype: np.dtype[Any], tiny: bool, weight: bool, bias: bool = False) -> str:
-    """The program of a norm that is given these."""
+def _kernel(norm: str, dtype: np.dtype[Any], tier: str, tiny: bool, weight: bool, bias: bool) -> rows.Kernel:
+    """The kernel of a norm that is given these, for arrays of a dtype that is `along.USUAL`."""
     given = {"weight": weight or None, "bias": bias or None}
-    return f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **given)}"
+    return kernel_for(f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **given)}", dtype, tier)
 
 
 def usual(eps: Any) -> bool:
@@ -65,8 +65,8 @@ def usual(eps: Any) -> bool:
     return type(eps) is float and 0.0 <= eps < 1.0
 
 
-def _there(*arrays: Array | None) -> tuple[Array, ...]:
-    return tuple([a for a in arrays if a is not None])
+def _there(*arrays: Array | None) -> list[Array]:
+    return [a for a in arrays if a is not None]
 
 
 def _arrays_for(x: Array) -> tuple[Array, Array]:
@@ -80,7 +80,7 @@ def _sums(tier: str, g: Array, x: Array, moments: Array, slopes: Array) -> None:
     if g.ndim != 2:
         shape = -1, slopes.shape[1]
         g, x = g.reshape(shape), x.reshape(shape)
-    rows.turned(rows.kernel("norm_parameters", along.USUAL[x.dtype], tier), (g.T, x.T, *moments, *slopes))
+    rows.turned(kernel_for("norm_parameters", x.dtype, tier), (g, x, *moments, *slopes))
 
 
 class _Call:
@@ -196,8 +196,10 @@ class RmsNorm(Norm):
         tier = parse(approx)
         if (eps is None or usual(eps)) and along.plain(axis, x, columns=(weight,), out=out):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
-            program = _variant("rms_norm", x.dtype, number < TINY, weight is not None)
-            return directly(program, tier, _there(x, weight), (number,), out)
+            found = _kernel("rms_norm", x.dtype, tier, number < TINY, weight is not None, False)
+            sink = empty_like(x) if out is None else out
+            rows.in_order(found, (x, sink) if weight is None else (x, weight, sink), (number,))
+            return sink
         if elsewhere((x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -224,10 +226,9 @@ class RmsNorm(Norm):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
             slopes, moments = _arrays_for(x)
             moments[0] = 0.0
-            program = _variant("rms_norm_backward", x.dtype, number < TINY, weight is not None)
-            sink = np.empty_like(x) if out is None else out
-            arrays = *_there(g, x, weight), sink, moments[1]
-            rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), arrays, (number,))
+            found = _kernel("rms_norm_backward", x.dtype, tier, number < TINY, weight is not None, False)
+            sink = empty_like(x) if out is None else out
+            rows.in_order(found, _there(g, x, weight, sink, moments[1]), (number,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0]
         if elsewhere((g, x, weight), {"out": out}):
@@ -278,8 +279,10 @@ class LayerNorm(Norm):
     ) -> Any:  # fmt: skip
         tier = parse(approx)
         if usual(eps) and along.plain(axis, x, columns=(weight, bias), out=out):
-            program = _variant("layer_norm", x.dtype, eps < TINY, weight is not None, bias is not None)
-            return directly(program, tier, _there(x, weight, bias), (eps,), out)
+            found = _kernel("layer_norm", x.dtype, tier, eps < TINY, weight is not None, bias is not None)
+            sink = empty_like(x) if out is None else out
+            rows.in_order(found, _there(x, weight, bias, sink), (eps,))
+            return sink
         if elsewhere((x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -306,10 +309,9 @@ class LayerNorm(Norm):
         tier = parse(approx)
         if usual(eps) and along.plain(axis, g, x, columns=(weight, bias), out=out, apart=True):
             slopes, moments = _arrays_for(x)
-            program = _variant("layer_norm_backward", x.dtype, eps < TINY, weight is not None)
-            sink = np.empty_like(x) if out is None else out
-            arrays = *_there(g, x, weight), sink, *moments
-            rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), arrays, (eps,))
+            found = _kernel("layer_norm_backward", x.dtype, tier, eps < TINY, weight is not None, False)
+            sink = empty_like(x) if out is None else out
+            rows.in_order(found, _there(g, x, weight, sink, *moments), (eps,))
             _sums(tier, g, x, moments, slopes)
             return sink, slopes[0], slopes[1]
         if elsewhere((g, x, weight, bias), {"out": out}):

@@ -29,6 +29,7 @@ from fastact.cpu import rows
 from fastact.precision import Approx, parse
 
 INFINITY = math.inf
+empty_like = np.empty_like
 
 
 def name_of(dtype: np.dtype[Any]) -> str:
@@ -46,9 +47,15 @@ def directly(
 ) -> Array:
     """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
     x = arrays[0]
-    sink = np.empty_like(x) if out is None else out
-    rows.in_order(rows.kernel(program, along.USUAL[x.dtype], tier), (*arrays, sink), numbers)
+    sink = empty_like(x) if out is None else out
+    rows.in_order(kernel_for(program, x.dtype, tier), (*arrays, sink), numbers)
     return sink
+
+
+@functools.cache
+def kernel_for(program: str, dtype: np.dtype[Any], tier: str) -> rows.Kernel:
+    """The kernel of a program for arrays of a dtype that is `along.USUAL`."""
+    return rows.kernel(program, along.USUAL[dtype], tier)
 
 
 def run(
@@ -96,7 +103,7 @@ class RowFunction:
             return directly(name, tier, (x,), (), out)
         if axis == 0 and type(axis) is int and where is True and along.matrix(x, out):
             sink = np.empty_like(x) if out is None else out
-            rows.turned(rows.kernel(name, along.USUAL[x.dtype], tier), (x.T, sink.T))
+            rows.turned(kernel_for(name, x.dtype, tier), (x, sink))
             return sink
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
@@ -264,7 +271,7 @@ class LogSumExp:
         tier = parse(approx)
         if out is None and where is True and keepdims is False and along.plain(axis, x):
             found = np.empty(x.shape[:-1], x.dtype)
-            rows.in_order(rows.kernel(name, along.USUAL[x.dtype], tier), (x, found))
+            rows.in_order(kernel_for(name, x.dtype, tier), (x, found))
             return found[()]
         if elsewhere((x, where), {"out": out}):
             from fastact.cuda import rowcall

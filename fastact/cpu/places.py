@@ -15,12 +15,12 @@ import numpy as np
 
 _FIELD = object.__basicsize__
 _WORD = ctypes.sizeof(ctypes.c_size_t)
-_words = (ctypes.c_size_t * (sys.maxsize // _WORD)).from_address(0)
-"""All memory, of which an element is sooner read than an object for it alone is made."""
+_words = (ctypes.c_size_t * (sys.maxsize // _WORD - _FIELD)).from_address(_FIELD)
+"""All memory from there on, of which an element is sooner read than an object for it alone is made."""
 
 
 def _by_field(a: np.ndarray[Any, Any]) -> int:
-    return _words[(id(a) + _FIELD) // _WORD]  # type: ignore[no-any-return]
+    return _words[id(a) // _WORD]  # type: ignore[no-any-return]
 
 
 def _by_description(a: np.ndarray[Any, Any]) -> int:
@@ -34,7 +34,7 @@ def _agree() -> bool:
 
 
 def _all_by_field(arrays: Iterable[np.ndarray[Any, Any]]) -> list[int]:
-    return [_words[(id(a) + _FIELD) // _WORD] for a in arrays]
+    return [_words[id(a) // _WORD] for a in arrays]
 
 
 def _all_by_description(arrays: Iterable[np.ndarray[Any, Any]]) -> list[int]:

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import math
 import struct
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from time import perf_counter_ns
@@ -59,7 +60,6 @@ class Kernel:
         self.numbers = len(linked.program.numbers)
         self.together = struct.Struct(f"={6 + elements}q{self.numbers}d{2 * count + 1}q")
         self.given = struct.Struct(f"={self.numbers}d{count - 1}q")
-        self.memory = ctypes.c_int64 * (self.together.size // 8)
         self.plain: dict[tuple[int, int], Plan] = {}
         self.turned: dict[tuple[int, ...], Plan] = {}
         self.plans: dict[tuple[Any, ...], Plan] = {}
@@ -146,12 +146,12 @@ def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = 
 
 
 def turned(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
-    """Run a kernel on matrices in C's order of which the columns are the rows, turned by ``T``; what belongs to rows or
-    to places of them lies in C's order."""
+    """Run a kernel on matrices in C's order of which the columns are the rows; what belongs to rows or to places of
+    them lies in C's order."""
     key = arrays[0].shape
     plan = found.turned.get(key)
     if plan is None:
-        plan = _noted(found.turned, key, Plan(found, arrays))
+        plan = _noted(found.turned, key, Plan(found, [a.T for a in arrays]))
     plan.run(arrays, numbers)
 
 
@@ -168,7 +168,9 @@ def _room(found: Kernel, length: int) -> tuple[int, int]:
     return (1, room) if 0 < room <= KEPT else (0, 0)
 
 
-Frame = tuple[Any, Any, Any, Any]
+Frame = tuple[bytearray, Any, Any, Any, Any]
+FAILED = 8 * 5 if sys.byteorder == "little" else 8 * 5 + 7
+"""Where the byte of the facts is that is not 0 if there was no memory."""
 
 
 class Part:
@@ -178,7 +180,7 @@ class Part:
         found = plan.found
         self.function = variant.function
         self.offsets = [skipped * step for step in steps] if skipped else []
-        self.pack, self.memory = found.given.pack_into, found.memory
+        self.pack = found.given.pack_into
         elements = len(plan.along)
         self.place = 8 * (6 + elements)
         count = len(steps) + 1
@@ -194,11 +196,12 @@ class Part:
 
     def _frame(self) -> Frame:
         """The memory of a call, and its arguments."""
-        memory = self.memory.from_buffer_copy(self.content)
-        facts = ctypes.addressof(memory)
-        memory[self.steps // 8 - 1] = facts
+        memory = bytearray(self.content)
+        start = ctypes.c_char.from_buffer(memory)  # as long as it lives, the memory stays where it is
+        facts = ctypes.addressof(start)
+        struct.pack_into("=q", memory, self.steps - 8, facts)
         first, second, third = (ctypes.c_void_p(facts + place) for place in (self.places, self.count, self.steps))
-        return memory, first, second, third
+        return memory, first, second, third, start
 
     def run(self, places: list[int], numbers: Sequence[float]) -> bool:
         """Whether there was memory for it."""
@@ -208,10 +211,10 @@ class Part:
             frame = self.spare.pop()
         except IndexError:
             frame = self._frame()
-        memory, first, second, third = frame
+        memory, first, second, third, _ = frame
         self.pack(memory, self.place, *numbers, *places)
         self.function(first, second, third, None)
-        if memory[5]:
+        if memory[FAILED]:
             return False
         self.spare.append(frame)
         return True
@@ -226,6 +229,7 @@ class Plan:
         self.length = length = next(a.shape[-1] for a, o in described if o.kind != "row")
         outer = next((a.shape[:-1] if o.kind == "element" else a.shape) for a, o in described if o.kind != "column")
         self.size = math.prod(outer) * length
+        self.small = self.size < threads.SMALLEST
         self.parts: list[Part] = []
         self.only: Part | None = None
         """What one thread does where all rows are at one distance; if that is one part, that."""
@@ -259,7 +263,7 @@ class Plan:
 
     def run(self, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
         places = addresses(arrays)
-        if self.size < threads.SMALLEST or self.loop.cost * self.size < threads.WORTH or threads.get_num_threads() == 1:
+        if self.small or self.loop.cost * self.size < threads.WORTH or threads.get_num_threads() == 1:
             if self.only is not None:
                 if not self.only.run(places, numbers):
                     self._no_memory()
