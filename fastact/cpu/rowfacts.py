@@ -28,6 +28,21 @@ def batch(linked: LinkedProgram) -> int:
     return 8 if linked.held == 2 else 16
 
 
+NEAR = 1 << 14
+"""Bytes of elements of longer rows that are computed together, at most; of one row they may be more."""
+
+
+def together(linked: LinkedProgram) -> int:
+    """How many longer rows are computed at a time, at most. Those of float64 take so much of the memory near to the
+    processor that none is left for others."""
+    return 1 if linked.dtype == "float64" else 8
+
+
+def bytes_read(linked: LinkedProgram) -> int:
+    """Those that the elements of one place have."""
+    return sum(o.size for o in operands(linked) if o.kind == "element" and not o.written)
+
+
 def rows_in_vector(linked: LinkedProgram) -> int:
     """How many rows that lie side by side are computed at a time."""
     return 8 if linked.held == 2 else 16

@@ -11,17 +11,20 @@ from llvmlite import ir
 
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I64, PTR, at, counted
-from fastact.cpu.rowfacts import Facts, beside
+from fastact.cpu.rowfacts import Facts
+from fastact.cpu.rowlong import LongRows
+from fastact.cpu.rowloops import RowBuilder
 from fastact.cpu.rowshort import ShortRows
 from fastact.cpu.staging import SIDE, mover
 
 
-class RowKernel(ShortRows):
+class RowKernel(RowBuilder):
     def build(self, width: int) -> ir.Module:
         """The module with ``kernel``, for rows of up to ``width`` elements, one of those that go together; 0 for longer
         ones."""
-        variant = self.short(width, beside(self.linked)[width]) if width else self.long(self.lanes)
-        self._kernel(variant)
+        rows = (ShortRows if width else LongRows)(self.linked, self.target)
+        rows.module = self.module
+        self._kernel(rows.function_of(width))
         return self.module
 
     def _kernel(self, variant: ir.Function) -> None:

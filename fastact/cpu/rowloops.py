@@ -13,8 +13,7 @@ Rows that fit one vector stay in registers from beginning to end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -64,52 +63,6 @@ class RowBuilder(RowPieces):
         count = len(outputs) // (held + len(self.linked.lent))
         return outputs[: count * held], outputs[count * held :]
 
-    def _settled(
-        self, b: ir.IRBuilder, row: Row, run: LinkedRun, sums: list[Words], held: Words, lent: Words
-    ) -> tuple[Words, Words]:
-        inputs = [word for words in sums for word in words]
-        more_held, more_lent = self._given(b, run.settle, [*inputs, *held, row.number], 1)
-        if run.replaces:
-            held = held[: len(held) - run.replaces * self.linked.held]
-            lent = lent[: len(lent) - run.replaces * len(self.linked.lent)]
-        return held + more_held, lent + more_lent
-
-    def _begun(self, b: ir.IRBuilder, row: Row) -> tuple[Words, Words]:
-        given = [b.load(row.places[k], typ=SCALARS[self.operands[k].type]) for k in self.row_inputs]
-        return self._given(b, self.linked.begin, [*given, *row.numbers], 1)
-
-    def _deliver(self, b: ir.IRBuilder, row: Row, held: Words) -> None:
-        if self.linked.totals is not None:
-            for k, value in zip(self.row_sinks, self.emitter(b, 0).graph(self.linked.totals, held), strict=True):
-                b.store(value, row.places[k])
-
-    @contextmanager
-    def _repeated(self, b: ir.IRBuilder, run: LinkedRun, held: Words, lent: Words) -> Iterator[_Again]:
-        """The block runs until the last number of the row is 0; those that change are kept on the stack."""
-        again = _Again(held, lent)
-        if not run.repeated:
-            yield again
-            return
-        slots = [stack(b, word.type) for word in held + lent]
-        for slot, word in zip(slots, held + lent, strict=True):
-            b.store(word, slot)
-        body, after = b.append_basic_block("again"), b.append_basic_block("enough")
-        if run.spared:
-            b.cbranch(self._unfinished(b, held), body, after)
-        else:
-            b.branch(body)
-        b.position_at_end(body)
-        words = [b.load(slot, typ=word.type) for slot, word in zip(slots, held + lent, strict=True)]
-        again.held, again.lent = words[: len(held)], words[len(held) :]
-        yield again
-        words = again.held + again.lent
-        for slot, word in zip(slots, words, strict=True):
-            b.store(word, slot)
-        b.cbranch(self._unfinished(b, again.held), body, after)
-        b.position_at_end(after)
-        words = [b.load(slot, typ=word.type) for slot, word in zip(slots, words, strict=True)]
-        again.held, again.lent = words[: len(held)], words[len(held) :]
-
     def _unfinished(self, b: ir.IRBuilder, held: Words) -> ir.Value:
         """Whether the last number of a row is not 0."""
         last = held[-self.linked.held]
@@ -120,27 +73,6 @@ class RowBuilder(RowPieces):
         return b.call(self.declared(name, SCALARS["i1"], [more.type]), [more])
 
     # -- rows in memory -----------------------------------------------------------------------------------------------
-    def _row(self, b: ir.IRBuilder, row: Row, width: int) -> None:
-        linked = self.linked
-        held, lent = self._begun(b, row)
-        for run in linked.runs:
-            with self._repeated(b, run, held, lent) as now:
-                sums = self._swept(b, row, run, [self.spread(b, word, width) for word in now.lent], width)
-                now.held, now.lent = self._settled(b, row, run, sums, now.held, now.lent)
-            held, lent = now.held, now.lent
-        if linked.result is not None:
-            scalars = [self.spread(b, word, width) for word in lent]
-            if self.keeping is None:
-                self._write(b, row, linked.result, (), scalars, width)
-            else:
-                assert linked.anew is not None
-                with b.if_else(row.keeps) as (then, otherwise):
-                    with then:
-                        self._write(b, row, linked.result, self.keeping.kept, scalars, width)
-                    with otherwise:
-                        self._write(b, row, linked.anew, (), scalars, width)
-        self._deliver(b, row, held)
-
     def _pieces(self, b: ir.IRBuilder, start: ir.Value, stop: ir.Value, width: int, body: Callable[..., None]) -> None:
         """The elements from ``start`` to ``stop`` in vectors; the last by a mask."""
         rest = b.and_(b.sub(stop, start), I64(width - 1))
@@ -157,7 +89,10 @@ class RowBuilder(RowPieces):
         ]
 
     def _fetch_next(self, b: ir.IRBuilder, row: Row, i: ir.Value, width: int) -> None:
-        """Ask for elements of the next row while there is much to compute in this one."""
+        """Ask for elements of a row of the next turn. The processor follows one array with too little of it ahead, and
+        several well enough."""
+        if sum(self.operands[k].kind == "element" for k in self.inputs) > 1:
+            return
         prefetch = self.declared("llvm.prefetch.p0", ir.VoidType(), [PTR, I32, I32, I32])
         for k in self.inputs:
             o = self.operands[k]
@@ -183,7 +118,7 @@ class RowBuilder(RowPieces):
             parts.append(self.emitter(b, part).graph(graph, own))
         return [self.joined(b, list(words)) for words in zip(*parts, strict=True)]
 
-    def _swept(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
+    def totals_of(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
         """The totals of a run."""
         widths = [width // 4 if total.narrow else width for total in run.totals]
         slots = [[stack(b, typed(t, w)) for t in total.words] for total, w in zip(run.totals, widths, strict=True)]
@@ -243,7 +178,7 @@ class RowBuilder(RowPieces):
             sums.append(self.tree(b, total, words))
         return sums
 
-    def _write(
+    def write(
         self, b: ir.IRBuilder, row: Row, graph: Graph, kept: tuple[str, ...], scalars: Words, width: int
     ) -> None:
         def body(i: ir.Value, mask: ir.Value | None) -> None:
@@ -278,28 +213,6 @@ class RowBuilder(RowPieces):
         count = range(len(self.linked.program.numbers))
         return [b.load(at(b, facts, I64(8 * (after + i))), typ=SCALARS["f64"]) for i in count]
 
-    def long(self, width: int) -> ir.Function:
-        """void long(places, steps, rows, facts, scratch): rows of any length, of which the elements are neighbours."""
-        b, (places, steps, rows, facts, scratch) = self.function("long")
-        base, step = self.places_and_steps(b, places, steps)
-        length = self.fact(b, facts, Facts.LENGTH)
-        row = Row(
-            places=[],
-            following=[],
-            numbers=self.numbers_given(b, facts),
-            length=length,
-            number=b.sitofp(length, SCALARS["f64"]),
-            keeps=b.icmp_signed("!=", self.fact(b, facts, Facts.KEEP), I64(0)),
-            scratch=scratch,
-            pitch=b.mul(b.and_(b.add(length, I64(63)), I64(-64)), I64(8)),
-        )
-        with counted(b, rows) as r:
-            row.places = [at(b, p, b.mul(r, s)) for p, s in zip(base, step, strict=True)]
-            row.following = [at(b, p, s) for p, s in zip(row.places, step, strict=True)]
-            self._row(b, row, width)
-        b.ret_void()
-        return b.function
-
     def fact(self, b: ir.IRBuilder, facts: ir.Value, place: int) -> ir.Value:
         return b.load(at(b, facts, I64(8 * place)), typ=I64)
 
@@ -314,17 +227,8 @@ class Row:
 
     places: list[ir.Value]
     following: list[ir.Value]
-    numbers: list[ir.Value]
+    """Where the rows of the next turn lie."""
     length: ir.Value
-    number: ir.Value
     keeps: ir.Value
     scratch: ir.Value
     pitch: ir.Value
-
-
-@dataclass
-class _Again:
-    """The numbers of the row within a run."""
-
-    held: Words
-    lent: Words

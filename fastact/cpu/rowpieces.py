@@ -110,6 +110,7 @@ class RowPieces:
         return vector
 
 
-def word_of(vector: ir.Value) -> str:
-    """The type of the elements of a vector."""
-    return next(name for name, kind in SCALARS.items() if kind == vector.type.element)
+def word_of(value: ir.Value) -> str:
+    """The type of a number, or of the elements of a vector."""
+    own = value.type.element if isinstance(value.type, ir.VectorType) else value.type
+    return next(name for name, kind in SCALARS.items() if kind == own)

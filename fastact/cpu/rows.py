@@ -48,12 +48,13 @@ class Kernel:
 
     def __init__(self, linked: LinkedProgram, asked: tuple[str, ...] = ()) -> None:
         """``asked``: words that stand for the program in the cache."""
-        from fastact.cpu.rowfacts import beside, lanes, operands, rows_in_vector
+        from fastact.cpu.rowfacts import NEAR, beside, bytes_read, lanes, operands, rows_in_vector, together
 
         self.asked = asked
         self.linked, self.operands = linked, operands(linked)
         self.lanes, self.side_by_side = lanes(linked.dtype), rows_in_vector(linked)
         self.widths = sorted(beside(linked))
+        self.most, self.near = together(linked), NEAR // bytes_read(linked)
         self.kept = sum(len(run.kept) for run in linked.runs)
         self.variants: dict[int, Variant] = {}
         elements, count = sum(o.kind == "element" for o in self.operands), len(self.operands) + 1
@@ -165,7 +166,8 @@ def _noted(plans: dict[Any, Plan], key: tuple[Any, ...], plan: Plan) -> Plan:
 def _room(found: Kernel, length: int) -> tuple[int, int]:
     """Whether what is kept of a row is kept, and the bytes it takes."""
     room = found.kept * 8 * ((length + 63) & -64)
-    return (1, room) if 0 < room <= KEPT else (0, 0)
+    several = max(1, min(found.most, found.near // max(length, 1)))
+    return (1, room * several) if 0 < room <= KEPT else (0, 0)
 
 
 Frame = tuple[bytearray, Any, Any, Any, Any]
