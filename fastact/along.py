@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,36 @@ def mask(name: str, where: Any, shape: tuple[int, ...]) -> Array | None:
         return np.broadcast_to(found, shape)
     except ValueError:
         raise ValueError(f"{name}(): where of shape {found.shape} does not broadcast to {shape}") from None
+
+
+# -- what is left out, in pieces of a fixed size ----------------------------------------------------------------------
+PIECE = 1 << 16
+"""Elements of a piece, at most; of one that has whole rows they may be more."""
+
+
+def pieces(shape: tuple[int, ...], kept: tuple[int, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Slices that cut an array of that shape into pieces, but not along the axes that are kept; "..." makes a view of
+    an array without axes, too."""
+    sizes = list(shape)
+    while math.prod(sizes) > PIECE:
+        axis = max((d for d in range(len(shape)) if d not in kept), key=sizes.__getitem__, default=None)
+        if axis is None or sizes[axis] == 1:
+            break
+        sizes[axis] = -(-sizes[axis] // 2)
+    starts = [range(0, n, size) if n else (0,) for n, size in zip(shape, sizes, strict=True)]
+    for place in itertools.product(*starts):
+        yield *(slice(start, start + size) for start, size in zip(place, sizes, strict=True)), ...
+
+
+def leave_out(a: Array, mask: Array, value: float) -> None:
+    """Write a number wherever the mask does not hold."""
+    for part in pieces(a.shape):
+        np.copyto(a[part], value, where=~mask[part])
+
+
+def left_out(a: Array, mask: Array, value: float) -> bool:
+    """Whether that number is there already."""
+    return all((mask[part] | (a[part] == value)).all() for part in pieces(a.shape))
 
 
 # -- results ----------------------------------------------------------------------------------------------------------

@@ -85,6 +85,15 @@ def _on_device(name: str, program: str, tier: str, axis: Axis, given: dict[str, 
     return rowcall.elements(name, program, tier, functools.partial(along.axes, name, axis), given, out, where)
 
 
+def _prepared(sink: along.Sink, given: Array, mask: Array, ignored: float) -> Array:
+    """Bring what is given to where the result will be, with a number in the place of what is left out; the mask."""
+    if np.may_share_memory(mask, sink.array):
+        mask = mask.copy()
+    np.copyto(sink.array, given)
+    along.leave_out(sink.array, mask, ignored)
+    return mask
+
+
 class RowFunction:
     """A function of rows that gives as many numbers as it gets, callable as f(x, axis=-1, *, out, where, approx).
 
@@ -113,13 +122,12 @@ class RowFunction:
         sink = along.Sink(
             along.check_out(name, out, given.shape, given.dtype, [given]), given, given.shape, given.dtype
         )
-        if mask is not None:
-            mask = ~mask
-            given = given.copy(order="K")
-            given[mask] = self._ignored
-        run(name, approx, axes, [given], sink.array)
-        if mask is not None:
-            sink.array[mask] = self._excluded
+        if mask is None:
+            run(name, approx, axes, [given], sink.array)
+        else:
+            mask = _prepared(sink, given, mask, self._ignored)
+            run(name, approx, axes, [sink.array], sink.array)
+            along.leave_out(sink.array, mask, self._excluded)
         return sink.result()
 
     def backward_from_output(
@@ -141,13 +149,20 @@ class RowFunction:
         mask = along.mask(name, where, output.shape)
         checked = along.check_out(name, out, output.shape, output.dtype, [gradient, output])
         sink = along.Sink(checked, output, output.shape, output.dtype)
-        if mask is not None:
-            mask = ~mask
-            gradient, output = gradient.copy(order="K"), output.copy(order="K")
-            gradient[mask], output[mask] = 0.0, self._excluded
-        run(self._backward, approx, axes, [gradient, output], sink.array)
-        if mask is not None:
-            sink.array[mask] = 0.0
+        if mask is None:
+            run(self._backward, approx, axes, [gradient, output], sink.array)
+        elif not np.may_share_memory(output, sink.array) and along.left_out(output, mask, self._excluded):
+            mask = _prepared(sink, gradient, mask, 0.0)
+            run(self._backward, approx, axes, [sink.array, output], sink.array)
+            along.leave_out(sink.array, mask, 0.0)
+        else:
+            mask = mask.copy() if np.may_share_memory(mask, sink.array) else mask
+            for part in along.pieces(output.shape, axes):
+                g, y, counted = gradient[part].copy(order="K"), output[part].copy(order="K"), mask[part]
+                along.leave_out(g, counted, 0.0)
+                along.leave_out(y, counted, self._excluded)
+                run(self._backward, approx, axes, [g, y], sink.array[part])
+                along.leave_out(sink.array[part], counted, 0.0)
         return sink.result()
 
     def backward(
@@ -161,16 +176,26 @@ class RowFunction:
             name, programs = f"{self.__name__}.backward", (self.__name__, self._backward)
             meant = functools.partial(along.axes, name, axis)
             return rowcall.backward(name, programs, parse(approx), meant, g, x, out, where)
-        gradient, given = (
-            along.array(f"{self.__name__}.backward", "g", g),
-            along.array(f"{self.__name__}.backward", "x", x),
-        )
-        along.same_shape(f"{self.__name__}.backward", g=gradient, x=given)
-        along.check_out(
-            f"{self.__name__}.backward", out, given.shape, np.result_type(gradient, given), [gradient, given]
-        )
-        y = self(given, axis, where=where, approx=approx)
-        return self.backward_from_output(gradient, y, axis, out=out, where=where, approx=approx)
+        name = f"{self.__name__}.backward"
+        gradient, given = along.array(name, "g", g), along.array(name, "x", x)
+        along.same_shape(name, g=gradient, x=given)
+        dtype = np.result_type(gradient, given)
+        checked = along.check_out(name, out, given.shape, dtype, [gradient, given])
+        axes, tier, mask = along.axes(name, axis, given.ndim), parse(approx), along.mask(name, where, given.shape)
+        sink = along.Sink(checked, given, given.shape, dtype)
+        if mask is not None and np.may_share_memory(mask, sink.array):
+            mask = mask.copy()
+        if given.dtype == dtype and not np.may_share_memory(gradient, sink.array):
+            # The output goes to where the result will be.
+            whole = True if mask is None else mask
+            self(given, axis, out=sink.array, where=whole, approx=tier)
+            self.backward_from_output(gradient, sink.array, axis, out=sink.array, where=whole, approx=tier)
+            return sink.result()
+        for part in along.pieces(given.shape, axes):
+            counted = True if mask is None else mask[part]
+            y = self(given[part], axis, where=counted, approx=tier)
+            self.backward_from_output(gradient[part], y, axis, out=sink.array[part], where=counted, approx=tier)
+        return sink.result()
 
     def __repr__(self) -> str:
         return f"<fastact function '{self.__name__}' of rows>"
@@ -283,16 +308,23 @@ class LogSumExp:
         mask = along.mask(name, where, given.shape)
         shape = tuple(1 if d in axes else n for d, n in enumerate(given.shape) if keepdims or d not in axes)
         sink = along.Sink(along.check_out(name, out, shape, given.dtype, [given]), None, shape, given.dtype)
-        if mask is not None:
-            given = given.copy(order="K")
-            given[~mask] = -INFINITY
         if not given.size:
             sink.array[...] = -INFINITY
             return sink.result()
-        view = along.rows(given, axes)
-        read = along.copied_rows(given, axes) if view is None else view
         totals = sink.array.squeeze(axes) if keepdims else sink.array
-        apply(name, tier, given.dtype, [read, totals])
+        if mask is None:
+            view = along.rows(given, axes)
+            read = along.copied_rows(given, axes) if view is None else view
+            apply(name, tier, given.dtype, [read, totals])
+            return sink.result()
+        mask = mask.copy() if np.may_share_memory(mask, totals) else mask
+        for part in along.pieces(given.shape, axes):
+            piece = given[part].copy(order="K")
+            along.leave_out(piece, mask[part], -INFINITY)
+            view = along.rows(piece, axes)
+            read = along.copied_rows(piece, axes) if view is None else view
+            own = totals[tuple(s for d, s in enumerate(part) if d not in axes)]  # "..." is last
+            apply(name, tier, given.dtype, [read, own])
         return sink.result()
 
     def backward(
@@ -326,14 +358,15 @@ class LogSumExp:
         mask = along.mask(name, where, given.shape)
         checked = along.check_out(name, out, given.shape, given.dtype, [gradient, given])
         sink = along.Sink(checked, given, given.shape, given.dtype)
-        if mask is not None:
-            mask = ~mask
-            given = given.copy(order="K")
-            given[mask] = -INFINITY
         per_row = gradient.reshape(tuple(n for d, n in enumerate(given.shape) if d not in axes))
-        run("logsumexp_backward", approx, axes, [given], sink.array, [per_row])
-        if mask is not None:
-            sink.array[mask] = 0.0
+        if mask is None:
+            run("logsumexp_backward", approx, axes, [given], sink.array, [per_row])
+        else:
+            if np.may_share_memory(per_row, sink.array):
+                per_row = per_row.copy()
+            mask = _prepared(sink, given, mask, -INFINITY)
+            run("logsumexp_backward", approx, axes, [sink.array], sink.array, [per_row])
+            along.leave_out(sink.array, mask, 0.0)
         return sink.result()
 
     def __repr__(self) -> str:
