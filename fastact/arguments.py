@@ -117,13 +117,17 @@ def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
     graph = getattr(value, "__dask_graph__", None)
     if graph is not None and graph() is not None:
         return None
-    if isinstance(value, np.ma.MaskedArray):
-        value = value.compressed()
+    masked = np.ma.getmask(value) if isinstance(value, np.ma.MaskedArray) else np.ma.nomask
     try:
         numbers = np.asarray(value)
     except (TypeError, ValueError):
         return None
-    return numbers if numbers.dtype.kind in "biuf" or numbers.dtype.name == "bfloat16" else None
+    if numbers.dtype.kind not in "biuf" and numbers.dtype.name != "bfloat16":
+        return None
+    if masked is not np.ma.nomask:  # what counts for nothing is NaN, which is within every range
+        numbers = numbers.astype(np.float64 if numbers.dtype.kind in "biu" else numbers.dtype)
+        numbers[masked] = np.nan
+    return numbers
 
 
 _BLOCK = 1 << 13

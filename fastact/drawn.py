@@ -109,7 +109,8 @@ class Drawn(Function):
             u *= high - low
             u += low
             flat[start:end] = np.clip(u, low, high, out=u)
-        return slope
+        mask = np.logical_or(*(np.ma.getmask(value) for value in inputs[1:]))
+        return np.ma.masked_array(slope, np.broadcast_to(mask, shape)) if mask.any() else slope
 
 
 _PIECE = 1 << 13

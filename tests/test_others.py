@@ -48,6 +48,25 @@ def test_masked_arrays() -> None:
     beta = np.ma.masked_array([1.0, 1.0, -1.0], mask=[False, False, True])
     assert fastact.softplus(x, beta).mask.tolist() == [False, True, True]
     assert fastact.swish(x).mask.tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="beta is -1"):
+        fastact.softplus(x, np.ma.masked_array(beta.data, mask=[True, False, False]))
+
+
+@pytest.mark.parametrize("number", [np.float32, np.int64, "bfloat16"])
+def test_parameters_are_compared_where_none_is_masked(number: Any) -> None:
+    """Those beside each other, not those that are left when the masked ones are gone."""
+    number = pytest.importorskip("ml_dtypes").bfloat16 if number == "bfloat16" else number
+    x, high = np.zeros(4, number), np.array([2, 2, 3, 9], number)
+    low = np.ma.masked_array(np.array([1, 5, 3, 4], number), mask=[False, True, False, False])
+    others = (high, number(9), 9.0, np.ma.masked_array(high, mask=[True, False, False, False]))
+    for limit in others:
+        assert fastact.hardtanh(x, low, limit)[2:].tolist() == [3, 4]
+        assert fastact.hardtanh(x, low, limit).mask[:2].tolist() == [limit is others[-1], True]
+    with pytest.raises(ValueError, match=r"given min_val = 4(\.0)?, max_val = 3(\.0)?$"):
+        fastact.hardtanh(x, low, np.array([2, 2, 3, 3], number))
+    drawn, slope = fastact.rrelu(x - number(1), low, high, rng=np.random.default_rng(0), return_slope=True)
+    assert drawn.mask.tolist() == slope.mask.tolist() == [False, True, False, False]
+    assert np.array_equal(slope.data, -drawn.data) and (slope >= low).all() and (slope <= high).all()
 
 
 def test_others_are_asked_first() -> None:
