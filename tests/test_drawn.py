@@ -117,10 +117,14 @@ def test_without_a_generator_nothing_is_random() -> None:
 
 def test_mistakes() -> None:
     for rng in (None, np.random.default_rng(1)):
-        with pytest.raises(ValueError, match="lower exceeds upper"):
-            fastact.rrelu(X, 0.5, 0.25, rng=rng)
-        for lower, upper in ((np.inf, np.inf), (-np.inf, 0.5), (np.float32(0.25), np.array([0.5, np.inf]))):
-            with pytest.raises(ValueError, match=r"one of them is infinite; given lower = .*inf"):
+        for lower, upper, said in (
+            (0.5, 0.25, r"lower is greater than upper; given lower = 0\.5, upper = 0\.25$"),
+            (np.inf, np.inf, r"lower is infinite; given lower = inf$"),
+            (-np.inf, 0.5, r"lower is infinite; given lower = -inf$"),
+            (-np.inf, -np.inf, r"lower is infinite; given lower = -inf$"),
+            (np.float32(0.25), np.array([0.5, np.inf]), r"upper is infinite; given upper = inf$"),
+        ):
+            with pytest.raises(ValueError, match=rf"^rrelu\(\): {said}"):
                 fastact.rrelu(X[:, :2], lower, upper, rng=rng)
     with pytest.raises(TypeError, match="Generator"):
         fastact.rrelu(X, rng=1)  # type: ignore[call-overload]

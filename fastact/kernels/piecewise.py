@@ -6,7 +6,7 @@ At a kink the gradient is that of the piece which PyTorch takes. A NaN among the
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.slopes import by_mean, mean, no_interval, product_of_quotient
+from fastact.kernels.blocks.slopes import NO_INTERVAL, by_mean, mean, product_of_quotient
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -122,7 +122,7 @@ def _rrelu_backward(g: Value, x: Value, lower: Value, upper: Value) -> Value:
     ),
     gradient=_rrelu_gradient,
     backward=_rrelu_backward,
-    rejections=(Rejection("lower exceeds upper, or one of them is infinite", no_interval),),
+    rejections=NO_INTERVAL,
     numpy="np.where(x > 0, x, (lower/2 + upper/2)*x)",
     peers={
         "torch": "torch.nn.functional.rrelu(x, lower, upper)",

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
+from fastact.kernels.declare import Rejection
 from fastact.kernels.operations import Value
 
 INFINITY = float("inf")
-
-
-def no_interval(lower: Value, upper: Value) -> Value:
-    """Whether there are no slopes to be drawn between two; NaN among them is passed on."""
-    return (lower > upper) | (lower == -INFINITY) | (upper == INFINITY)
+NO_INTERVAL = (
+    Rejection("lower is greater than upper", lambda lower, upper: lower > upper),
+    Rejection("lower is infinite", lambda lower, upper: (lower == INFINITY) | (lower == -INFINITY)),
+    Rejection("upper is infinite", lambda lower, upper: (upper == INFINITY) | (upper == -INFINITY)),
+)
+"""What two slopes are between which none can be drawn; NaN among them is passed on."""
 
 
 def mean(lower: Value, upper: Value) -> Value:
