@@ -118,6 +118,32 @@ def test_logsumexp_gives_a_number_of_one_row() -> None:
     assert isinstance(found, np.float32) and found == fastact.logsumexp(X)[0]
 
 
+@pytest.mark.parametrize("axis", (0, -1))
+def test_shapes_of_one_size_are_told_apart(axis: int) -> None:
+    """And those of one length, before and after each other."""
+    for shape in 2 * [(4, 60), (60, 4), (2, 120), (120, 2), (60, 8), (4, 120)]:
+        x = numbers(*shape)
+        want = bits(fastact.softmax(apart(x), axis))
+        assert bits(fastact.softmax(x, axis)) == want, shape
+
+
+def test_a_call_within_a_call_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of two threads are."""
+    first, second, found = numbers(6, 40), numbers(6, 40), []
+    want = [bits(fastact.softmax(first)), bits(fastact.softmax(second))]
+    (part,) = rows.kernel("softmax", "float32", "exact").plain[first.size, 40].parts
+    function = part.function
+
+    def interrupted(*places: Any) -> None:
+        if not found:
+            found.append([b""])
+            found[0] = bits(fastact.softmax(second))
+        function(*places)
+
+    monkeypatch.setattr(part, "function", interrupted)
+    assert [bits(fastact.softmax(first)), *found] == want
+
+
 def test_calls_of_several_threads_do_not_meet() -> None:
     arrays = [numbers(64, 100) for _ in range(8)]
     want = [bits(fastact.softmax(a)) for a in arrays]
