@@ -100,6 +100,24 @@ def test_result_in_place_of_x() -> None:
     y, slope = draw(x, out=x, return_slope=True)
     assert y is x
     assert np.array_equal(slope, draw(X, return_slope=True)[1])
+    x = X.copy()
+    slope = draw(x, lower=-0.75, upper=-0.25, out=x, return_slope=True)[1]
+    assert np.array_equal(slope, draw(X, lower=-0.75, upper=-0.25, return_slope=True)[1]), "results are not those of x"
+
+
+def test_slopes_are_rounded_to_the_dtype_of_the_result() -> None:
+    x = X.astype(np.float32)
+    y, slope = draw(x, lower=0.25, upper=0.75, return_slope=True, dtype=np.float64)
+    expected = draw(x.astype(np.float64), lower=0.25, upper=0.75, return_slope=True)
+    assert y.dtype == slope.dtype == np.float64
+    assert y.tobytes() == expected[0].tobytes() and slope.tobytes() == expected[1].tobytes()
+    assert not np.array_equal(slope, slope.astype(np.float32))
+
+
+def test_slopes_lie_between_limits_however_far_apart() -> None:
+    with np.errstate(over="ignore"):
+        slope = draw(np.full(1000, -1.0), lower=-1.5e308, upper=1.5e308, return_slope=True)[1]
+    assert (np.abs(slope) <= 1.5e308).all()
 
 
 def test_limits_broadcast() -> None:
@@ -126,6 +144,9 @@ def test_mistakes() -> None:
         ):
             with pytest.raises(ValueError, match=rf"^rrelu\(\): {said}"):
                 fastact.rrelu(X[:, :2], lower, upper, rng=rng)
+    for given, said in ((np.random.default_rng(1), r"by keyword only: rng=Generator"), (True, "return_slope=True")):
+        with pytest.raises(TypeError, match=said):
+            fastact.rrelu(X, 0.25, 0.5, given)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="Generator"):
         fastact.rrelu(X, rng=1)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="missing"):

@@ -106,6 +106,35 @@ def test_bfloat16(eager: None) -> None:
     assert got.dtype == x.dtype and bits(got) == bits(plain(lambda: fastact.exp(x)))
 
 
+def test_calls_that_one_thread_does_sooner_do_not_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of kernels that are known to be over before threads pay, and those that were told to do without."""
+    asked: list[int] = []
+    x, ufunc = material(), fastact.mish.ufunc("exact")
+    monkeypatch.setattr(threads, "call", lambda ufunc, args, options, x: asked.append(x.size) or ufunc(*args))
+    monkeypatch.setattr(threads, "loops", {})
+    monkeypatch.setattr(threads, "_chosen", None)
+
+    def asks() -> bool:
+        asked.clear()
+        assert bits(fastact.mish(x)) == expected
+        return bool(asked)
+
+    expected = bits(ufunc(x))
+    with fastact.num_threads(2):
+        assert asks(), "of an unknown kernel"
+        loop = threads.loops[ufunc, x.dtype] = threads._Loop(0)
+        for least, more in ((x.size + 1, False), (x.size, True), (x.size - 1, True)):
+            loop.least = least
+            assert asks() is more
+        with fastact.num_threads(1):
+            assert not asks()
+        threads.set_num_threads(1)
+        assert asks(), "what surrounds the call counts"
+    assert not asks()
+    threads.set_num_threads(2)
+    assert asks()
+
+
 CALLS: dict[str, Callable[[], Any]] = {
     "matrix": lambda: fastact.swish(material().reshape(200, 200)),
     "Fortran": lambda: fastact.swish(np.asfortranarray(material().reshape(200, 200))),
