@@ -191,7 +191,7 @@ def one_plus_exp(x: Value) -> Value:
 
 def copysign(x: Value, sign: Value) -> Value:
     """The non-negative x with the sign of another number."""
-    return _block("copysign", x, sign)
+    return _block("copysign", x if hasattr(x, "context") else plain(sign).context.number(x), sign)
 
 
 def tail(x: Value) -> float:

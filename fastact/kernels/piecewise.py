@@ -338,11 +338,6 @@ def _shrink_backward(g: Value, x: Value, lambd: Value) -> Value:
     return _shrink(x, lambd, op.plain(g), 0.0)
 
 
-def _nothing(x: Value) -> Value:
-    """0, and where x is one, of its sign."""
-    return op.where(x.equals(0.0), x, 0.0)
-
-
 @declare(
     family=FAMILY,
     formula="where(abs(x) > lambd, x, 0)",
@@ -363,9 +358,10 @@ def _nothing(x: Value) -> Value:
     cite="Donoho and Johnstone 1994, Ideal spatial adaptation by wavelet shrinkage",
 )
 def hardshrink(x: Value, lambd: Value) -> Value:
-    """x outside [-lambd, lambd], 0 inside."""
-    x = op.plain(x)
-    return _shrink(x, lambd, x, _nothing(x))
+    """x outside [-lambd, lambd], 0 of its sign inside."""
+    x, lambd = op.plain(x), op.plain(lambd)
+    inside = op.absolute(x) <= lambd
+    return op.unless_nan(op.where(inside, op.copysign(0.0, x), x), lambd)
 
 
 def _softshrink_from_output(g: Value, y: Value, lambd: Value) -> Value:
@@ -394,7 +390,7 @@ def _softshrink_from_output(g: Value, y: Value, lambd: Value) -> Value:
     cite="Donoho 1995, De-noising by soft-thresholding",
 )
 def softshrink(x: Value, lambd: Value) -> Value:
-    """x moved towards 0 by lambd, and 0 where that would pass it."""
+    """x moved towards 0 by lambd, and 0 of its sign where that would pass it."""
     x, lambd = op.plain(x), op.plain(lambd)
-    moved = op.rounded_sum(x, op.where(x > 0.0, -lambd, lambd))
-    return _shrink(x, lambd, moved, _nothing(x))
+    size = op.absolute(x)
+    return op.copysign(op.where(size <= lambd, 0.0, op.rounded_sum(size, -lambd)), x)

@@ -254,7 +254,7 @@ def _sparse_sigmoid_from_output(g: Value, y: Value) -> Value:
 )
 def sparse_sigmoid(x: Value) -> Value:
     """(x + 1)/2 held within [0, 1]: sparsemax of two inputs."""
-    return (op.clip(x, -1.0, 1.0) + 1.0) * 0.5
+    return op.fma(op.clip(x, -1.0, 1.0), 0.5, 0.5)
 
 
 def _sparse_plus_backward(g: Value, x: Value) -> Value:
@@ -286,5 +286,5 @@ def _sparse_plus_from_output(g: Value, y: Value) -> Value:
 )
 def sparse_plus(x: Value) -> Value:
     """The integral of sparse_sigmoid: 0 up to -1, (x + 1)^2/4, x from 1 on."""
-    u = op.clip(x, -1.0, 1.0) + 1.0
-    return op.where(x >= 1.0, x, u * u * 0.25)
+    half = op.fma(op.maximum(x, -1.0), 0.5, 0.5)
+    return op.where(x >= 1.0, x, half * half)

@@ -55,6 +55,9 @@ class Stored:
             found = self.number(node.args[0])
             op, mask = ("xor", SIGN) if node.op == "fneg" else ("and", SIZE)
             return found and graph.node(op, "i16", found, self.bits(mask))
+        if node.op == "copysign" and node.args[0].op == "constant" and float.fromhex(str(node.args[0].data)) == 0.0:
+            found = self.number(node.args[1])
+            return found and graph.node("and", "i16", found, self.bits(SIGN))
         if node.op == "select" and node.data is None:
             return self._selection(node, lenient)
         return None
