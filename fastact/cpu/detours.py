@@ -36,13 +36,17 @@ def in_parts(e: Emitter, part: Emitter, detour: Detour, values: dict[int, Any]) 
     b = e.builder
     inside = {node.index for node in (*detour.nodes, *detour.members)}
     outer = {a.index: a for node in (*detour.nodes, *detour.members) for a in node.args if a.index not in inside}
-    outer[detour.condition.index] = detour.condition
     constants = [node for node in outer.values() if node.op == "constant"]
-    given = {i: (node, _kept(e, node, values[i])) for i, node in outer.items() if node.op != "constant"}
+    condition = detour.condition
+    if condition.index not in e.kept:
+        e.kept[condition.index] = _kept(e, condition, values[condition.index])
+    given = {condition.index: (condition, e.kept[condition.index])}
+    for node in outer.values():
+        if node.op != "constant" and node is not condition:
+            given[node.index] = node, _kept(e, node, values[node.index])
     results = [(m, _kept(e, m, values[m.args[2].index])) for m in detour.members]
     with counted(b, I64(e.width // part.width)) as i:
-        condition, place = given[detour.condition.index]
-        found = _slice(part, condition, place, i)
+        found = _slice(part, condition, e.kept[condition.index], i)
         with b.if_then(masks.anywhere(part, found)):
             here = {index: _slice(part, node, place, i) for index, (node, place) in given.items()}
             part.nodes(_unique(constants), here)

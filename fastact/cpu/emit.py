@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import detours, masks
+from fastact.cpu import detours, extremes, masks
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -60,15 +60,28 @@ class Emitter(Conversions):
         self.apart_masks = False
         self.stored: dict[int, Any] = {}
         """The inputs."""
+        self.found: dict[int, ir.Value] = {}
+        """Whether conditions of detours hold somewhere."""
+        self.kept: dict[int, ir.Value] = {}
+        """Where those lie that a detour has put on the stack, for others that come after it."""
 
-    def graph(self, graph: Graph, inputs: Sequence[ir.Value]) -> list[ir.Value]:
-        """The outputs of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
+    def graph(self, graph: Graph, inputs: Sequence[ir.Value], alarm: bool = False) -> list[ir.Value]:
+        """The `outputs` of a graph for the given inputs; conditions are perhaps in pieces (`masks`)."""
         self.begin(graph)
         self.brief = len(graph.live()) <= BRIEF
         values: dict[int, Any] = {node.index: inputs[int(node.data)] for node in graph.inputs}  # type: ignore[call-overload]
         self.stored = dict(values)
         self.steps(order(graph, detours=self.width > 0), values)
-        return [masks.plain(values[node.index]) for node in graph.outputs]
+        return self.outputs(graph, values, alarm)
+
+    def outputs(self, graph: Graph, values: dict[int, Any], alarm: bool = False) -> list[ir.Value]:
+        """The outputs among the values; ``alarm``: of conditions matters only whether they hold for some element, and
+        those that a NaN is compared in may do so."""
+        def output(node: Node) -> Any:
+            apart = alarm and node.type == "i1"
+            return extremes.gathered(self, node, values) if apart else masks.plain(values[node.index])
+
+        return [output(node) for node in graph.outputs]
 
     def steps(self, steps: Sequence[Node | Detour], values: dict[int, Any]) -> None:
         """The values of some steps, added to those that they need."""
@@ -80,6 +93,7 @@ class Emitter(Conversions):
 
     def begin(self, graph: Graph) -> None:
         """Keep conditions in pieces, unless a graph has words of two lengths elsewhere than on detours of parts."""
+        self.found, self.kept = {}, {}
         steps = order(graph, detours=self.width > 0)
         usual = [node for step in steps for node in self._together(step)]
         self.apart_masks = not any(node.op in ("fpext", "fptrunc") for node in usual)
@@ -97,15 +111,19 @@ class Emitter(Conversions):
                 values[node.index] = self.node(node, [values[a.index] for a in node.args])
         return values
 
-    def detour(self, detour: Detour, values: dict[int, Any]) -> None:
+    def detour(self, detour: Detour, known: dict[int, Any]) -> None:
         """What only some elements need, passed by where no element of the vector does."""
-        b = self.builder
+        b, values = self.builder, known
         start = b.block
         aside, after = b.append_basic_block("aside"), b.append_basic_block("after")
-        found = masks.anywhere(self, values[detour.condition.index])
+        found = self.found.get(detour.condition.index)
+        if found is None:
+            found = self.found[detour.condition.index] = extremes.anywhere(self, detour.condition, values)
         usual = [masks.whole(self, values[m.args[2].index]) for m in detour.members]
         b.cbranch(found, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
+        if detour.condition.index not in self.kept:  # what nothing but detours needs
+            values = self.nodes(extremes.truths(detour.condition), dict(values))
         if detours.divisible(detour, self.width, self.part):
             part = Emitter(b, self.part, self.half_instructions, self.avx512, self.bfloat_instructions)
             chosen = detours.in_parts(self, part, detour, values)
@@ -119,7 +137,7 @@ class Emitter(Conversions):
             result = b.phi(value.type)
             result.add_incoming(other, start)
             result.add_incoming(value, aside)
-            values[member.index] = result
+            known[member.index] = result
 
     def node(self, node: Node, args: list[Any]) -> Any:
         """The value of a node from those of its arguments."""

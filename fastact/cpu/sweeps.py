@@ -90,7 +90,7 @@ class Sweeps:
                 for p, s, t in zip(where[:loads], self.sizes, self.operands, strict=False)
             ]
             self._fetch(b, where[: self.fetched])
-            outputs = emitter.graph(graph, values)
+            outputs = emitter.graph(graph, values, alarm=graph is self.graph)
             self._deliver(b, graph, outputs, where[loads:], loads, slots)
         b.ret(self._found(emitter, slots))
         return function
@@ -129,7 +129,7 @@ class Sweeps:
             emitter.stored = {node.index: values[node.index] for node in graph.inputs}
             self._fetch(b, where[: self.fetched])
             emitter.steps(each, values)
-            outputs = [masks.plain(values[node.index]) for node in graph.outputs]
+            outputs = emitter.outputs(graph, values, alarm=True)
             self._deliver(b, graph, outputs, where[self.inputs :], self.inputs, slots)
         b.ret(self._found(emitter, slots))
         return function
@@ -205,7 +205,7 @@ class Sweeps:
         constants = {index: value for index, value in ahead.items() if isinstance(value, ir.Constant)}
         emitter.stored = read(i)
         values = emitter.nodes(divided.second, {**constants, **kept, **emitter.stored})
-        results = [masks.plain(values[node.index]) for node in graph.outputs]
+        results = emitter.outputs(graph, values, alarm=True)
         self._deliver(b, graph, results, where(i)[loads:], loads, slots)
         for index, value in kept.items():
             masks.arrives(value, start[index], entry)
