@@ -43,12 +43,13 @@ def anywhere(e: Emitter, node: Node, values: dict[int, Any]) -> ir.Value:
 
 
 def truths(condition: Node) -> list[Node]:
-    """The comparisons that a condition is made of, and what combines them, in computing order."""
+    """The comparisons that a condition is made of, and what combines them, in computing order; not what comes of
+    detours."""
     found: dict[int, Node] = {}
     stack = [condition]
     while stack:
         node = stack.pop()
-        if node.type == "i1" and node.op != "constant" and node.index not in found:
+        if node.type == "i1" and node.op != "constant" and node.data != "rare" and node.index not in found:
             found[node.index] = node
             stack.extend(node.args)
     return [found[index] for index in sorted(found)]
