@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import detours, extremes, masks
+from fastact.cpu import clips, detours, extremes, masks
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -169,6 +169,9 @@ class Emitter(Conversions):
             symbol = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}[str(node.data)]
             return masks.compared(self, node.args[0].type, functools.partial(b.icmp_signed, symbol), args)
         if op == "select":
+            clipped = clips.clip(self, node, args)
+            if clipped is not None:
+                return clipped
             return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])

@@ -6,7 +6,7 @@ At a kink the gradient is that of the piece which PyTorch takes. A NaN among the
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.slopes import NO_INTERVAL, by_mean, mean, product_of_quotient
+from fastact.kernels.blocks.slopes import INFINITY, NO_INTERVAL, by_mean, mean, product_of_quotient
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -224,6 +224,12 @@ def _step(x: Value, edge: Value, above: Value, below: Value) -> Value:
     return op.where(x > edge, above, op.where(x <= edge, below, x + edge))
 
 
+def _kept_above(x: Value, edge: Value, below: Value) -> Value:
+    """x where it exceeds the edge, another number elsewhere; NaN stays. An edge that is NaN exceeds all numbers."""
+    x, edge = op.plain(x), op.plain(edge)
+    return op.where(x <= op.where(edge.is_nan(), INFINITY, edge), op.where(edge.is_nan(), edge, below), x)
+
+
 def _threshold_gradient(x: Value, threshold: Value, value: Value) -> Value:
     """1 above the threshold, 0 elsewhere."""
     return _step(x, threshold, 1.0, 0.0)
@@ -251,7 +257,7 @@ def _threshold_backward(g: Value, x: Value, threshold: Value, value: Value) -> V
 )
 def threshold(x: Value, threshold: Value, value: Value) -> Value:
     """x where it exceeds the threshold, the value elsewhere."""
-    return _step(x, threshold, op.plain(x), op.plain(value))
+    return _kept_above(x, threshold, op.plain(value))
 
 
 BANDWIDTH = 0.001
@@ -317,7 +323,7 @@ def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value
 )
 def jump_relu(x: Value, theta: Value) -> Value:
     """x where it exceeds theta, 0 elsewhere."""
-    return _step(x, theta, op.plain(x), 0.0)
+    return _kept_above(x, theta, 0.0)
 
 
 # -- shrinkage ------------------------------------------------------------------------------------------------------
@@ -360,8 +366,7 @@ def _shrink_backward(g: Value, x: Value, lambd: Value) -> Value:
 def hardshrink(x: Value, lambd: Value) -> Value:
     """x outside [-lambd, lambd], 0 of its sign inside."""
     x, lambd = op.plain(x), op.plain(lambd)
-    inside = op.absolute(x) <= lambd
-    return op.unless_nan(op.where(inside, op.copysign(0.0, x), x), lambd)
+    return op.unless_nan(op.where(op.absolute(x) <= lambd, op.copysign(0.0, x), x), lambd)
 
 
 def _softshrink_from_output(g: Value, y: Value, lambd: Value) -> Value:
@@ -391,6 +396,5 @@ def _softshrink_from_output(g: Value, y: Value, lambd: Value) -> Value:
 )
 def softshrink(x: Value, lambd: Value) -> Value:
     """x moved towards 0 by lambd, and 0 of its sign where that would pass it."""
-    x, lambd = op.plain(x), op.plain(lambd)
-    size = op.absolute(x)
-    return op.copysign(op.where(size <= lambd, 0.0, op.rounded_sum(size, -lambd)), x)
+    size, lambd = op.absolute(op.plain(x)), op.plain(lambd)
+    return op.copysign(op.where(size <= lambd, 0.0, op.rounded_sum(size, -lambd)), op.plain(x))
