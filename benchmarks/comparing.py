@@ -1,7 +1,7 @@
 """Every function beside every peer on 65,536 elements: times in interleaved rounds, errors on a sample, floors.
 
 The results are plain rows for the report (`scripts/report.py`): nanoseconds per element and the largest error in ULP
-by contestant, and for our kernels the time without a new array and the least time that this processor allows.
+by contestant, and for our kernels the time of their loops alone and the least time that this processor allows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import alone
 import from_output
 import numba_user
 import numpy as np
@@ -65,6 +66,12 @@ def linked(task: peers.Task, tier: str) -> Kernel:
     if task.parameters == settings(task.declaration, task.x.dtype):
         form = usual
     return kernel(task.declaration, form, task.x.dtype.name, tier)
+
+
+def inputs(task: peers.Task) -> tuple[Any, ...]:
+    """What that kernel is given: the parameters only where they are not constants of it."""
+    given = (task.x,) if task.form == "value" else (np.ones_like(task.x), task.x)
+    return (*given, *task.parameters) if len(linked(task, TIERS[0]).graph.inputs) > len(given) else given
 
 
 def compare(names: Iterable[str], seconds: float, progress: Progress, dtypes: Iterable[str] = DTYPES) -> list[Row]:
@@ -123,14 +130,16 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
         errors[label] = given.summary(contestants[label].result()[chosen]) if given else None
     room = np.empty_like(task.x)
     calls: dict[str, Callable[[], object]] = {label: c.call for label, c in contestants.items()}
-    calls |= {f"kernel {tier}": peers.into(task, tier, room).call for tier in TIERS}
+    calls |= {f"kernel {tier}": alone.kernel(linked(task, tier), inputs(task), room) for tier in TIERS}
     back = from_output.labels(task)
-    calls |= {f"kernel {label}": from_output.ours(task, label, room).call for label in back}
+    for label in back:
+        calls[f"kernel {label}"] = alone.kernel(from_output.linked(task, label), from_output.inputs(task), room)
     source = np.resize(task.x, SIZE * task.arrays // 2)
     sink = np.empty_like(source)
-    calls |= {COPY: lambda: np.copyto(sink, source), CLOCK: clock()}
+    calls |= {COPY: lambda: np.copyto(sink, source), f"kernel {COPY}": alone.copy(source, sink), CLOCK: clock()}
     best = {label: t.best * 1e9 for label, t in interleaved(calls, seconds).items()}
-    nanoseconds = {label: taken / SIZE for label, taken in best.items()}
+    passes = {label: alone.PASSES if label.startswith("kernel ") else 1 for label in best}
+    nanoseconds = {label: taken / (SIZE * passes[label]) for label, taken in best.items()}
     return {
         "function": name,
         "form": form,
@@ -138,6 +147,7 @@ def one(name: str, form: str, dtype: str, seconds: float) -> Row:
         "ns": {label: round(nanoseconds[label], 4) for label in (*contestants, COPY)},
         "ulp": {label: e.largest for label, e in errors.items() if e is not None},
         "kernel": {label: round(nanoseconds[f"kernel {label}"], 4) for label in (*TIERS, *back)},
+        "copied": round(nanoseconds[f"kernel {COPY}"], 4),
         "cycle": best[CLOCK] / Clock.cycles,
         "digest": {tier: linked(task, tier).graph.digest() for tier in TIERS},
         "skipped": skipped,
@@ -170,7 +180,8 @@ def loops(row: Row) -> dict[str, list[Instruction]]:
         key = made.graph.digest(), made.evidence.digest() if made.evidence else ""
         if key not in _loops:
             try:
-                _loops[key] = hot_loop(assembly(made.graph, made.evidence))
+                text = assembly(made.graph, made.evidence, varying=made.varying)
+                _loops[key] = hot_loop(text, "body_uniform" if "\nbody_uniform:" in text else "body")
             except ValueError:  # then only memory bounds it
                 _loops[key] = []
         found[label] = _loops[key]
@@ -190,7 +201,7 @@ def copies(rows: list[Row]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for row in rows:
         key = row["dtype"], row["form"]
-        found[key] = min(row["ns"][COPY], found.get(key, math.inf))
+        found[key] = min(row["copied"], found.get(key, math.inf))
     return found
 
 

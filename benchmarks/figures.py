@@ -170,6 +170,8 @@ def limits(rows: list[Row]) -> list[Row]:
         shares = [(row, t, "limit", share(row, t)) for row in of(rows, dtype=dtype) for t in ("fast", "rough")]
         title = f"{dtype} share of the computed limit, fast and rough"
         found.append(figure(title, f"mean {SHARE}", shares, 0.0, SHARE))
+        calls = [(row, t, "limit", row["floor"][t]["ns"] / row["ns"][t]) for row, t, *_ in shares]
+        found.append(figure("the same of whole calls, new arrays among them", f"mean {SHARE}", calls, 0.0, SHARE, True))
     return found
 
 

@@ -18,7 +18,6 @@ from fastact.accuracy.measure import Truth, settings
 from fastact.accuracy.outputs import derivative
 from fastact.accuracy.peers import Contestant, Task
 from fastact.accuracy.ulp import Floats
-from fastact.cpu.kernels import inner_ufunc
 from fastact.function import FUNCTIONS
 from fastact.link.forms import Kernel, kernel, usual_form
 
@@ -58,17 +57,17 @@ def linked(task: Task, label: str) -> Kernel:
     return kernel(task.declaration, form(task), task.x.dtype.name, TIERS[label])
 
 
-def ours(task: Task, label: str, out: Floats | None = None) -> Contestant:
-    """Our gradient from the output, called as the other contestants of the task are; results may go to ``out``."""
-    tier, parameters = TIERS[label], _parameters(task, "from_output")
+def inputs(task: Task) -> tuple[Any, ...]:
+    """What the kernel is given."""
     y = output(task)
-    inputs = np.ones_like(y), y, *parameters
-    name = task.declaration.name
-    ufunc, door = inner_ufunc(name, form(task), tier), FUNCTIONS[name].backward_from_output
-    places = () if out is None else (out,)
-    if task.x.size > peers.SMALL:
-        return Contestant(f"fastact {tier}, from output", "fastact", lambda: ufunc(*inputs, *places), np.asarray)
-    return Contestant(f"fastact {tier}, from output", "fastact", lambda: door(*inputs, approx=tier), np.asarray)
+    return np.ones_like(y), y, *_parameters(task, "from_output")
+
+
+def ours(task: Task, label: str) -> Contestant:
+    """Our gradient from the output, called as the other contestants of the task are."""
+    tier, given, name = TIERS[label], inputs(task), task.declaration.name
+    door = FUNCTIONS[name].backward_from_output
+    return Contestant(f"fastact {tier}, from output", "fastact", lambda: door(*given, approx=tier), np.asarray)
 
 
 def truth(task: Task, places: Any = slice(None)) -> Truth | None:

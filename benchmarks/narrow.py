@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import alone
 import numpy as np
 import summary
 from summary import LABELS, TIERS, Row
@@ -55,10 +56,11 @@ def compare(names: Iterable[str], seconds: float, progress: Callable[[str], None
         row: Row = {"function": name, "ns": {}, "kernel": {}, "copy": {}}
         for label, taken in interleaved(calls, seconds).items():
             dtype, _, who = label.partition(" ")
-            each = round(taken.best * 1e9 / x.size, 4)
+            passes = alone.PASSES if who.startswith(INTO) else 1
+            each = round(taken.best * 1e9 / (x.size * passes), 4)
             if who == CLOCK:
                 row["cycle"] = taken.best * 1e9 / limits.Clock.cycles
-            elif who == summary.COPY:
+            elif who == INTO + summary.COPY:
                 row["copy"][dtype] = each
             elif who.startswith(INTO):
                 row["kernel"].setdefault(dtype, {})[who.removeprefix(INTO)] = each
@@ -70,14 +72,15 @@ def compare(names: Iterable[str], seconds: float, progress: Callable[[str], None
 
 def contestants(declaration: Declaration, dtype: str, x: Any) -> dict[str, Callable[[], object]]:
     """Our tiers on x; where x is of 16 bits also without a new array, a copy, and PyTorch if it has the function."""
+    import comparing
+
     task = peers.Task(declaration, "value", x, settings(declaration, x.dtype))
     found = {f"{dtype} {tier}": peers.ours(task, tier).call for tier in TIERS}
     if dtype == SINGLE:
         return found
-    room = np.empty_like(x)
-    found |= {f"{dtype} {INTO}{tier}": peers.into(task, tier, room).call for tier in TIERS}
-    bits, sink = x.view(np.uint16), room.view(np.uint16)
-    found[f"{dtype} {summary.COPY}"] = lambda: np.copyto(sink, bits)
+    room, given = np.empty_like(x), comparing.inputs(task)
+    found |= {f"{dtype} {INTO}{tier}": alone.kernel(comparing.linked(task, tier), given, room) for tier in TIERS}
+    found[f"{dtype} {INTO}{summary.COPY}"] = alone.copy(x, room)
     call = _torch(task, dtype)
     return {**found, f"{dtype} {TORCH}": call} if call else found
 

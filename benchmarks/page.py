@@ -137,9 +137,10 @@ def limits(content: Row) -> list[str]:
         *table(["instruction", "cycles"], costs),
         "",
         f"Any mixture of vector arithmetic takes at least {rates['pipe']:.2f} cycles each, register moves counted "
-        f"{rates['renaming']:.2f}, instructions of any kind {rates['front']:.2f}. Latencies do not count. Kernels are "
-        "timed with `out=`. The instructions are those of the path that most inputs take; where these data often take "
-        "a detour, the share is low. What the table gives is the share of the limit and what sets it.",
+        f"{rates['renaming']:.2f}, instructions of any kind {rates['front']:.2f}. Latencies do not count. What is "
+        "timed are the loops of the kernels alone, without the call (`benchmarks/alone.py`). The instructions are "
+        "those of the path that most inputs take; where these data often take a detour, the share is low. What the "
+        "table gives is the share of the limit and what sets it.",
     ]
     for dtype in ("float32", "float64"):
         for form in TITLES:

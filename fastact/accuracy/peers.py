@@ -23,6 +23,7 @@ import numpy as np
 from fastact.accuracy.measure import settings
 from fastact.accuracy.onnx_peer import EXPRESSIONS, session
 from fastact.accuracy.ulp import Floats, format_of
+from fastact.cpu.threads import num_threads
 from fastact.function import FUNCTIONS
 from fastact.kernels import Declaration
 from fastact.link.forms import usual_form
@@ -37,8 +38,6 @@ GRADIENTS = ("torch", "jax")
 """The peers that differentiate."""
 FORMS = {"value": "value", "gradient": "backward"}
 """What is measured, and which of our forms does it; gradients are products with an incoming gradient of 1."""
-SMALL = 1000
-"""Up to this size our functions are called through the front door, beyond it directly on one thread."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1",
@@ -127,7 +126,8 @@ def one_thread() -> Iterator[None]:
         undo.append(lambda: numexpr.set_num_threads(evaluators))
     wide = jax.config.jax_enable_x64 if jax is not None else False
     try:
-        yield
+        with num_threads(1):
+            yield
     finally:
         for action in undo:
             action()
@@ -142,35 +142,21 @@ def one_thread() -> Iterator[None]:
 
 
 def ours(task: Task, tier: str) -> Contestant:
-    """Our own function in a tier, its kernel compiled."""
-    return _ours(task, tier, None)
-
-
-def into(task: Task, tier: str, out: Floats) -> Contestant:
-    """The same, with results that go to ``out`` instead of to a new array."""
-    return _ours(task, tier, out)
-
-
-def _ours(task: Task, tier: str, out: Floats | None) -> Contestant:
-    from fastact.cpu.kernels import inner_ufunc, loop_address
+    """Our own function in a tier, called as its users do; its kernel is compiled."""
+    from fastact.cpu.kernels import loop_address
 
     name, form = task.declaration.name, FORMS[task.form]
     usual = usual_form(task.declaration, form)
     left_out = usual != form and task.parameters == settings(task.declaration, task.x.dtype)
-    form = usual if left_out else form
     try:
-        loop_address(name, form, tier, format_of(task.x.dtype).name)
+        loop_address(name, usual if left_out else form, tier, format_of(task.x.dtype).name)
     except Exception as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
-    function = FUNCTIONS[name]
+    function, x = FUNCTIONS[name], task.x
     door: Any = function if task.form == "value" else function.backward
-    x, parameters = task.x, () if left_out else tuple(task.x.dtype.type(p) for p in task.parameters)
-    inputs = (x,) if task.form == "value" else (np.ones_like(x), x)
-    if x.size > SMALL or out is not None:
-        ufunc, places = inner_ufunc(name, form, tier), () if out is None else (out,)
-        return Contestant(f"fastact {tier}", "fastact", lambda: ufunc(*inputs, *parameters, *places), np.asarray)
-    options = dict(zip(task.names, parameters, strict=not left_out))
-    return Contestant(f"fastact {tier}", "fastact", lambda: door(*inputs, approx=tier, **options), np.asarray)
+    parameters = () if left_out else tuple(map(float, task.parameters))
+    inputs = (x, *parameters) if task.form == "value" else (np.ones_like(x), x, *parameters)
+    return Contestant(f"fastact {tier}", "fastact", lambda: door(*inputs, approx=tier), np.asarray)
 
 
 def expressions(declaration: Declaration) -> dict[str, str]:

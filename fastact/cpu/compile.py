@@ -62,10 +62,12 @@ def optimize(text: str, processor: Processor) -> tuple[llvm.ModuleRef, llvm.Targ
     return module, machine
 
 
-def assembly(graph: Graph, evidence: Graph | None = None, processor: Processor | None = None) -> str:
+def assembly(
+    graph: Graph, evidence: Graph | None = None, processor: Processor | None = None, varying: int = 0
+) -> str:
     """The assembly text of a kernel, for the curious."""
     processor = processor or host()
-    module, machine = optimize(module_for(graph, evidence, processor), processor)
+    module, machine = optimize(module_for(graph, evidence, processor, varying=varying), processor)
     return machine.emit_assembly(module)
 
 
