@@ -34,6 +34,8 @@ def test_a_wrong_peer_is_not_comparable(summary: Any) -> None:
     assert summary.share(one, "fast") == pytest.approx(0.8)
     one["ulp"].pop("torch")
     assert not summary.comparable(one, "torch"), "a peer without a known error is not comparable"
+    one["ulp"]["fast"] = 6.0
+    assert summary.comparable(one, "jax"), "where fast may be as wrong, near a root"
 
 
 def found(figures: Any, rows: list[dict[str, Any]], words: str, **more: Any) -> dict[str, Any]:
@@ -60,7 +62,23 @@ def test_figures_name_what_misses(figures: Any) -> None:
     gelu = found(figures, rows, "gelu fast")
     assert gelu["kernels"] == 1 and gelu["mean"] == pytest.approx(1.6) and gelu["holds"]
     assert found(figures, rows, "every function both have")["kernels"] == 4
+    assert found(figures, rows, "float32 rough against fast, functions that compute")["kernels"] == 4
+    rows += [row("elu", torch=0.7), row("mish", dtype="float64", torch=0.6), row("gelu", dtype="float64", numpy=0.4)]
+    assert found(figures, rows, "exact against PyTorch: elu, selu")["kernels"] == 1
+    torch, numpy = (found(figures, rows, f"float64 exact against {peer}") for peer in ("PyTorch", "NumPy"))
+    assert (torch["kernels"], numpy["kernels"]) == (2, 2), "those that they have"
+    assert [m["function"] for m in numpy["misses"]] == ["gelu"] and not torch["misses"]
     assert [f["figure"] for f in figures.every({"rows": rows}) if not f["kernels"]] == [], "what was not measured"
+
+
+def test_what_is_wanted_is_reached_by_as_much_and_by_the_mean(figures: Any) -> None:
+    rows = [row("mish", torch=0.75, jax=0.8), row("elu", torch=0.5)]
+    exact = found(figures, rows, "whatever its error")
+    assert (exact["reached"], exact["kernels"]) == (2, 2) and exact["mean"] == pytest.approx(1.5**0.5)
+    assert not exact["holds"], "the mean is too small"
+    assert found(figures, rows, "exact against PyTorch, every function")["holds"], "of which no mean is wanted"
+    rows[0]["ns"] |= {"fast": 0.25, "torch": 0.5}
+    assert not [m for m in found(figures, rows, "every other function")["misses"] if m["ratio"] == 2.0]
 
 
 def test_misses_are_listed_once_with_the_number_of_their_figure(figures: Any) -> None:
@@ -97,6 +115,8 @@ def test_kernels_far_from_their_limit_are_listed(figures: Any) -> None:
     assert [(r["function"], tier, share) for r, tier, share in figures.below(rows)] == [
         ("gelu", "rough", pytest.approx(0.4))
     ]
+    rows[0]["kernel"]["rough"] = 0.4
+    assert [r["function"] for r, _, _ in figures.below(rows)] == ["mish", "gelu"], "the farthest first"
 
 
 def test_numbers_of_16_bits_are_judged_one_by_one(figures: Any) -> None:
@@ -123,6 +143,8 @@ def test_rows_and_gates_are_judged_and_what_takes_their_time_is_said(figures: An
     exact = found(figures, given, "norms and gates, float32 exact against the fastest", rowwise=rowwise)
     assert [(m["function"], m["bound"]) for m in exact["misses"]] == [("swiglu", "copy 10%, silu 50%")]
     assert found(figures, given, "gates, float32 rough", rowwise=rowwise)["kernels"] == 2
+    rowwise.append({**gate, "function": "reglu", "ns": {**gate["ns"], "fast": 0.19}})
+    assert found(figures, given, "gates, float32 rough", rowwise=rowwise)["kernels"] == 2, "a copy takes as long"
 
 
 def test_svml_is_scaled_by_the_yardstick(summary: Any) -> None:
