@@ -143,6 +143,9 @@ def test_rows_and_gates_are_judged_and_what_takes_their_time_is_said(figures: An
     exact = found(figures, given, "norms and gates, float32 exact against the fastest", rowwise=rowwise)
     assert [(m["function"], m["bound"]) for m in exact["misses"]] == [("swiglu", "copy 10%, silu 50%")]
     assert found(figures, given, "gates, float32 rough", rowwise=rowwise)["kernels"] == 2
+    softmax = {**gate, "function": "log_softmax", "form": "gradient", "activation": "", "from_output": []}
+    (miss,) = found(figures, given, "norms and gates, float32 fast", rowwise=[softmax])["misses"]
+    assert miss["bound"] == "copy 25%, exp 50%", "it computes exp itself, not its gradient"
     rowwise.append({**gate, "function": "reglu", "ns": {**gate["ns"], "fast": 0.19}})
     assert found(figures, given, "gates, float32 rough", rowwise=rowwise)["kernels"] == 2, "a copy takes as long"
 
@@ -187,8 +190,12 @@ def test_what_is_said_of_kernels_comes_from_the_rows(modules: dict[str, ModuleTy
     for tier in ("fast", "rough"):
         rows[0]["floor"][tier]["by"] = "divider"
     rows[1]["floor"]["exact"]["instructions"] = 77
+    rows[1]["floor"]["rough"]["by"] = "divider"
+    rows.append(row("rsqrt", dtype="float64"))
+    for tier in ("fast", "rough"):
+        rows[-1]["floor"][tier]["by"] = "divider"
     said = modules["tried"].lines(rows)
-    assert any("for sqrt in float32:" in line for line in said)
+    assert any("for sqrt in float32 and rsqrt in float64:" in line for line in said)
     assert any("softsign 10 and 77" in line for line in said)
     assert not any("arithmetic in float64" in line for line in said), "nothing is said of what was not measured"
     for one in rows:
@@ -206,12 +213,28 @@ def test_lack_of_registers_is_counted(modules: dict[str, ModuleType]) -> None:
             one["floor"][tier]["stack"] = int(one["function"] == "mish")
     said = " ".join(modules["figure_page"].section({"rows": rows}))
     assert "1 of them and 1 of the other 3 keep something on the stack" in said
+    rows[0]["floor"]["fast"]["stack"] = 0
+    said = " ".join(modules["figure_page"].section({"rows": rows}))
+    assert "0 of them and 1 of the other 3 keep something on the stack" in said
 
 
 def test_threads_are_compared_with_one(modules: dict[str, ModuleType]) -> None:
     growth = [{"threads": n, "power": 26, "ns": {"exp fast": 0.4 / n, "np.copyto": 0.2}} for n in (1, 2)]
-    said = " ".join(modules["figure_page"].section({"rows": [row()], "growth": growth}))
+    section = modules["figure_page"].section({"rows": [row()], "growth": growth})
+    said = " ".join(section)
     assert "2 threads were so many times as fast as one: exp fast 2.00, np.copyto 1.00." in said
+    growth[1]["ns"]["np.exp"] = growth[0]["ns"]["np.exp"] = 0.3
+    assert modules["figure_page"].section({"rows": [row()], "growth": growth}) == section, "which has one thread"
+    alone = " ".join(modules["figure_page"].section({"rows": [row()], "growth": growth[:1]}))
+    assert "so many times" in said and "times as fast as one" not in alone
+
+
+def test_kernels_are_counted_where_each_is_to_reach_a_figure(modules: dict[str, ModuleType]) -> None:
+    lines = modules["figure_page"].section({"rows": [row(torch=0.4), row(dtype="float64", torch=0.4)]})
+    words = "32 exact against PyTorch, ", "limit, "
+    torch, limit = (next(line for line in lines if said in line) for said in words)
+    assert torch.split(" | ")[4:] == ["0 of 1", "no |"]
+    assert limit.split(" | ")[2:] == [f"mean {modules['figures'].SHARE}", "0.80", "", "yes |"]
 
 
 def test_other_shapes_and_steps_are_shown(modules: dict[str, ModuleType]) -> None:
@@ -234,3 +257,5 @@ def test_compiling_everything_is_told(modules: dict[str, ModuleType], tmp_path: 
         warming.RESULT.write_text(json.dumps({**facts, "seconds": seconds}))
         (line,) = (line for line in warming.section() if "kernels" in line)
         assert "5,432 kernels" in line and words in line
+    warming.RESULT.write_text(json.dumps({**facts, "seconds": 188.0, "failed": 1}))
+    assert "not reached" in " ".join(warming.section()), "some did not compile"
