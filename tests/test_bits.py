@@ -21,6 +21,7 @@ from fastact.cpu.kernels import inner_ufunc
 from fastact.cpu.overlap import parts
 from fastact.cpu.target import Processor, baseline, host
 from fastact.cpu.ufunc import LOOP
+from fastact.cpu.uniform import worthwhile
 from fastact.cuda.evaluate import evaluate
 from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph
@@ -178,6 +179,13 @@ def flagged(key: tuple[str, str, str, str], arguments: list[Any]) -> tuple[Float
 
 
 WITH_PARAMETERS = [key for key in KERNELS if forms(REGISTRY[key[0]])[key[1]].parameters]
+
+
+def test_loops_for_single_numbers_are_built_where_they_are_worth_it() -> None:
+    """Of short kernels, and of those in which much follows from the numbers alone."""
+    for name, tier, own in (("rrelu", "fast", True), ("xielu", "fast", True), ("swish", "exact", False)):
+        made = kernel(REGISTRY[name], "value", "float32", tier)
+        assert worthwhile(made.graph, made.varying) is own, name
 
 
 @pytest.mark.parametrize(

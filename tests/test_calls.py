@@ -400,6 +400,23 @@ def test_numbers_that_were_given_before_are_not_mistaken_for_those_of_numpy() ->
         assert fastact.leaky_relu(x, np.float32(0.5)).dtype == np.float32
 
 
+def test_numbers_that_were_given_before_are_rounded_to_each_dtype() -> None:
+    """Not to that of a call with the same number, beside other arrays."""
+    backward, wide = fastact.leaky_relu.backward, np.array([-3.0, -1.0, 2.0])
+    narrow = wide.astype(np.float32)
+    expected = (wide * np.array([0.1, 0.1, 1.0])).tobytes()
+    for _ in range(2):
+        for first, second in ((narrow, narrow), (wide, narrow), (narrow, wide), (wide, wide)):
+            for found in (backward(first, second, 0.1), backward(first, second, negative_slope=0.1)):
+                assert found.dtype == np.result_type(first, second)
+        assert backward(wide, narrow, 0.1).tobytes() == expected
+        assert backward(wide, narrow, negative_slope=0.1).tobytes() == expected
+        with pytest.raises(TypeError, match="at most"):
+            backward(wide, wide, 0.1, 0.2, 0.3)
+        with pytest.raises(TypeError, match="in the place of out"):
+            backward(narrow, narrow, 0.1, 0.2)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
 def test_numbers_are_looked_at_once(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they become in the dtype is remembered."""
