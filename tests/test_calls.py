@@ -409,7 +409,9 @@ def test_numbers_that_were_given_before_are_rounded_to_each_dtype() -> None:
         for first, second in ((narrow, narrow), (wide, narrow), (narrow, wide), (wide, wide)):
             for found in (backward(first, second, 0.1), backward(first, second, negative_slope=0.1)):
                 assert found.dtype == np.result_type(first, second)
-        assert backward(wide, narrow, 0.1).tobytes() == expected
+        assert backward(wide, narrow, 0.1).tobytes() == backward(wide, wide, 0.1).tobytes() == expected
+        with pytest.warns(RuntimeWarning, match="overflow"):  # of each call
+            assert np.isinf(fastact.leaky_relu(narrow, 1e300)).any()
         assert backward(wide, narrow, negative_slope=0.1).tobytes() == expected
         with pytest.raises(TypeError, match="at most"):
             backward(wide, wide, 0.1, 0.2, 0.3)
