@@ -17,6 +17,7 @@ from fastact.accuracy.measure import settings
 from fastact.accuracy.samples import every, special, stratified
 from fastact.accuracy.ulp import Floats, format_of, to_bits
 from fastact.cpu.compile import address
+from fastact.cpu.failures import failures
 from fastact.cpu.kernels import inner_ufunc
 from fastact.cpu.overlap import parts
 from fastact.cpu.target import Processor, baseline, host
@@ -175,6 +176,7 @@ def flagged(key: tuple[str, str, str, str], arguments: list[Any]) -> tuple[Float
     errors: set[str] = set()
     with np.errstate(all="call", call=lambda kind, _: errors.add(kind)):
         result = inner_ufunc(*key[:2], key[3])(*arguments)
+    assert not failures, "it was not compiled"
     return result, errors
 
 

@@ -156,7 +156,10 @@ def test_longdouble() -> None:
             call()
 
 
-@pytest.mark.parametrize("bad", [0, -1, 0.0, -0.5, np.float32(-2), [1.0, -3.0], np.array([[1, -4]]), -np.inf])
+BAD = [0, -1, 0.0, -0.5, np.float32(-2), np.float32(0), [1.0, 0.0], [1.0, -3.0], np.array([[1, -4]]), -np.inf]
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_parameters_out_of_range(bad: Any) -> None:
     for call in (lambda: fastact.softplus(1.0, bad), lambda: fastact.softplus.backward(1.0, 1.0, beta=bad)):
         with pytest.raises(ValueError, match=r"softplus.*beta is -?[0-9inf.]+, outside the open interval \(0, inf\)"):
@@ -410,6 +413,8 @@ def test_numbers_that_were_given_before_are_rounded_to_each_dtype() -> None:
             for found in (backward(first, second, 0.1), backward(first, second, negative_slope=0.1)):
                 assert found.dtype == np.result_type(first, second)
         assert backward(wide, narrow, 0.1).tobytes() == backward(wide, wide, 0.1).tobytes() == expected
+        assert backward(wide, narrow, 0.3).dtype == np.float64 and backward(narrow, narrow, 0.3).dtype == np.float32
+        assert backward(narrow, narrow, negative_slope=0.1, dtype=np.float64).tobytes() == expected
         with pytest.warns(RuntimeWarning, match="overflow"):  # of each call
             assert np.isinf(fastact.leaky_relu(narrow, 1e300)).any()
         assert backward(wide, narrow, negative_slope=0.1).tobytes() == expected
@@ -442,5 +447,9 @@ def test_numbers_are_looked_at_once(dtype: str, monkeypatch: pytest.MonkeyPatch)
         assert call().tobytes() == first.tobytes() and not looked
     assert np.signbit(calls[-3]()).tolist() == np.signbit(calls[-1]()).tolist() == [True, True, False]
     assert not np.signbit(calls[-2]()).any(), "zeros are equal, but not the same"
+    monkeypatch.setattr(fastact.leaky_relu, "_settled", {})
+    for k in range(200):
+        fastact.leaky_relu(x, k / 16)
+    assert len(fastact.leaky_relu._settled) <= fastact.function._MOST_SETTLED, "not all that were ever given"
     x = np.array([-3.0, -1.0, 2.0], np.int8)  # whose results are of another dtype
     assert fastact.hardtanh(x, -0.625, 1.75).dtype == fastact.hardtanh(x, -0.625, 1.75).dtype == np.float16
