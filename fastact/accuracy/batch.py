@@ -18,7 +18,7 @@ from fastact.accuracy.expansion import ExpansionProgram, round_expansion
 from fastact.accuracy.limits import MOST_BITS, Limit, Program, below, enclose, limit, one_sided
 from fastact.accuracy.ulp import Doubles, Format, is_midpoint, nearest, ulp
 
-SIGN_BITS = 1 << 13
+SIGN_BITS = 1 << 16
 """The precision beyond which the sign of a result that rounds to zero is no longer sought; it is then +0."""
 EXPANSION_BITS = 1 << 10
 """The precision at which a rounding left open is looked at as an exact number with a rest."""

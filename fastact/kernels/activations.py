@@ -72,10 +72,11 @@ def _softplus_gradient(x: Value, beta: Value) -> Value:
 
 
 def _softplus_from_output(g: Value, y: Value, beta: Value) -> Value:
-    """s(beta x) = 1 - exp(-beta y), which is beta y where that is tiny."""
+    """s(beta x) = 1 - exp(-beta y), which is beta y and less than that where it is tiny."""
     t = op.plain(beta) * op.plain(y)
     tiny = t < 2.0**-120
-    value = op.where(tiny, g * y * beta, -(g * op.expm1(-t)))
+    line = g * y * beta if hasattr(y, "plain") else g * op.lessened(y) * beta
+    value = op.where(tiny, line, -(g * op.expm1(-t)))
     return rescue.rescued(
         value, lambda: tiny & (t > 0.0) & rescue.beyond(g * y) & ~g.equals(0.0), _softplus_from_output, g, y, beta
     )

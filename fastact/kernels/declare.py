@@ -90,6 +90,10 @@ class Declaration:
     """Inputs other than 0 whose value is exactly 0, so that a zero there has not underflowed."""
     poles: tuple[float, ...] = ()
     """Finite inputs whose value is infinite: there ``divide`` is raised."""
+    gradient_poles: tuple[float, ...] = ()
+    """Finite inputs whose value is a number and whose gradient is infinite, likewise."""
+    output_poles: tuple[float, ...] = ()
+    """Their values, at which the gradient from the output is infinite."""
     silent: bool = False
     """Selects among its inputs and constants only, so that no flag is ever justified."""
     settled: tuple[str, ...] = ()

@@ -204,6 +204,7 @@ def _rsqrt_gradient(x: Value) -> Value:
 def _rsqrt_backward(g: Value, x: Value) -> Value:
     """-g/(2 x sqrt(x)), divided by x last, so that it overflows only where the result does."""
     value = rescue.held(rescue.centred(g * -0.5 * op.rsqrt(x)) / x)
+    value = rescue.signed(value, -op.word(g))
     return rescue.rescued(value, lambda: rescue.faint(g), _rsqrt_backward, g, x)
 
 
@@ -296,8 +297,9 @@ def _logsigmoid_gradient(x: Value) -> Value:
 
 
 def _logsigmoid_from_output(g: Value, y: Value) -> Value:
-    """s(-x) = 1 - exp(y)."""
-    return -(g * op.next_to_zero(y, y, op.expm1(op.minimum(y, 0.0))))
+    """s(-x) = 1 - exp(y); next to 0 it is -y and less than that."""
+    line = y if hasattr(y, "plain") else op.lessened(y)
+    return -(g * op.next_to_zero(y, line, op.expm1(op.minimum(y, 0.0))))
 
 
 @declare(

@@ -7,6 +7,7 @@ from fractions import Fraction
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import times_gradient
+from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.blocks.roots import exp_closely, in_short_pairs
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -121,7 +122,7 @@ def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
         above = above | op.absolute(alpha).equals(INFINITY) & (y > -INFINITY)
     product = g * slope
     if op.plain(g).context.arithmetic.decisive and not hasattr(g, "plain"):
-        product = g * (y + alpha) / alpha  # where this is a tie it comes out as one
+        product = tying(g * (y + alpha), alpha)
     value = op.where(above, g, product)
     return rescue.rescued(value, lambda: rescue.large(slope), _celu_from_output, g, y, alpha, but=((alpha, 1.0),))
 

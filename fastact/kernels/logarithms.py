@@ -170,6 +170,8 @@ def _sqrt_from_output(g: Value, y: Value) -> Value:
     numpy="np.sqrt(x)",
     peers={"torch": "torch.sqrt(x)", "jax": "jax.numpy.sqrt(x)", "numexpr": "sqrt(x)"},
     domain=(0.0, float("inf")),
+    gradient_poles=(0.0,),
+    output_poles=(0.0,),
     critical=(0.0, 1.0),
     cite="IEEE 754: correctly rounded in every tier",
 )

@@ -222,7 +222,7 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
 def hardswish(x: Value) -> Value:
     """x times (x + 3)/6 between -3 and 3; -0 below, x above: what is held at -3 is -3 times 0."""
     y = op.maximum(x, -3.0)
-    return y * over(op.minimum(y, 3.0) + 3.0, 6)
+    return rescue.signed(y * over(op.minimum(y, 3.0) + 3.0, 6), op.word(x))
 
 
 # -- (x + 1)/2 ------------------------------------------------------------------------------------------------------

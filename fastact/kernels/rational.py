@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import next_to_zero
+from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.roots import short
 from fastact.kernels.blocks.squares import largest_root, square_range
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -172,7 +173,7 @@ def _squareplus_product(g: Value, y: Value, b: Value) -> Value:
     large = y > 1.0
     value = g * op.where(large, q * y, q) * op.where(large, 1.0, y)
     if y.context.arithmetic.decisive and not hasattr(g, "plain"):
-        value = g * z * z / op.fma(z, z, op.plain(b))  # where this is a tie it comes out as one
+        value = tying(g * z * z, op.fma(z, z, op.plain(b)))
     return op.where(y <= 0.0, 0.0, value)
 
 

@@ -9,7 +9,7 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue, xielu_far, xielu_words
+from fastact.kernels.blocks import rescue, xielu_far, xielu_ties, xielu_words
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
 from fastact.kernels.blocks.xielu_words import LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -47,7 +47,10 @@ def _positive(alpha: Value) -> Value:
     usual = op.plain(softplus(alpha, 1.0))
     from fastact.kernels.blocks.softplus import in_pairs
 
-    return in_pairs(op.plain(alpha), usual) if usual.context.arithmetic.pair else usual
+    if not usual.context.arithmetic.pair:
+        return usual
+    usual = in_pairs(op.plain(alpha), usual)
+    return xielu_ties.softplus(alpha, usual) if xielu_ties.tells(alpha, alpha) else usual
 
 
 def _sigmoid(alpha: Value) -> Value:
@@ -55,7 +58,8 @@ def _sigmoid(alpha: Value) -> Value:
     if xielu_far.applies(alpha, alpha):
         return xielu_far.sigmoid(alpha)
     value = 1.0 / op.one_plus(op.exp(-op.clip(alpha, op.tail(alpha), -op.tail(alpha))))
-    return value if hasattr(alpha, "plain") else op.plain(value)
+    value = value if hasattr(alpha, "plain") else op.plain(value)
+    return xielu_ties.sigmoid(alpha, value) if xielu_ties.tells(alpha, alpha) else value
 
 
 def _less(x: Value) -> Value:
@@ -109,7 +113,7 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """For x <= 0; with s = softplus(alpha_n): (beta + s) expm1(min(x, eps)) - s x."""
     y, b = op.plain(x), op.plain(beta)
     s = _positive(alpha_n)
-    a, m = s + b, op.minimum(y, op.plain(eps))
+    a, m = xielu_ties.whole(s, x, alpha_n, b), op.minimum(y, op.plain(eps))
     far = a * op.expm1(op.minimum(m, 0.0)) - s * op.where(y < -_leading(x, beta), -_leading(x, beta), y)
     if not (rescue.narrow(x) or rescue.known(eps)):
         # Above eps terms with the larger of s and beta come together.
@@ -123,7 +127,9 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     if not _ends_before(eps, inside):
         near = x * op.plain(_telling(a * curve, b, x) + b)
         far = op.where((y >= inside) & (y <= op.plain(eps)), near, far)
-    return op.where(y < -_leading(x, beta), x * -s, far)
+    value = op.where(y < -_leading(x, beta), x * -s, far)
+    value = xielu_ties.signed(value, x, op.plain(alpha_n), b, op.plain(eps))
+    return xielu_ties.line_and_slope(value, y, alpha_n, b, eps, False) if xielu_ties.tells(x, alpha_n) else value
 
 
 def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -201,6 +207,7 @@ def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
     in_words = not (y.context.arithmetic.pair or in_plenty(y))
     a = y.context.wider(_positive, alpha_p) if in_words else _positive(alpha_p)  # its last place counts
     near = op.plain(x * a * 2.0)
+    near = _telling(near, op.plain(beta), alpha_p) if near.context.arithmetic.pair else near
     total = rescue.sum_or_infinity(near + op.plain(beta), near)
     if not (short(x) and x.context.arithmetic.spare):  # elsewhere errors are those of the terms
         return total
@@ -211,9 +218,13 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     y, b, s = op.plain(x), op.plain(beta), _positive(alpha_n)
     # Where beta is the larger the first of these cancels, and the other does not.
     least = -0.75 if rescue.narrow(x) and not rescue.known(beta) else -2.0
-    value = (s + b) * op.expm1(op.clip(y, least, 0.0)) + b
-    value = op.where(y < least, (s + b) * op.plain(op.exp(op.minimum(y, least))) - s, value)
+    a = xielu_ties.whole(s, x, alpha_n, b)
+    value = a * op.expm1(op.clip(y, least, 0.0)) + b
+    value = op.where(y < least, a * op.plain(op.exp(op.minimum(y, least))) - s, value)
+    value = xielu_ties.signed_slope(value, x, op.plain(alpha_n), b)
     value = op.where(y < op.plain(eps), value, -s)
+    if xielu_ties.tells(x, alpha_n):
+        value = xielu_ties.line_and_slope(value, y, alpha_n, b, eps, True)
     value = op.where(y.is_nan(), y, value)
     return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps)) if in_plenty(y) else value
 
@@ -267,7 +278,7 @@ def _rise(x: Value) -> Value:
     near = x * (near * _less(near))
     far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
     value = op.where(y >= -1.0, near, far)
-    return op.where(y < -LARGE, -x, value)
+    return op.where(y < -LARGE, -x if hasattr(x, "plain") else op.lessened(-x), value)
 
 
 def _rise_above_eps(x: Value, eps: Value) -> Value:
@@ -289,9 +300,18 @@ def _rising(x: Value, eps: Value) -> Value:
     return xielu_far.rising(x, eps).instead(xielu_far.odd(x, eps) | (m < -MOST), op.plain(value))
 
 
+def _curved(x: Value, alpha_n: Value, eps: Value) -> Value:
+    """(expm1(min(x, eps)) - x) s(alpha_n) for x <= 0, anything for others."""
+    below = op.where(x > 0.0, -1.0, x)
+    value = _rising(below, eps) * _sigmoid(alpha_n)
+    if not xielu_ties.tells(x, alpha_n):
+        return value
+    return xielu_ties.rising(value, op.plain(below), op.plain(alpha_n), op.plain(eps))
+
+
 def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """(expm1(min(x, eps)) - x) s(alpha_n) for x <= 0."""
-    value = op.where(x > 0.0, 0.0, _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n))
+    value = op.where(x > 0.0, 0.0, _curved(x, alpha_n, eps))
     inputs = (x, alpha_p, alpha_n, beta, eps)
     value = rescue.rescued(value, lambda: _lost(alpha_n, x) & (x <= 0.0), _gradient_alpha_n, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
@@ -299,7 +319,7 @@ def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps
 
 def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    slope = _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)
+    slope = _curved(x, alpha_n, eps)
     value = op.where(x > 0.0, 0.0, rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 

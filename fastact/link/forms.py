@@ -177,6 +177,10 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
     products = chosen.multiplied(dtype)
     graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed)
     outputs = sum(node.type != "i1" for node in graph.outputs)
-    roots = declaration.roots if "value" in (form, chosen.base) else ()
+    roots: tuple[float, ...] = ()
+    if "value" in (form, chosen.base):
+        roots = declaration.roots
+    else:
+        poles = (*poles, *(declaration.gradient_poles if from_input else declaration.output_poles))
     judge = evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed)
     return Kernel(graph, judge, varying)

@@ -197,6 +197,13 @@ class Scaled:
         number = self.everywhere().centred()
         return Scaled(number.mantissa, number.exponent, False, far, plain, apart=True)
 
+    def signed(self, like: Real) -> Scaled:
+        """The same number; where it is far, of the sign of a word, which a zero may have lost."""
+        number = self.mantissa
+        first = _first(number).copysign(like)
+        mantissa = first if isinstance(number, Real) else Pair(first, number.second, number.slack)
+        return Scaled(mantissa, self.exponent, self.bounded, self.far, self._plain, usual=self._usual, apart=self.apart)
+
     def shifted(self, count: int, far: Condition | None = None) -> Scaled:
         """The number times 2^count, which is right where it is far, and anywhere if nothing is said of that."""
         number = self.everywhere().centred()

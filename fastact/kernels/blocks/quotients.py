@@ -14,6 +14,15 @@ def over(x: Value, whole: int) -> Value:
     return x / float(whole) if a.pair or a.roomy else x * Fraction(1, whole)
 
 
+def tying(numerator: Value, denominator: Value) -> Value:
+    """A quotient in double-double arithmetic; by one word it is exact wherever a word holds it, so that a tie between
+    two results comes out as one, which times a reciprocal it need not."""
+    n, d = plain(numerator), plain(denominator)
+    q = n.hi / d.hi
+    rest = (-q).fma(d.low, (-q).fma(d.hi, n.hi) + n.low)
+    return n.pair(q, rest / d.hi, 3)
+
+
 def logistic_density(e: Value, times: float = 1.0) -> Value:
     """e/(1 + e)^2 of an exponential e <= 1, times a constant; 1 + e (e + 2) rounds at 1 but once. In pairs of words of
     which not all bits count products are shorter than sums."""

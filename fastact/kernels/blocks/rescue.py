@@ -125,6 +125,11 @@ def centred(value: Value) -> Value:
     return value.centred() if hasattr(value, "centred") else value
 
 
+def signed(value: Value, like: Value) -> Value:
+    """A product that has the sign of a word: a zero may have lost it whose factor held its power of two apart."""
+    return value.signed(like) if hasattr(value, "signed") and hasattr(value, "plain") else value
+
+
 def anywhere(value: Value) -> Value:
     """The same number with a plain form that is right however small or large it is."""
     return value.anywhere() if hasattr(value, "anywhere") and value.far is not None else value

@@ -27,12 +27,17 @@ def in_pairs(x: Value, usual: Value) -> Value:
     return where(absolute(x) <= REACH, maximum(x, 0.0) + (y + ((e + m) + e * m)), usual)
 
 
-def in_triples(x: Value) -> triple.Words:
-    """In three words, to 2^-125; for a word in any arithmetic of such words."""
+def in_triples(x: Value, anywhere: bool = False) -> triple.Words:
+    """In three words, to 2^-125, for x >= -`REACH`, or ``anywhere``, where two words are all that there is; for a word
+    in any arithmetic of such words."""
     size = limited(absolute(x), 0.0, REACH)
     first = _first(x.context.doubled(size))
     y = (first.hi, first.low)
     e = triple.exp((-size,))
     m = triple.total(triple.expm1_less(triple.minus(y)), triple.minus(y))
     d = triple.total(triple.total(e, m), triple.product(e, m))
-    return triple.total(triple.total(y, d), (maximum(x, 0.0),))
+    words = triple.total(triple.total(y, d), (maximum(x, 0.0),))
+    if not anywhere:
+        return words
+    far = _first(x.context.doubled(absolute(x)))
+    return tuple(w.choose(x >= -REACH, f) for w, f in zip(words, (far.hi, far.low, 0.0), strict=True))

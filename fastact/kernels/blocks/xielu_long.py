@@ -28,7 +28,7 @@ def _rise(x: Value, m: Value, eps: Value) -> triple.Words:
 def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     like, above = op.plain(x), op.plain(x) > 0.0
     y, p, n, b, m = map(op.word, (x, alpha_p, alpha_n, beta, eps))
-    s = in_triples(p.choose(above, n))
+    s = in_triples(p.choose(above, n), not (known(p) and known(n)))
     upper = triple.total(triple.product(s, (y,)), (b,))
     low = op.where(y > 0.0, -1.0, y)
     lower = triple.product(triple.total(s, (b,)), _rise(low, op.where(low > m, m, low), eps))
@@ -41,7 +41,7 @@ def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
     """For x <= eps, and for x > 0."""
     like, above = op.plain(x), op.plain(x) > 0.0
     y, p, n, b = map(op.word, (x, alpha_p, alpha_n, beta))
-    s = in_triples(p.choose(above, n))
+    s = in_triples(p.choose(above, n), not (known(p) and known(n)))
     upper = triple.product(s, (y * 2.0,))
     low = op.where(y > 0.0, -1.0, op.where(y < -triple.REACH, -triple.REACH, y))
     lower = triple.product(triple.total(s, (b,)), triple.total(triple.expm1_less((low,)), (low,)))

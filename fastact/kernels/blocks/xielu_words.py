@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastact.kernels import operations as op
+from fastact.kernels.blocks.rescue import known
 from fastact.kernels.operations import Value
 
 Body = Callable[..., Value]
@@ -50,6 +51,8 @@ def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, ep
     little = op.where(y >= -1.0, op.absolute(curve * y) * (size * PART), op.fma(e, part, part * UNKNOWN[word]))
     little = op.where(y > eps, op.absolute(still) * 0.75, little)
     cancels = ~(op.absolute(value) >= little) | (y < -LARGE)  # or terms are infinite
+    if not known(beta):
+        cancels = cancels | size.equals(0.0)  # of what is 0 here the sign remains
     return op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
 
 
@@ -64,5 +67,7 @@ def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Val
     size = op.absolute(b.hi)
     cancels = ~(op.absolute(value) >= e * (size * (PART if more is None else IN_PARTS)))
     cancels = cancels | (y < faint) & (size > s.hi * 2.0**60)
+    if not known(beta):
+        cancels = cancels | size.equals(0.0)
     value = op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
     return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
