@@ -9,10 +9,12 @@ from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.blocks.roots import (
     exp_closely,
     factor_next_to_root,
+    in_products,
     in_short_pairs,
     lifted_exp,
     next_to_root,
     of_one_kind,
+    slope_in_products,
 )
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
@@ -134,8 +136,11 @@ def _silu_slope(x: Value, t: Value) -> Value:
     negative = x < 0.0
     op.cancelling(x, SILU_ROOT)
     rest = op.plus_dropped(e, t, negative)
-    numerator = (op.where(negative, x, x * e) + 1.0) + rest
-    slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
+    if in_products(x):
+        slope = slope_in_products(x, e, rest)
+    else:
+        numerator = (op.where(negative, x, x * e) + 1.0) + rest
+        slope = op.where(negative, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
     return op.next_to_root(t, slope, "silu_root", 2.0**-4)
 
 
@@ -245,6 +250,13 @@ def _mish_gradient(x: Value) -> Value:
     e = op.exp(x)
     w = op.sum_and_rest(e, op.fma(e, e + 4.0, op.fma(x, 4.0, 6.0)), (x + 1.0) * 4.0)
     d = op.sum_and_rest(e, op.fma(e, op.fma(e, e + 4.0, 8.0), 8.0), 4.0)
+    if in_products(x):
+        # Above 0, 1 and what is beyond: products may be next to a power of two, which doubles errors.
+        above, (n, rest) = x > 0.0, w
+        beyond = op.fma(e, op.fma(e, op.fma(x, 4.0, -2.0), op.fma(x, 4.0, -4.0)), -4.0)
+        w = op.where(above, beyond, n), op.where(above, 0.0, rest)
+        slope = op.times_quotient(op.where(above, 1.0, e), w, d)
+        return op.where(above, op.plain(slope) + 1.0, slope)
     slope = op.next_to_root(x, op.times_quotient(e, w, d), "mish_root", 2.0**-4)
     return factor_next_to_root(x, slope, "mish_root")
 

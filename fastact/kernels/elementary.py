@@ -7,6 +7,7 @@ from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
+from fastact.kernels.blocks.roots import exp_in_products
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -234,7 +235,7 @@ def rsqrt(x: Value) -> Value:
 
 def _tanh_gradient(x: Value) -> Value:
     """1 - tanh^2 x = 4 e/(1 + e)^2 with e = exp(-2|x|): nothing cancels as tanh saturates."""
-    return logistic_density(op.exp(op.absolute(x) * -2.0), 4.0)
+    return logistic_density(exp_in_products(op.absolute(x) * -2.0), 4.0)
 
 
 def _tanh_from_output(g: Value, y: Value) -> Value:
@@ -260,7 +261,7 @@ def tanh(x: Value) -> Value:
 
 def _sigmoid_gradient(x: Value) -> Value:
     """s(x) s(-x) = e/(1 + e)^2 with e = exp(-|x|): s (1 - s) would cancel for large x."""
-    slope = logistic_density(op.exp(-op.absolute(x)))
+    slope = logistic_density(exp_in_products(-op.absolute(x)))
     y = op.word(x)
     return next_to_zero(x, slope, lambda: op.absolute(y) < 2.0**-28, 0.25, lambda: y * y * -0.0625)
 

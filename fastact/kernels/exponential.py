@@ -9,7 +9,7 @@ from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, in_short_pairs
+from fastact.kernels.blocks.roots import exp_closely, in_products, in_short_pairs, of_one_kind, slope_in_products
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -231,6 +231,11 @@ def _tanhshrink_backward(g: Value, x: Value) -> Value:
     """Multiplied from the left, so that a tiny tanh^2 x does not lose the digits of its product."""
     t = _tanh(x)
     product = g * t * t
+    if of_one_kind(g) and not op.plain(g).context.arithmetic.careless:
+        # What the first rounding leaves is added to the second; of infinities nothing is left.
+        first = g * t
+        rest = op.fma(g, t, -first)
+        product = op.fma(first, t, op.where(op.absolute(g) < INFINITY, rest * t, 0.0))
     if not op.plain(x).context.arithmetic.decisive:
         return product
     # Next to 0 it is g x^2 and less than that, which only a tie between two results tells.
@@ -285,6 +290,8 @@ def _quick_gelu_gradient(x: Value) -> Value:
     op.cancelling(x, QUICK_GELU_ROOT)
     rest = op.plus_dropped(e, product, negative)
     # The factor e, where it keeps its digits, before the division: one rounding less.
+    if in_products(x):
+        return op.next_to_root(x, slope_in_products(t, e, rest), "quick_gelu_root")
     deep = t < -40.0
     factor = op.where(negative & ~deep, op.plain(e), 1.0)
     numerator = op.distributed(factor, op.where(negative, t, t * e) + 1.0, op.plain(rest))

@@ -9,7 +9,14 @@ from functools import partial
 from fastact.kernels import operations as op
 from fastact.kernels.blocks.cubic import minus_cubic, rounded
 from fastact.kernels.blocks.products import next_to_zero
-from fastact.kernels.blocks.roots import exp_closely, factor_next_to_root, in_short_pairs, next_to_root, short
+from fastact.kernels.blocks.roots import (
+    exp_closely,
+    factor_next_to_root,
+    in_products,
+    in_short_pairs,
+    next_to_root,
+    short,
+)
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -135,13 +142,17 @@ def _mended(factor: Value, numerator: tuple[Value, Value], denominator: tuple[Va
     inverse = 1.0 / d
     q = n * inverse
     rest = (op.fma(-q, d, n) + op.fma(-q, d_rest, n_rest)) * inverse
-    return factor * (q + rest)
+    product, word = factor * (q + rest), op.plain(factor)
+    if not in_products(word):
+        return product
+    value = op.fma(word, q, word * rest)
+    return product.where_near(value) if hasattr(product, "where_near") else value
 
 
 def _gelu_tanh_gradient(x: Value) -> Value:
     """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
     below."""
-    y, square, e = _limited(x, partial(exp_closely, in_full=True))
+    y, square, e = _limited(x, partial(exp_closely, in_full=not in_products(x)))
     (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * _rate(), _rate()), x < 0.0
     op.cancelling(x, GELU_TANH_ROOT)
     factor = op.where(negative, -y, y * e)
@@ -150,6 +161,8 @@ def _gelu_tanh_gradient(x: Value) -> Value:
     slope = op.where(negative, e, 1.0) * (n[0] / d[0])
     if rest is not None:
         rest = rest + (_rate() - Fraction(rounded(_rate(), x.context)))
+        if in_products(x):
+            rest = op.fma(op.fma(y, y, -square), 3 * CUBE * _rate(), rest)
         left = n[1] + op.fma(factor, rest, op.plain(e) - (u - 1.0))
         slope = _mended(op.where(negative, e, 1.0), (n[0], left), d)
     return next_to_root(x, op.next_to_root(x, slope, "gelu_tanh_root"), "gelu_tanh_root")

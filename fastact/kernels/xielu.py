@@ -239,7 +239,8 @@ def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, e
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
     def lost() -> Value:
-        odd = _unusual(x, alpha_p, alpha_n, beta) | rescue.large(op.plain(slope))
+        left = rescue.large if rescue.known(beta) else rescue.beyond
+        odd = _unusual(x, alpha_p, alpha_n, beta) | left(op.plain(slope))
         return odd | rescue.large(g) | rescue.faint(g) | rescue.faint(x)
 
     return rescue.rescued(value, lost, _backward, *inputs)

@@ -71,6 +71,31 @@ def exp_closely(x: Value, in_full: bool = False) -> Value:
     return x.context.blocks.exp(high, low, True, in_full)
 
 
+def in_products(x: Value) -> bool:
+    """Whether what is computed is multiplied with a further number where no digit is to spare: next to a power of two
+    that doubles errors."""
+    a = plain(x).context.arithmetic
+    return of_one_kind(x) and a.products and not a.careless
+
+
+def exp_in_products(x: Value) -> Value:
+    """The exponential, closely where it is a factor of products."""
+    return exp_closely(x) if in_products(x) else exp(x)
+
+
+def slope_in_products(t: Value, e: Value, rest: Value) -> Value:
+    """The slope of silu at t, with e = exp(-|t|) and a rest that is added to t + 1 below 0: e (t + 1) + 1 above and
+    e (t + 1 + rest) below, where e keeps its digits, over (1 + e)^2, whose rounding is made good."""
+    deep, word = t < -40.0, plain(e)
+    inner = where(deep, 1.0, word)
+    n = fma(inner, t + 1.0, where(t < 0.0, inner * plain(rest), 1.0))
+    d = fma(word, word + 2.0, 1.0)
+    inverse = 1.0 / d
+    q = n * inverse
+    left = fma(-q, fma(word, word + 2.0, 1.0 - d), fma(-q, d, n))
+    return where(deep, e, 1.0) * fma(left, inverse, q)
+
+
 def lifted_exp(x: Value) -> tuple[Value, float]:
     """exp(x) for x <= 0, closely, as a number that is normal and a power of two: for products with large numbers."""
     if not x.context.arithmetic.rough:
