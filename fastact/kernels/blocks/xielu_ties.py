@@ -1,7 +1,7 @@
 """xielu and its gradients where what decides a rounding, or the sign of a zero, is an exponential that has vanished.
 
-Where softplus(alpha) is alpha, or 0, to all digits, results are often ties between two numbers, or zeros; which way they
-lean says an exponential of x or of -|alpha|, and of two that are both nothing to a number the larger.
+Where softplus(alpha) is alpha, or 0, to all digits, results are often ties between two numbers, or zeros; which way
+they lean says an exponential of x or of -|alpha|, and of two that are both nothing to a number the larger.
 """
 
 from __future__ import annotations

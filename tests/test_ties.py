@@ -1,0 +1,148 @@
+"""Forms of several arguments where results are ties between two numbers, zeros, or products next to powers of two."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flint")
+pytest.importorskip("ml_dtypes")
+
+from accuracy_cases import DTYPES, REGISTRY, TIERS
+
+from fastact.accuracy.case import differ
+from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.sampling import Columns
+from fastact.accuracy.ulp import format_of
+from fastact.cpu.kernels import inner_ufunc
+from fastact.function import FUNCTIONS
+
+EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
+    # Of zeros the sign remains, which the larger of two exponentials has that have vanished.
+    ("xielu", "grad", "float16", (-766.5, 0.0007271766662597656, -6600.0, 0.072998046875, -537.0)),
+    ("xielu", "grad", "bfloat16", (-528384.0, -2.7550648847397363e-40, -964.0, 258998272.0, -2.7972416050126014e-17)),
+    ("xielu", "grad", "float16", (-56512.0, 7.152557373046875e-07, -9768.0, 19424.0, -0.03173828125)),
+    ("xielu", "grad", "float16", (-30.71875, 1071.0, -711.5, 0.0, -0.00750732421875)),
+    ("xielu", "value", "float16", (-0.411865234375, -766.5, -954.0, 0.0, -5.609375)),
+    # Ties that they decide.
+    ("xielu", "backward", "float16", (-0.85546875, 26.453125, -833.5, 2.0**-23, -34.0, -48 * 2.0**-24)),
+    ("xielu", "backward", "float16", (51 * 2.0**-24, -162.5, -9 * 2.0**-24, 4544.0, 269.5, -7184.0)),
+    ("xielu", "backward", "bfloat16", (1.09375, 24117248.0, -147456.0, -691489734656.0, -147456.0, -1.65e-12)),
+    ("xielu", "grad_alpha_n", "float16", (-2422.0, 3 * 2.0**-24, 17392.0, -7.271766662597656e-06, -15 * 2.0**-24)),
+    ("xielu", "grad_alpha_n", "float16", (-0.211181640625, -64544.0, 849.5, 11 * 2.0**-24, -1230.0)),
+    ("xielu", "backward_alpha_n", "float32", (1.0, -19681904.0, 2.0**-22, 40896.45703125, 2.0**114, -(2.0**74))),
+    # softplus(alpha_n) and beta cancel.
+    ("xielu", "value", "bfloat16", (-1.4971096052072654e-34, 1.0, 63.0, -63.0, -1e-6)),
+    # Rational ties.
+    ("celu", "from_output", "float16", (0.0108642578125, -0.002056121826171875, -0.0059814453125)),
+    ("squareplus", "from_output", "bfloat16", (-2.121399961249597e-38, 1.33514404296875e-05, 7.130438461899757e-10)),
+    # Next to 0 slopes are a little less than beta y.
+    ("softplus", "from_output", "bfloat16", (1.0625, 2.204051907791789e-39, 1.0)),
+    ("logsigmoid", "from_output", "bfloat16", (1.1875, -1.9983403963978888e-37)),
+    ("logsigmoid", "from_output", "float32", (1.0 + 2.0**-23, -(2.0**-125) * 1.5)),
+]
+FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
+    # Slopes a little above a power of two, products a little below one.
+    ("mish", "backward", "float32", (1.9974315, 4.849705)),
+    ("silu", "backward", "float32", (1.9892904, -9.00737)),
+    ("silu", "backward", "float32", (1.9942038, 7.7903233)),
+    ("swish", "backward", "float32", (1.6852925, -9.607859, 1.0)),
+    ("tanh", "backward", "float32", (1.9417251, -3.798145)),
+    ("sigmoid", "backward", "float32", (1.9351815, 13.831186)),
+    ("tanhshrink", "backward", "float32", (1.5880308, -0.14096639)),
+    ("quick_gelu", "backward", "float32", (1.979308, 3.8442233)),
+    ("gelu_tanh", "backward", "float32", (1.8489261, -4.8436985)),
+    # A slope below the smallest number, and a large factor.
+    ("xielu", "backward", "bfloat16", (-3.4e15, 1.8e-26, -54.5, 5.8e11, 0.0, -1e-6)),
+    ("xielu", "backward", "float32", (-3.4e15, 1.8e-26, -54.5, 5.8e11, 0.0, -1e-6)),
+]
+
+
+def judged(name: str, form: str, dtype: str, tier: str, arguments: tuple[float, ...]) -> tuple[Any, Any, float]:
+    """The result, the rounded truth and the error of the form with all parameters given."""
+    case, kind = Columns(REGISTRY[name], form, dtype), format_of(dtype).dtype.type
+    columns = [np.array([kind(argument)]) for argument in arguments]
+    y = case.call(tier, columns, 0)
+    x, *more = case.ordered(columns)
+    return y, case.expected(y, x, *more), float(case.errors(tier, y, x, *more)[0])
+
+
+@pytest.mark.parametrize(("name", "form", "dtype", "arguments"), EXACT)
+def test_ties_and_signs_of_zeros(name: str, form: str, dtype: str, arguments: tuple[float, ...]) -> None:
+    y, truth, _ = judged(name, form, dtype, "exact", arguments)
+    assert not differ(y, truth)[0], (y, truth)
+
+
+@pytest.mark.parametrize(("name", "form", "dtype", "arguments"), FAST)
+def test_fast_products_are_within_their_bound(
+    name: str, form: str, dtype: str, arguments: tuple[float, ...]
+) -> None:
+    assert judged(name, form, dtype, "fast", arguments)[2] <= (4.0 if dtype == "float32" else 0.51)
+
+
+@pytest.mark.parametrize("name", ["mish", "silu", "tanh", "sigmoid", "tanhshrink", "quick_gelu", "gelu_tanh"])
+def test_fast_products_just_below_powers_of_two(name: str) -> None:
+    random = np.random.default_rng(11)
+    x = random.uniform(-15, 15, 20_000).astype(np.float32)
+    with np.errstate(all="ignore"):
+        slope = inner_ufunc(name, "grad", "exact")(x.astype(np.float64))
+        mantissa = np.abs(np.frexp(slope)[0])
+        g = ((1 - random.uniform(0, 0.02, x.size)) / np.maximum(mantissa, 0.5)).astype(np.float32)
+        truth = inner_ufunc(name, "backward", "exact")(g.astype(np.float64), x.astype(np.float64))
+        y = inner_ufunc(name, "backward", "fast")(g, x)
+        case = Columns(REGISTRY[name], "backward", "float32")
+        unit = np.spacing(np.maximum(np.abs(truth), case.terms(x, g)).astype(np.float32))
+    assert np.max(np.abs(y - truth) / unit) <= 4.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (-0.0004591941833496094, 237.0, -140.5, 0.0, -1.0132789611816406e-06),
+        (-3.0, 237.0, -140.5, 0.0, -1e-6),
+        (3.0, -237.0, -140.5, 0.0, -1e-6),
+        (3.0, -120.0, -140.5, -1e-51, -1e-6),
+        (-3.0, -120.0, -650.5, 0.0, -1e-6),
+    ],
+)
+def test_xielu_where_softplus_is_all_that_there_is(arguments: tuple[float, ...]) -> None:
+    oracle, x = Oracle.of(REGISTRY["xielu"]), np.array(arguments[:1])
+    for form, wrt in (("value", None), ("grad", "x")):
+        for tier, allowed in (("exact", 0.501), ("fast", 4.0)):
+            y = inner_ufunc("xielu", form, tier)(x, *arguments[1:])
+            assert oracle.ulp_error(x, y, *arguments[1:], wrt=wrt)[0] <= allowed, (form, tier, y)
+
+
+def test_the_sign_of_a_zero_is_sought_as_far_as_anything() -> None:
+    arguments = (-56512.0, 7.152557373046875e-07, -9768.0, 19424.0, -0.03173828125)
+    (zero,) = Oracle.of(REGISTRY["xielu"]).rounded(*(np.array([a], np.float16) for a in arguments), wrt="x")
+    assert zero == 0 and np.signbit(zero)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tier", TIERS)
+def test_zeros_at_infinity_have_the_sign_of_what_is_next_to_them(dtype: str, tier: Any) -> None:
+    kind = format_of(dtype).dtype.type
+    below = np.array([-np.inf, -5.0], dtype=kind)
+    assert np.signbit(inner_ufunc("hardswish", "value", tier)(below)).all()
+    g = np.array([1.5, -2.0], dtype=kind)
+    assert np.signbit(inner_ufunc("rsqrt", "backward", tier)(g, kind(np.inf))).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_infinite_gradients_of_the_root_are_at_a_pole(dtype: str, tier: Any) -> None:
+    sqrt, zero, one = FUNCTIONS["sqrt"], np.zeros(1, dtype), np.ones(1, dtype)
+    calls = (
+        lambda: sqrt.grad(zero, approx=tier),
+        lambda: sqrt.backward(one, zero, approx=tier),
+        lambda: sqrt.backward_from_output(one, zero, approx=tier),
+    )
+    for call in calls:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            assert np.isposinf(call()).all()
+        assert [str(warning.message).split(" enc")[0] for warning in found] == ["divide by zero"]
