@@ -71,7 +71,7 @@ def test_no_element_is_missed(type: str, symbol: str, mirrored: bool) -> None:
 
 @pytest.mark.parametrize("type", ["f32", "f64"])
 @pytest.mark.parametrize(("above", "below"), [("oge", "ole"), ("ogt", "olt"), ("oge", "olt"), ("ogt", "ole")])
-def test_no_element_outside_an_interval_is_missed(type: str, above: str, below: str) -> None:
+def test_no_element_of_an_interval_or_outside_is_missed(type: str, above: str, below: str) -> None:
     x = one_in_many({"f32": "float32", "f64": "float64"}[type])
     for low, high in ((TINY, INFINITY), (TINY, 1.0), (1.0, 1.0), (0.0, 1.0), (-2.5, 1.0), (1.0, TINY)):
         for turned in (False, True):
@@ -79,10 +79,13 @@ def test_no_element_outside_an_interval_is_missed(type: str, above: str, below: 
             graph.input(type)
             ends = [compared(graph, type, *end, False, False) for end in ((above, low), (below, high))]
             inside = graph.node("and", "i1", *(reversed(ends) if turned else ends))
-            found = run(graph, inverted(graph, inside), type, x)
             lower, upper = np.asarray(low, x.dtype), np.asarray(high, x.dtype)
             holds = SYMBOLS[above](x, lower) & SYMBOLS[below](x, upper)
-            np.testing.assert_array_equal(found, np.where(holds, 1.0, -1.0), f"{low} {high}")
+            found = run(graph, inside, type, x)
+            np.testing.assert_array_equal(found, np.where(holds, -1.0, 1.0), f"{low} {high}")
+            graph.outputs.clear()
+            found = run(graph, inverted(graph, inside), type, x)
+            np.testing.assert_array_equal(found, np.where(holds, 1.0, -1.0), f"outside {low} {high}")
 
 
 @pytest.mark.parametrize("type", ["f32", "f64"])

@@ -90,8 +90,9 @@ def _compared(e: Emitter, extreme: Extreme, values: dict[int, Any]) -> ir.Value:
 
 def _extreme(node: Node, inverted: bool) -> Extreme | None:
     """What tells whether a condition holds somewhere; None where no extreme does."""
-    if inverted and node.op == "and":
-        return _outside(*map(_comparison, node.args))
+    if node.op == "and":
+        interval = _interval(*map(_comparison, node.args))
+        return interval and (_outside(*interval) if inverted else _inside(*interval))
     found = _comparison(node)
     if found is None:
         return None
@@ -102,7 +103,8 @@ def _extreme(node: Node, inverted: bool) -> Extreme | None:
     if not inverted:
         return _among_floats(x, symbol, limit)
     if symbol in ("gt", "ge"):  # NaN has to count: it is beyond infinity
-        return _outside(found, (x, "le", INFINITY))
+        beyond = _interval(found, (x, "le", INFINITY))
+        return beyond and _outside(*beyond)
     return _signed(x, _OPPOSITE[symbol], _bits(limit, x.type)) if x.op == "fabs" and limit >= 0.0 else None
 
 
@@ -119,15 +121,26 @@ def _comparison(node: Node) -> tuple[Node, str, float] | None:
     return x, symbol, float.fromhex(y.data) if isinstance(y.data, str) else y.data  # type: ignore[return-value]
 
 
-def _outside(*limits: tuple[Node, str, float] | None) -> Extreme | None:
-    """Whether a number is not in an interval above 0: counted from its lower end on, the others are beyond its upper
-    one, negative ones and NaN among them."""
+def _interval(*limits: tuple[Node, str, float] | None) -> tuple[Node, int, int] | None:
+    """A number and the bits of the ends, both included, of an interval above 0 that two comparisons ask for."""
     ends = {one[1][0]: one for one in limits if one is not None and one[0].type in FLOATS}
-    if set(ends) != {"l", "g"} or ends["l"][0] is not ends["g"][0] or not 0.0 < ends["g"][2] <= ends["l"][2]:
+    if set(ends) != {"l", "g"} or ends["l"][0] is not ends["g"][0]:
         return None
     (x, above, lower), (_, below, upper) = ends["g"], ends["l"]
-    start, end = _bits(lower, x.type) + (above == "gt"), _bits(upper, x.type) - (below == "lt")
-    return Extreme(x, "umax", "gt", end - start, start) if start <= end else None
+    if not (lower > 0.0 or (lower == 0.0 and above == "gt")) or not lower <= upper:
+        return None
+    start, end = _bits(abs(lower), x.type) + (above == "gt"), _bits(upper, x.type) - (below == "lt")
+    return (x, start, end) if start <= end else None
+
+
+def _outside(x: Node, start: int, end: int) -> Extreme:
+    """Counted from the lower end on, all that is not in an interval is beyond its upper end, negative numbers and NaN
+    among it."""
+    return Extreme(x, "umax", "gt", end - start, start)
+
+
+def _inside(x: Node, start: int, end: int) -> Extreme:
+    return Extreme(x, "umin", "le", end - start, start)
 
 
 def _among_floats(x: Node, symbol: str, limit: float) -> Extreme | None:
