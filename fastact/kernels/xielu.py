@@ -276,15 +276,19 @@ def _rise(x: Value) -> Value:
     """expm1(x) - x for x <= 0: x^2 P(x) next to 0, exp(x) - (x + 1) further out."""
     y = op.plain(x)
     near = op.maximum(op.minimum(y, 0.0), -1.0)
-    near = x * (near * _less(near))
+    if rescue.narrow(x) and not y.context.arithmetic.careless:  # what roundings left is added: products need it
+        a = near * (less := _less(near))
+        b = near * a
+        near = b + op.fma(near, op.fma(near, less, -a), op.fma(near, a, -b))
+    else:
+        near = x * (near * _less(near))
     far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
     value = op.where(y >= -1.0, near, far)
     return op.where(y < -LARGE, -x if hasattr(x, "plain") else op.lessened(-x), value)
 
 
 def _rise_above_eps(x: Value, eps: Value) -> Value:
-    m = op.plain(eps)
-    inside = op.maximum(m, -1.0)
+    m, inside = op.plain(eps), op.maximum(op.plain(eps), -1.0)
     below = op.plain(op.exp(op.minimum(m, -1.0))) + (-1.0 - x)  # of x = -1 the exponential remains
     return op.where(m >= -1.0, inside * (inside * _less(inside)) + (m - x), below)
 
