@@ -29,6 +29,8 @@ class Arithmetic:
     """Results have so many digits less than the word that some units in its last place are nothing to them."""
     products: bool = False
     """Results are multiplied with one or two more inputs, which brings to light what is far below the smallest one."""
+    plenty: bool = False
+    """Words of the range of results have twice their digits: these may lack where digits cancel, and nowhere else."""
 
     @property
     def decisive(self) -> bool:
@@ -106,7 +108,7 @@ ARITHMETICS: dict[tuple[str, str], Arithmetic] = {
     ("float16", "exact"): SINGLE_WIDE,
     ("float16", "fast"): replace(SINGLE_WIDE, level="single_half", spare=True),
     ("float16", "rough"): replace(SINGLE_ROUGH, wide=True),
-    ("bfloat16", "exact"): SINGLE_FAST,
-    ("bfloat16", "fast"): replace(SINGLE_FAST, level="single_bfloat", spare=True),
+    ("bfloat16", "exact"): replace(SINGLE_FAST, plenty=True),
+    ("bfloat16", "fast"): replace(SINGLE_FAST, level="single_bfloat", spare=True, plenty=True),
     ("bfloat16", "rough"): SINGLE_ROUGH,
 }

@@ -75,7 +75,7 @@ def in_products(x: Value) -> bool:
     """Whether what is computed is multiplied with a further number where no digit is to spare: next to a power of two
     that doubles errors."""
     a = plain(x).context.arithmetic
-    return of_one_kind(x) and a.products and not a.careless
+    return of_one_kind(x) and a.products and not (a.careless or a.plenty)
 
 
 def exp_in_products(x: Value) -> Value:
