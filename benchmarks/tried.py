@@ -60,10 +60,10 @@ TRIED = (
     "nothing.",
     "- Squares of rms_norm added up in float32, four of them before the sum is widened, took 16 to 21% less in a "
     "trial of the loop alone, without the second run that rows at the ends of the range would need.",
-    "- Whether any element needs a detour was asked by comparing each register, which takes as long as four other "
-    "instructions, and by putting the outcomes together. Now the largest or smallest of the registers is compared: "
-    "rsqrt in float64 `fast` took half the time, in float32 `rough` 0.6 times, logit 0.7 to 0.8 times, exponentials "
-    "and sigmoid up to a tenth less.",
+    "- Whether any element needs a detour was asked by comparing each register, which takes twice as long as the "
+    "plainest instructions, and by putting the outcomes together. Now the largest or smallest of the registers is "
+    "compared: rsqrt in float64 `fast` took half the time, in float32 `rough` 0.6 times, logit 0.7 to 0.8 times, "
+    "exponentials and sigmoid up to a tenth less.",
     "- Clips were comparisons and selections where constants had been moved into them: hardsigmoid takes 23 "
     "instructions instead of 27, hardswish 27 instead of 31. Fewer comparisons made softshrink 27 instead of 51, "
     "hardshrink 23 instead of 43, sparse_plus 31 instead of 43: they keep up with relu.",

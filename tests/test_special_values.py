@@ -22,6 +22,7 @@ from fastact.accuracy.case import Case
 from fastact.accuracy.samples import special
 from fastact.accuracy.ulp import Floats, as_doubles, format_of, from_bits, nearest, neighbour, ulp
 from fastact.cpu.kernels import inner_ufunc
+from fastact.function import FUNCTIONS
 
 
 def points(declaration: Any, dtype: str) -> Floats:
@@ -130,3 +131,15 @@ def test_flags_are_those_that_the_mathematics_justifies(name: str, form: str, dt
                     what = f"raises {seen or 'nothing'}, not {must or may or 'nothing'}"
                     complaints.append(f"{tier} of {x[k]!r} is {result[0]!r} and {what}")
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize("name", ["hardshrink", "softshrink"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("lambd", [None, 0.5, [0.25, 0.75]], ids=["default", "number", "array"])
+def test_zeros_of_shrinkage_have_the_sign_of_x(name: str, dtype: str, tier: str, lambd: Any) -> None:
+    x = np.tile(np.array([-0.25, -0.0, 0.0, 0.25], dtype), 40)
+    options = {} if lambd is None else {"lambd": np.resize(np.array(lambd, dtype), x.shape)}
+    y = FUNCTIONS[name](x, approx=tier, **options)
+    assert not y.any()
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(x))

@@ -1,9 +1,9 @@
 """Whether a condition holds somewhere in a vector of several registers, by its extreme elements.
 
-A comparison costs as much as four other instructions, and so nearly does putting two outcomes together. Hence of a
-number compared with a constant the largest or the smallest is taken over the registers, place by place, and compared
-once. They are compared by their bits, as integers, in which NaN lies beyond infinity: it may count as an extreme, so
-that what comes out is true of all vectors of which the condition is, and perhaps of some that have a NaN.
+A comparison takes twice as long as the plainest instructions, and so nearly does putting two outcomes together. Hence
+of a number compared with a constant the largest or the smallest is taken over the registers, place by place, and
+compared once. They are compared by their bits, as integers, in which NaN lies beyond infinity: it may count as an
+extreme, so that what comes out is true of all vectors of which the condition is, and perhaps of some that have a NaN.
 """
 
 from __future__ import annotations
