@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import figures
 import tried
-from summary import LABELS, Row
+from summary import LABELS, Row, measured
 from writing import table
 
 YES = {True: "yes", False: "no"}
@@ -15,16 +15,11 @@ YES = {True: "yes", False: "no"}
 def section(content: Row) -> list[str]:
     """Figures, misses, and what was tried."""
     found = figures.every(content)
-    lines = [
-        [str(number or ""), one["figure"], one["wanted"], f"{one['mean']:.2f}", _count(one), YES[one["holds"]]]
-        for number, one in figures.numbered(found)
-    ]
-    head = ["", "figure", "at least", "geometric mean", "kernels that reach it", "reached"]
     said = (
         "How many times as fast, and how many kernels are at least that. Figures without a number are parts of the one "
         "above them."
     )
-    out = ["", "## Figures", "", said, "", *table(head, lines), *_threads(content)]
+    out = ["", "## Figures", "", said, "", *_figures(content), *_threads(content), *_elsewhere(content)]
     misses = [
         [
             str(number), miss["function"], miss["form"], miss["dtype"], LABELS[miss["tier"]], LABELS[miss["peer"]],
@@ -42,6 +37,27 @@ def section(content: Row) -> list[str]:
         out += ["", "### Which do not reach them", "", said, "", *table(head, misses)]
     rows = content["rows"]
     return [*out, *_shares(rows), "", "### What was tried", "", *tried.lines(rows)]
+
+
+def _figures(content: Row) -> list[str]:
+    """The table of all figures."""
+    lines = [
+        [str(number or ""), one["figure"], one["wanted"], f"{one['mean']:.2f}", _count(one), YES[one["holds"]]]
+        for number, one in figures.numbered(figures.every(content))
+    ]
+    return table(["", "figure", "at least", "geometric mean", "kernels that reach it", "reached"], lines)
+
+
+def _elsewhere(content: Row) -> list[str]:
+    """The figures of other processors, as they were measured there."""
+    out = []
+    for _, other in measured():
+        if any(other[key] != content[key] for key in ("processor", "target")):
+            where = f"{other['processor']} ({other['target']}, {other['cores']} cores seen)"
+            when = other["date"].replace("T", " ")
+            said = f"Measured on {when} by `{other['command']}`, of what the package was then."
+            out += ["", f"### The same on {where}", "", said, "", *_figures(other)]
+    return out
 
 
 def _threads(content: Row) -> list[str]:

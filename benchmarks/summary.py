@@ -21,6 +21,8 @@ YARDSTICK = "numpy exp"
 COMPARABLE = 4.0
 """ULP up to which a peer's error counts as comparable with that of ``fast``."""
 SVML = ("svml", "svml_fast")
+Row = dict[str, Any]
+
 ELEMENTARY = (
     "exp", "exp2", "expm1", "log", "log2", "log1p", "reciprocal", "rsqrt", "sqrt", "tanh", "erf", "erfc", "sigmoid",
     "logsigmoid", "logit",
@@ -28,17 +30,16 @@ ELEMENTARY = (
 SIX = ("exp", "log", "sigmoid", "silu", "tanh", "erf")
 """What all libraries have made quick."""
 
-Row = dict[str, Any]
+
+def measured() -> list[tuple[Path, Row]]:
+    """The results of whole reports, one for each processor, the latest first."""
+    every = ((path, json.loads(path.read_text())) for path in RESULTS.glob("*.json"))
+    return sorted((found for found in every if "rates" in found[1]), key=lambda found: found[1]["date"], reverse=True)
 
 
 def shown() -> Path | None:
     """The latest result of a whole report."""
-    found = []
-    for path in RESULTS.glob("*.json"):
-        content = json.loads(path.read_text())
-        if "rates" in content:
-            found.append((content["date"], path))
-    return max(found)[1] if found else None
+    return next((path for path, _ in measured()), None)
 
 
 def with_svml(rows: list[Row], svml: dict[str, Any] | None) -> None:

@@ -23,3 +23,7 @@ def same(a: Any, b: Any) -> bool:
     a, b = np.atleast_1d(a), np.atleast_1d(b)
     kind = BITS[a.dtype]
     return bool(((a.view(kind) == b.view(kind)) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def bits_of(a: Any) -> Any:
+    return np.ascontiguousarray(a).view(f"u{a.dtype.itemsize}")

@@ -169,7 +169,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 def test_unknown_tiers(bad: Any) -> None:
     def context() -> None:
         with fastact.precision(bad):

@@ -12,7 +12,21 @@ from llvmlite import ir
 
 from fastact.cpu.flags import VERDICTS, FlagRegister, stack
 from fastact.cpu.flow import I32, I64, PTR, counted
-from fastact.cpu.job import FINISHED, FLAGS, GRAIN, INNER, LENGTH, LOOP, NEXT, OPERANDS, OUTER, PARTS, PIECES, TABLES
+from fastact.cpu.job import (
+    FINISHED,
+    FLAGS,
+    GRAIN,
+    INNER,
+    LARGE,
+    LENGTH,
+    LOOP,
+    NEXT,
+    OPERANDS,
+    OUTER,
+    PARTS,
+    PIECES,
+    TABLES,
+)
 
 MOST_OPERANDS = 16
 NUMPY_BITS = {"divide": 1, "overflow": 2, "underflow": 4, "invalid": 8}
@@ -88,7 +102,7 @@ def _piece(b: ir.IRBuilder, job: ir.Value, piece: ir.Value, places: ir.Value, si
             b.store(b.add(b.load(place, typ=I64), b.mul(index, _read(b, job, b.add(strides, k)))), place)
     kind = ir.FunctionType(ir.VoidType(), [PTR] * 4)
     loop = b.inttoptr(_read(b, job, LOOP), kind.as_pointer())
-    b.call(loop, [places, size, _slot(b, job, steps), ir.Constant(PTR, None)])
+    b.call(loop, [places, size, _slot(b, job, steps), b.inttoptr(_read(b, job, LARGE), PTR)])
 
 
 def _numpy_bits(b: ir.IRBuilder, flags: FlagRegister, exceptions: ir.Value) -> ir.Value:

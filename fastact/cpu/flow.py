@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 I1, I32, I64, PTR = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
+LINE = 64
+"""Bytes that come from memory together."""
 
 
 @contextmanager

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 NEXT, FINISHED, FLAGS = 0, 8, 16
 """Places of the next piece to be taken, of the number of pieces done, and of the flags they raised (NumPy's bits)."""
-PIECES, GRAIN, PARTS, LENGTH, INNER, LOOP, OPERANDS, OUTER, TABLES = range(24, 33)
+PIECES, GRAIN, PARTS, LENGTH, INNER, LOOP, LARGE, OPERANDS, OUTER, TABLES = range(24, 34)
 """Number of pieces; how many are taken at a time; parts that the inner dimension is cut into, and elements of each but
-the last; elements of the inner dimension; address of the loop; counts of operands and of outer dimensions. Then come
-the outer dimensions, innermost first, the operands' addresses, their inner strides, and for each outer dimension its
-strides."""
+the last; elements of the inner dimension; address of the loop, and what it is told: not 0 if the results as a whole are
+`STREAM` bytes or more; counts of operands and of outer dimensions. Then come the outer dimensions, innermost first, the
+operands' addresses, their inner strides, and for each outer dimension its strides."""
+STREAM = int(__import__("os").environ.get("STREAM", 1 << 25))
+"""Bytes of results from which on they are written past the caches, of which few hold more: else memory would be read
+before it is overwritten."""

@@ -17,12 +17,13 @@ import functools
 
 from llvmlite import ir
 
-from fastact.cpu.copies import copier
+from fastact.cpu.copies import copier, fence, streamer
 from fastact.cpu.flags import VERDICTS, stack
-from fastact.cpu.flow import I1, I32, I64, PTR, at, counted
+from fastact.cpu.flow import I1, I32, I64, LINE, PTR, at, counted
+from fastact.cpu.job import STREAM
 from fastact.cpu.sweeps import Sweeps, Target
 from fastact.cpu.words import SCALARS
-from fastact.link.graph import Graph
+from fastact.link.graph import BITS, Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
@@ -31,6 +32,9 @@ STRETCH = 8192
 FIRST_STRETCH = 256
 """The same at the start, from where it doubles: a flag once raised needs no more evidence, and what all the elements
 are full of is found in the first ones."""
+EVEN = 2048
+"""Elements from which on the first stretch is shorter by what lets the others begin at lines of memory: results that
+straddle two lines take processors of some makers twice as long to write."""
 ALL, ALONE = 2 ** len(VERDICTS) - 1, (1, 2)
 """Verdicts by their bits: all, and those that are looked for alone as well, which an alarm may mean."""
 
@@ -60,7 +64,7 @@ class LoopBuilder(Sweeps):
     def _loop(self, body: ir.Function, uniform: ir.Function | None, judges: dict[int, ir.Function]) -> None:
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), self.name)
         b = ir.IRBuilder(function.append_basic_block("entry"))
-        args, dims, steps, _ = function.args
+        args, dims, steps, large = function.args
         operands = range(len(self.operands))
         n = b.load(dims, typ=I64)
         base = [b.load(at(b, args, I64(8 * k)), typ=PTR) for k in operands]
@@ -77,12 +81,20 @@ class LoopBuilder(Sweeps):
             for k in range(self.inputs):
                 for out in operands[self.inputs :]:
                     direct[k] = b.and_(direct[k], b.icmp_unsigned("!=", base[k], base[out]))
-        whole, once = functools.reduce(b.and_, direct), ir.Constant(I1, uniform is not None)
+        once = ir.Constant(I1, uniform is not None)
         for k in operands if uniform is not None else ():
             once = b.and_(once, fixed[k] if self.varying <= k < self.inputs else direct[k])
-        whole = b.or_(whole, once)
+        streamed = [self._streamed(b, k, n, base, direct[k], large) for k in operands[self.inputs :]]
+        direct[self.inputs :] = [b.and_(d, b.not_(s)) for d, s in zip(direct[self.inputs :], streamed, strict=True)]
+        whole = functools.reduce(b.and_, direct)
+        whole = b.or_(whole, b.and_(once, functools.reduce(b.and_, direct[self.inputs :])))
         largest = b.select(whole, I64(STRETCH) if judges else n, I64(BLOCK))
-        smallest = b.select(whole, I64(FIRST_STRETCH) if judges else n, I64(BLOCK))
+        first = self.operands[self.inputs]
+        beyond = b.and_(b.ptrtoint(base[self.inputs], I64), I64(LINE - 1))
+        uneven = b.and_(b.icmp_signed("!=", beyond, I64(0)), b.icmp_signed(">=", n, I64(EVEN)))
+        omitted = b.select(uneven, b.lshr(beyond, I64(BITS[first].bit_length() - 4)), I64(0))
+        brief = I64(FIRST_STRETCH) if judges else b.select(uneven, I64(FIRST_STRETCH), n)
+        smallest = b.select(whole, brief, I64(BLOCK))
         shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
         for k in range(self.inputs):
             with b.if_then(b.and_(fixed[k], b.not_(once))):
@@ -94,13 +106,14 @@ class LoopBuilder(Sweeps):
         head, inside, after = (b.append_basic_block(x) for x in ("blocks", "block", "done"))
         b.branch(head)
         b.position_at_end(head)
-        done, block = b.phi(I64), b.phi(I64)
+        done, block, less = b.phi(I64), b.phi(I64), b.phi(I64)
         done.add_incoming(I64(0), outer_start)
         block.add_incoming(smallest, outer_start)
+        less.add_incoming(omitted, outer_start)
         b.cbranch(b.icmp_signed("<", done, n), inside, after)
         b.position_at_end(inside)
-        left = b.sub(n, done)
-        count = b.select(b.icmp_signed("<", left, block), left, block)
+        left, most = b.sub(n, done), b.sub(block, less)
+        count = b.select(b.icmp_signed("<", left, most), left, most)
         place = [at(b, base[k], b.mul(done, step[k])) for k in operands]
         for k in range(self.inputs):
             with b.if_then(b.not_(b.or_(direct[k], fixed[k]))):
@@ -132,16 +145,34 @@ class LoopBuilder(Sweeps):
                 verdict = b.and_(verdict, b.or_(b.shl(lost, I32(len(VERDICTS) - 1)), I32(2 ** (len(VERDICTS) - 1) - 1)))
                 b.store(b.or_(b.load(raised, typ=flags.type), flags.encode(b, verdict)), raised)
                 flags.write(b, flags.cleared(b, before))
-        for k in operands[self.inputs :]:
-            with b.if_then(b.not_(direct[k])):
+        for k, past in zip(operands[self.inputs :], streamed, strict=True):
+            with b.if_then(past):
+                size = b.mul(count, I64(self.sizes[k]))
+                b.call(streamer(self.module), [blocks[k], place[k], size, at(b, place[0], b.mul(count, step[0]))])
+            with b.if_then(b.not_(b.or_(direct[k], past))):
                 self._copy(b, blocks[k], I64(self.sizes[k]), place[k], step[k], count, k)
         done.add_incoming(b.add(done, count), b.block)
-        twice = b.shl(block, I64(1))
-        block.add_incoming(b.select(b.icmp_signed("<", twice, largest), twice, largest), b.block)
+        following = b.shl(block, I64(1)) if judges else largest
+        block.add_incoming(b.select(b.icmp_signed("<", following, largest), following, largest), b.block)
+        less.add_incoming(I64(0), b.block)
         b.branch(head)
         b.position_at_end(after)
         flags.write(b, b.or_(before, b.load(raised, typ=flags.type)))
+        with b.if_then(functools.reduce(b.or_, streamed)):
+            fence(b)
         b.ret_void()
+
+    def _streamed(
+        self, b: ir.IRBuilder, k: int, n: ir.Value, base: list[ir.Value], direct: ir.Value, large: ir.Value
+    ) -> ir.Value:
+        """Whether a result is so large that it is written past the caches: no input is what it overwrites."""
+        if not self.target.streams:
+            return ir.Constant(I1, 0)
+        part_of_large = b.icmp_unsigned("!=", large, ir.Constant(PTR, None))
+        found = b.and_(direct, b.or_(part_of_large, b.icmp_signed(">=", n, I64(STREAM // self.sizes[k]))))
+        for given in base[: self.inputs]:
+            found = b.and_(found, b.icmp_unsigned("!=", given, base[k]))
+        return found
 
     def _fill(self, b: ir.IRBuilder, number: ir.Value, block: ir.Value, count: ir.Value, operand: int) -> None:
         """A block of one number."""

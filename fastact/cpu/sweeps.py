@@ -13,7 +13,7 @@ from llvmlite import ir
 from fastact.cpu import masks
 from fastact.cpu.emit import BRIEF, Emitter
 from fastact.cpu.flags import FlagRegister, stack
-from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.overlap import Parts, parts
 from fastact.cpu.uniform import by_need, worthwhile
 from fastact.cpu.words import LANES, SCALARS, constant, typed
@@ -21,8 +21,6 @@ from fastact.link.graph import BITS, Graph
 
 REGISTERS = 4
 """Registers to a vector."""
-LINE = 64
-"""Bytes that come from memory together."""
 AHEAD = 4096
 """Bytes by which operands are fetched before they are needed: what lies nearer is under way already."""
 
@@ -36,6 +34,8 @@ class Target:
     flags: FlagRegister
     avx512: bool = False
     bfloat_instructions: bool = False
+    streams: bool = False
+    """Whether it writes past its caches on demand, and knows a fence for that."""
 
     def width(self, graph: Graph) -> int:
         """Elements per vector: as many of the storage type as fill four registers, those of 16 bits counted as 32.

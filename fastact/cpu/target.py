@@ -48,7 +48,8 @@ class Processor:
 
     def target(self) -> Target:
         bfloat = self.avx512 and self.has("avx512bf16")
-        return Target(self.vector_bytes, self.half_instructions, flag_register(self.machine), self.avx512, bfloat)
+        flags, streams = flag_register(self.machine), self.machine in ("x86_64", "amd64")
+        return Target(self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams)
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from fastact.cpu import pool
-from fastact.cpu.job import FLAGS, NEXT, PIECES
+from fastact.cpu.job import FLAGS, NEXT, PIECES, STREAM
 from fastact.cpu.places import address
 
 SMALLEST = 1 << 15
@@ -257,7 +257,8 @@ def _run(
     length = min(inner, max(SHORTEST, min(LONGEST, length)))
     parts = -(-inner // length)
     pieces, grain = parts * math.prod(outer), max(1, SHORTEST // length)
-    head = [0] * PIECES + [pieces, grain, parts, length, inner, loop.address, len(whole), len(outer)]
+    large = int(size * x.itemsize >= STREAM)
+    head = [0] * PIECES + [pieces, grain, parts, length, inner, loop.address, large, len(whole), len(outer)]
     axes = range(len(outer), -1, -1)
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
     job = pool.Job(_driver(), head + tables, whole)
