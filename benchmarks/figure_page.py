@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import figures
 import tried
-from summary import LABELS, Row, measured
+from summary import LABELS, Row
 from writing import table
 
 YES = {True: "yes", False: "no"}
 
 
-def section(content: Row) -> list[str]:
-    """Figures, misses, and what was tried."""
+def section(content: Row, others: Iterable[Row] = ()) -> list[str]:
+    """Figures, those of other processors, misses, and what was tried."""
     found = figures.every(content)
     said = (
         "How many times as fast, and how many kernels are at least that. Figures without a number are parts of the one "
         "above them."
     )
-    out = ["", "## Figures", "", said, "", *_figures(content), *_threads(content), *_elsewhere(content)]
+    out = ["", "## Figures", "", said, "", *_figures(content), *_threads(content), *_elsewhere(others)]
     misses = [
         [
             str(number), miss["function"], miss["form"], miss["dtype"], LABELS[miss["tier"]], LABELS[miss["peer"]],
@@ -48,15 +49,13 @@ def _figures(content: Row) -> list[str]:
     return table(["", "figure", "at least", "geometric mean", "kernels that reach it", "reached"], lines)
 
 
-def _elsewhere(content: Row) -> list[str]:
-    """The figures of other processors, as they were measured there."""
+def _elsewhere(others: Iterable[Row]) -> list[str]:
     out = []
-    for _, other in measured():
-        if any(other[key] != content[key] for key in ("processor", "target")):
-            where = f"{other['processor']} ({other['target']}, {other['cores']} cores seen)"
-            when = other["date"].replace("T", " ")
-            said = f"Measured on {when} by `{other['command']}`, of what the package was then."
-            out += ["", f"### The same on {where}", "", said, "", *_figures(other)]
+    for other in others:
+        where = f"{other['processor']} ({other['target']}, {other['cores']} cores seen)"
+        when = other["date"].replace("T", " ")
+        said = f"Measured on {when} by `{other['command']}`, of what the package was then."
+        out += ["", f"### The same on {where}", "", said, "", *_figures(other)]
     return out
 
 

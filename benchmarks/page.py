@@ -221,7 +221,7 @@ def growth(content: Row) -> list[str]:
 
 
 def figure_lines(content: Row) -> list[str]:
-    return figure_page.section(content)
+    return figure_page.section(content, summary.others(content))
 
 
 def narrow_section(content: Row) -> list[str]:

@@ -37,6 +37,11 @@ def measured() -> list[tuple[Path, Row]]:
     return sorted((found for found in every if "rates" in found[1]), key=lambda found: found[1]["date"], reverse=True)
 
 
+def others(content: Row) -> list[Row]:
+    """The results of other processors."""
+    return [other for _, other in measured() if any(other[k] != content[k] for k in ("processor", "target"))]
+
+
 def shown() -> Path | None:
     """The latest result of a whole report."""
     return next((path for path, _ in measured()), None)

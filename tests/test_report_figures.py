@@ -259,3 +259,21 @@ def test_compiling_everything_is_told(modules: dict[str, ModuleType], tmp_path: 
         assert "5,432 kernels" in line and words in line
     warming.RESULT.write_text(json.dumps({**facts, "seconds": 188.0, "failed": 1}))
     assert "not reached" in " ".join(warming.section()), "some did not compile"
+
+
+def test_figures_of_other_processors(
+    modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summary, page = modules["summary"], modules["figure_page"]
+    one = {"command": "measure", "date": "2026-01-02T03:04", "processor": "A", "target": "a", "cores": 2, "rates": {}}
+    one["rows"] = [row(torch=0.4)]
+    other = {**one, "date": "2026-01-01T01:01", "processor": "B", "rows": [row(torch=0.8)]}
+    for name, content in {"a": one, "b": other, "c": {"rows": []}}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    monkeypatch.setattr(summary, "RESULTS", tmp_path)
+    assert [content for _, content in summary.measured()] == [one, other] and summary.shown() == tmp_path / "a.json"
+    assert summary.others(one) == [other] and summary.others(other) == [one]
+    lines = page.section(one, summary.others(one))
+    title = lines.index("### The same on B (a, 2 cores seen)")
+    here, there = lines[:title], lines[title : next(k for k in range(title + 1, len(lines)) if lines[k][:3] == "###")]
+    assert any("| 4.00 |" in line for line in there) and not any("| 4.00 |" in line for line in here)
