@@ -28,11 +28,13 @@ def suite(modules: dict[str, ModuleType]) -> ModuleType:
     return modules["bench_functions"]
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+def run(*argv: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """pytest in a process of its own, which knows nothing of the one that runs these tests."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", *argv],
-        capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment, check=False,
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *argv],
+        capture_output=True, text=True, timeout=120, cwd=folder, env=environment, check=False,
     )  # fmt: skip
 
 
@@ -54,8 +56,8 @@ def test_the_command_runs_benchmarks_in_groups(tmp_path: Path) -> None:
     pytest.importorskip("pytest_benchmark")
     report = tmp_path / "report.json"
     done = run(
-        "--benchmark-only", "-k", "exp-value-float32-1000- and (fast or numpy)", "--benchmark-max-time=0.01",
-        f"--benchmark-json={report}",
+        "benchmarks", "--benchmark-only", "-k", "exp-value-float32-1000- and (fast or numpy)",
+        "--benchmark-max-time=0.01", f"--benchmark-json={report}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     benchmarks: list[dict[str, Any]] = json.loads(report.read_text())["benchmarks"]
@@ -75,10 +77,9 @@ def test_every_time_has_its_error_beside_it(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     some = "512 or float32-1000- or tanh-float32-fast or 16-swish or reversed-fast or forward-max or swiglu"
     files = [f"benchmarks/bench_{name}.py" for name in ("norms", "row_shapes", "gates", "steps", "calls", "relu")]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", "--benchmark-only", "-k", some,
-         "--benchmark-max-time=0.0001", "--benchmark-min-rounds=1", f"--benchmark-json={report}"],
-        capture_output=True, text=True, timeout=120, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    done = run(
+        *files, "--benchmark-only", "-k", some,
+        "--benchmark-max-time=0.0001", "--benchmark-min-rounds=1", f"--benchmark-json={report}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(report.read_text())["benchmarks"]
@@ -92,18 +93,14 @@ def test_a_time_without_an_error_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pytest_benchmark")
     (tmp_path / "conftest.py").write_text((ROOT / "benchmarks" / "conftest.py").read_text())
     (tmp_path / "bench_nothing.py").write_text("def test_nothing(benchmark): benchmark(int)\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "bench_nothing.py"],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )  # fmt: skip
+    done = run("-q", "bench_nothing.py", folder=tmp_path)
     assert done.returncode == 1 and "largest error" in done.stdout
 
 
 def test_the_command_accepts_another_grouping() -> None:
     pytest.importorskip("pytest_benchmark")
     done = run(
-        "--benchmark-only", "-k", "exp-value-float32-1-fast or exp-value-float32-1000-fast",
+        "benchmarks", "--benchmark-only", "-k", "exp-value-float32-1-fast or exp-value-float32-1000-fast",
         "--benchmark-max-time=0.01", "--benchmark-group-by=param:contestant",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
