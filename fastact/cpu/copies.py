@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
+from fastact.cpu.flow import I32, I64, PTR, at, counted
 from fastact.cpu.words import SCALARS, typed
 from fastact.link.graph import BITS
 
@@ -113,36 +113,3 @@ def _by_scalars(b: ir.IRBuilder, type: str, start: ir.Value) -> None:
     with counted(b, count, start=start) as i:
         value = b.load(at(b, source, b.mul(i, source_step)), typ=SCALARS[type], align=size)
         b.store(value, at(b, sink, b.mul(i, sink_step)), align=size)
-
-
-def streamer(module: ir.Module) -> ir.Function:
-    """void stream(source, sink, bytes, next): the same of bytes from a block that begins at a line, past the caches
-    where the sink begins at one, too. As many bytes from ``next`` on are fetched meanwhile."""
-    name = "stream"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, PTR]), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    source, sink, count, following = function.args
-    even = b.icmp_signed("==", b.and_(b.ptrtoint(sink, I64), I64(LINE - 1)), I64(0))
-    whole = b.select(even, b.and_(count, I64(-LINE)), I64(0))
-    line, past = ir.VectorType(I64, LINE // 8), module.add_metadata([I32(1)])
-    prefetch = module.declare_intrinsic("llvm.prefetch", [PTR], ir.FunctionType(ir.VoidType(), [PTR, I32, I32, I32]))
-    with counted(b, whole, LINE) as i:
-        b.call(prefetch, [at(b, following, i), I32(0), I32(3), I32(1)])
-        store = b.store(b.load(at(b, source, i), typ=line, align=LINE), at(b, sink, i), align=LINE)
-        store.set_metadata("nontemporal", past)
-    rest = b.sub(count, whole)
-    memcpy = module.declare_intrinsic("llvm.memcpy", [PTR, PTR, I64])
-    b.call(memcpy, [at(b, sink, whole), at(b, source, whole), rest, FALSE])
-    b.ret_void()
-    return function
-
-
-def fence(b: ir.IRBuilder) -> None:
-    """What `streamer` wrote is there for other threads from here on."""
-    name = "llvm.x86.sse.sfence"
-    found = b.module.globals.get(name)
-    b.call(found or ir.Function(b.module, ir.FunctionType(ir.VoidType(), []), name), [])

@@ -12,6 +12,6 @@ PIECES, GRAIN, PARTS, LENGTH, INNER, LOOP, LARGE, OPERANDS, OUTER, TABLES = rang
 the last; elements of the inner dimension; address of the loop, and what it is told: not 0 if the results as a whole are
 `STREAM` bytes or more; counts of operands and of outer dimensions. Then come the outer dimensions, innermost first, the
 operands' addresses, their inner strides, and for each outer dimension its strides."""
-STREAM = int(__import__("os").environ.get("STREAM", 1 << 25))
-"""Bytes of results from which on they are written past the caches, of which few hold more: else memory would be read
-before it is overwritten."""
+STREAM = 1 << 26
+"""Bytes of results from which on they are written past the caches: else memory is read before it is overwritten. The
+caches of some processors have room for less than that, but then it matters as much that results are read again soon."""

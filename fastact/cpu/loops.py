@@ -17,7 +17,7 @@ import functools
 
 from llvmlite import ir
 
-from fastact.cpu.copies import copier, fence, streamer
+from fastact.cpu.copies import copier
 from fastact.cpu.flags import VERDICTS, stack
 from fastact.cpu.flow import I1, I32, I64, LINE, PTR, at, counted
 from fastact.cpu.job import STREAM
@@ -84,10 +84,8 @@ class LoopBuilder(Sweeps):
         once = ir.Constant(I1, uniform is not None)
         for k in operands if uniform is not None else ():
             once = b.and_(once, fixed[k] if self.varying <= k < self.inputs else direct[k])
-        streamed = [self._streamed(b, k, n, base, direct[k], large) for k in operands[self.inputs :]]
-        direct[self.inputs :] = [b.and_(d, b.not_(s)) for d, s in zip(direct[self.inputs :], streamed, strict=True)]
-        whole = functools.reduce(b.and_, direct)
-        whole = b.or_(whole, b.and_(once, functools.reduce(b.and_, direct[self.inputs :])))
+        whole = b.or_(functools.reduce(b.and_, direct), once)
+        past = self._past(b, n, base, direct, large)
         largest = b.select(whole, I64(STRETCH) if judges else n, I64(BLOCK))
         first = self.operands[self.inputs]
         beyond = b.and_(b.ptrtoint(base[self.inputs], I64), I64(LINE - 1))
@@ -119,16 +117,19 @@ class LoopBuilder(Sweeps):
             with b.if_then(b.not_(b.or_(direct[k], fixed[k]))):
                 self._copy(b, place[k], step[k], blocks[k], I64(self.sizes[k]), count, k)
         here = [b.select(direct[k], place[k], blocks[k]) for k in operands]
+        beyond = [b.and_(b.ptrtoint(p, I64), I64(LINE - 1)) for p in place[self.inputs :]]
+        even = b.icmp_unsigned("==", functools.reduce(b.or_, beyond), I64(0))
+        how = b.zext(b.and_(past, even), I64)
         if uniform is None:
-            alarm = self._apply(b, body, here, tails, count, self.inputs)
+            alarm = self._apply(b, body, here, tails, count, self.inputs, how)
         else:
             found, single = stack(b, I32), base[self.varying : self.inputs]
             given = [*here[: self.varying], *single, *here[self.inputs :]]
             with b.if_else(once) as (then, otherwise):
                 with then:
-                    b.store(self._apply(b, uniform, given, tails, count, self.varying), found)
+                    b.store(self._apply(b, uniform, given, tails, count, self.varying, how), found)
                 with otherwise:
-                    b.store(self._apply(b, body, here, tails, count, self.inputs), found)
+                    b.store(self._apply(b, body, here, tails, count, self.inputs, how), found)
             alarm = b.load(found, typ=I32)
         if judges:
             natural = flags.exceptions(b, flags.read(b))
@@ -145,11 +146,8 @@ class LoopBuilder(Sweeps):
                 verdict = b.and_(verdict, b.or_(b.shl(lost, I32(len(VERDICTS) - 1)), I32(2 ** (len(VERDICTS) - 1) - 1)))
                 b.store(b.or_(b.load(raised, typ=flags.type), flags.encode(b, verdict)), raised)
                 flags.write(b, flags.cleared(b, before))
-        for k, past in zip(operands[self.inputs :], streamed, strict=True):
-            with b.if_then(past):
-                size = b.mul(count, I64(self.sizes[k]))
-                b.call(streamer(self.module), [blocks[k], place[k], size, at(b, place[0], b.mul(count, step[0]))])
-            with b.if_then(b.not_(b.or_(direct[k], past))):
+        for k in operands[self.inputs :]:
+            with b.if_then(b.not_(direct[k])):
                 self._copy(b, blocks[k], I64(self.sizes[k]), place[k], step[k], count, k)
         done.add_incoming(b.add(done, count), b.block)
         following = b.shl(block, I64(1)) if judges else largest
@@ -158,20 +156,23 @@ class LoopBuilder(Sweeps):
         b.branch(head)
         b.position_at_end(after)
         flags.write(b, b.or_(before, b.load(raised, typ=flags.type)))
-        with b.if_then(functools.reduce(b.or_, streamed)):
-            fence(b)
+        if self.target.streams:
+            with b.if_then(past):  # what was written past the caches is there for other threads from here on
+                b.call(ir.Function(self.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse.sfence"), [])
         b.ret_void()
 
-    def _streamed(
-        self, b: ir.IRBuilder, k: int, n: ir.Value, base: list[ir.Value], direct: ir.Value, large: ir.Value
+    def _past(
+        self, b: ir.IRBuilder, n: ir.Value, base: list[ir.Value], direct: list[ir.Value], large: ir.Value
     ) -> ir.Value:
-        """Whether a result is so large that it is written past the caches: no input is what it overwrites."""
+        """Whether results are so large that they are written past the caches: they overwrite no input."""
         if not self.target.streams:
             return ir.Constant(I1, 0)
-        part_of_large = b.icmp_unsigned("!=", large, ir.Constant(PTR, None))
-        found = b.and_(direct, b.or_(part_of_large, b.icmp_signed(">=", n, I64(STREAM // self.sizes[k]))))
-        for given in base[: self.inputs]:
-            found = b.and_(found, b.icmp_unsigned("!=", given, base[k]))
+        whole = b.icmp_unsigned("!=", large, ir.Constant(PTR, None))
+        found = b.or_(whole, b.icmp_signed(">=", n, I64(STREAM // self.sizes[self.inputs])))
+        for k in range(self.inputs, len(self.operands)):
+            found = b.and_(found, direct[k])
+            for given in base[: self.inputs]:
+                found = b.and_(found, b.icmp_unsigned("!=", given, base[k]))
         return found
 
     def _fill(self, b: ir.IRBuilder, number: ir.Value, block: ir.Value, count: ir.Value, operand: int) -> None:
@@ -234,18 +235,18 @@ class LoopBuilder(Sweeps):
 
     def _apply(
         self, b: ir.IRBuilder, sweep: ir.Function, here: list[ir.Value], tails: list[ir.Value], count: ir.Value,
-        reads: int,
+        reads: int, how: ir.Value | None = None,
     ) -> ir.Value:  # fmt: skip
         """The sweep over ``count`` elements, of which it reads the first operands and writes what comes after the
         inputs, unless it reads that; the remainder is padded with its own first element. Inputs between are single
-        numbers."""
+        numbers. ``how``: 1 if whole vectors are written past the caches."""
         full = b.lshr(count, I64(self.width.bit_length() - 1))
         rest = b.and_(count, I64(self.width - 1))
         covered = b.sub(count, rest)
         found = stack(b, I32)
         b.store(I32(0), found)
         with b.if_then(b.icmp_signed("!=", full, I64(0))):
-            b.store(b.call(sweep, [*here, full]), found)
+            b.store(b.call(sweep, [*here, full, *([how] if how else [])]), found)
         with b.if_then(b.icmp_signed("!=", rest, I64(0))):
             writes = reads <= self.inputs
             ends = [at(b, p, b.mul(covered, I64(s))) for p, s in zip(here, self.sizes, strict=True)]
@@ -255,7 +256,7 @@ class LoopBuilder(Sweeps):
                 b.store(self._everywhere(b, first, self.operands[k]), tails[k], align=size)
                 self._copy(b, ends[k], I64(size), tails[k], I64(size), rest, k)
             padded = [*tails[:reads], *here[reads : self.inputs], *tails[max(reads, self.inputs) :]]
-            b.store(b.or_(b.load(found, typ=I32), b.call(sweep, [*padded, I64(1)])), found)
+            b.store(b.or_(b.load(found, typ=I32), b.call(sweep, [*padded, I64(1), *([I64(0)] if how else [])])), found)
             if writes:
                 for k in range(self.inputs, len(self.operands)):
                     self._copy(b, tails[k], I64(self.sizes[k]), ends[k], I64(self.sizes[k]), rest, k)

@@ -82,7 +82,7 @@ class Sweeps:
             self._overlapped(emitter, function, divided, loads, slots)
             b.ret(self._found(emitter, slots))
             return function
-        with counted(b, function.args[-1]) as i:
+        with counted(b, function.args[pointers]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]
             values = [
@@ -91,13 +91,15 @@ class Sweeps:
             ]
             self._fetch(b, where[: self.fetched])
             outputs = emitter.graph(graph, values, alarm=graph is self.graph)
-            self._deliver(b, graph, outputs, where[loads:], loads, slots)
+            self._deliver(b, graph, outputs, where, loads, slots)
         b.ret(self._found(emitter, slots))
         return function
 
     def _function(self, name: str, pointers: int) -> tuple[ir.Function, Emitter]:
-        """A function of so many pointers and a count, and what writes it."""
-        function = ir.Function(self.module, ir.FunctionType(I32, [PTR] * pointers + [I64]), name)
+        """A function of so many pointers, a count and, if it is a body, whether it writes past the caches, and what
+        writes it."""
+        counts = [I64] * (2 if name.startswith("body") else 1)
+        function = ir.Function(self.module, ir.FunctionType(I32, [PTR] * pointers + counts), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         b, w, target = ir.IRBuilder(function.append_basic_block("entry")), self.width, self.target
@@ -120,7 +122,7 @@ class Sweeps:
             values[graph.inputs[k].index] = self._everywhere(b, number, self.operands[k])
         emitter.stored = dict(values)
         emitter.steps(once, values)
-        with counted(b, function.args[-1]) as i:
+        with counted(b, function.args[len(self.operands)]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]
             for k in range(self.varying):
@@ -130,7 +132,7 @@ class Sweeps:
             self._fetch(b, where[: self.fetched])
             emitter.steps(each, values)
             outputs = emitter.outputs(graph, values, alarm=True)
-            self._deliver(b, graph, outputs, where[self.inputs :], self.inputs, slots)
+            self._deliver(b, graph, outputs, where, self.inputs, slots, self.varying)
         b.ret(self._found(emitter, slots))
         return function
 
@@ -142,16 +144,18 @@ class Sweeps:
 
     def _deliver(
         self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
-        slots: list[Slot],
+        slots: list[Slot], reads: int | None = None,
     ) -> None:  # fmt: skip
-        """Results are stored, conditions gathered."""
+        """Results are stored after so many operands, conditions gathered; the first ones are read as vectors."""
         results = [(v, node) for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
-        for (value, node), p, s in zip(results, where, self.sizes[loads:], strict=False):
+        stores: list[tuple[ir.Value, ir.Value, int]] = []
+        for (value, node), p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
             lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
             for i in range(0, self.width, lanes):
                 places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
                 part = value if lanes == self.width else b.shuffle_vector(value, value, places)
-                b.store(part, at(b, p, I64(i * s)), align=s)
+                stores.append((part, at(b, p, I64(i * s)), s))
+        self._store(b, stores, where[: loads if reads is None else reads])
         for value, node in zip(outputs, graph.outputs, strict=True):
             if node.type == "i1":
                 mark = masks.merged(b, value)
@@ -160,6 +164,27 @@ class Sweeps:
                     b.store(constant("i1", mark.type.count, 0), slot)
                 b.store(b.or_(mark, b.load(slot, typ=mark.type)), slot)
                 slots.append((slot, mark.type))
+
+    def _store(
+        self, b: ir.IRBuilder, stores: list[tuple[ir.Value, ir.Value, int]], reads: list[ir.Value]
+    ) -> None:
+        """Vectors to places, of elements of so many bytes; past the caches if the body is told to."""
+        if not self.target.streams or not stores or not b.function.name.startswith("body"):
+            for value, place, size in stores:
+                b.store(value, place, align=size)
+            return
+        # That the answer is always the same is kept from LLVM, which would make two loops of this one.
+        opaque = b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [b.function.args[-1]], side_effect=True)
+        with b.if_else(b.icmp_unsigned("!=", opaque, I64(0)), likely=False) as (past, plainly):
+            with past:
+                self._fetch(b, reads)
+                mark = self.module.add_metadata([I32(1)])
+                for value, place, size in stores:
+                    store = b.store(value, place, align=min(LINE, value.type.count * size))
+                    store.set_metadata("nontemporal", mark)
+            with plainly:
+                for value, place, size in stores:
+                    b.store(value, place, align=size)
 
     def _found(self, emitter: Emitter, slots: list[Slot]) -> ir.Value:
         """The conditions gathered, as bits."""
@@ -174,7 +199,7 @@ class Sweeps:
         self, emitter: Emitter, function: ir.Function, divided: Parts, loads: int, slots: list[Slot]
     ) -> None:
         """The loop with the first part of the body a vector ahead of the second; the last one's is computed twice."""
-        b, w, graph, pointers = emitter.builder, self.width, self.graph, function.args[:-1]
+        b, w, graph, pointers = emitter.builder, self.width, self.graph, function.args[: len(self.operands)]
 
         def where(i: ir.Value) -> list[ir.Value]:
             element = b.mul(i, I64(w))
@@ -191,7 +216,7 @@ class Sweeps:
         if not divided.converts:
             emitter.begin(graph)
         emitter.brief = len(graph.live()) <= BRIEF
-        last = b.sub(function.args[-1], I64(1))
+        last = b.sub(function.args[len(pointers)], I64(1))
         start, entry = first(I64(0)), b.block
         loop, after = b.append_basic_block("loop"), b.append_basic_block("after")
         b.branch(loop)
@@ -206,7 +231,7 @@ class Sweeps:
         emitter.stored = read(i)
         values = emitter.nodes(divided.second, {**constants, **kept, **emitter.stored})
         results = emitter.outputs(graph, values, alarm=True)
-        self._deliver(b, graph, results, where(i)[loads:], loads, slots)
+        self._deliver(b, graph, results, where(i), loads, slots)
         for index, value in kept.items():
             masks.arrives(value, start[index], entry)
             masks.arrives(value, ahead[index], b.block)
