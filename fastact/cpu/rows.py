@@ -339,7 +339,7 @@ def _run(
     part = min(part, inner)
     parts = -(-inner // part)
     pieces, grain = parts * math.prod(outer), max(1, threads.SHORTEST // max(part * length, 1))
-    head = [0] * PIECES + [pieces, grain, parts, part, inner, loop.address, len(addresses), len(outer)]
+    head = [0] * PIECES + [pieces, grain, parts, part, inner, loop.address, 0, len(addresses), len(outer)]
     axes = range(len(outer), -1, -1)
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
     driver = threads._driver()
