@@ -23,7 +23,7 @@ from fastact.cpu.flow import I1, I32, I64, LINE, PTR, at, counted
 from fastact.cpu.job import STREAM
 from fastact.cpu.sweeps import Sweeps, Target
 from fastact.cpu.words import SCALARS
-from fastact.link.graph import BITS, Graph
+from fastact.link.graph import Graph
 
 BLOCK = 1024
 """Elements of a block on the stack; a multiple of every vector width."""
@@ -87,12 +87,9 @@ class LoopBuilder(Sweeps):
         whole = b.or_(functools.reduce(b.and_, direct), once)
         past = self._past(b, n, base, direct, large)
         largest = b.select(whole, I64(STRETCH) if judges else n, I64(BLOCK))
-        first = self.operands[self.inputs]
-        beyond = b.and_(b.ptrtoint(base[self.inputs], I64), I64(LINE - 1))
-        uneven = b.and_(b.icmp_signed("!=", beyond, I64(0)), b.icmp_signed(">=", n, I64(EVEN)))
-        omitted = b.select(uneven, b.lshr(beyond, I64(BITS[first].bit_length() - 4)), I64(0))
-        brief = I64(FIRST_STRETCH) if judges else b.select(uneven, I64(FIRST_STRETCH), n)
-        smallest = b.select(whole, brief, I64(BLOCK))
+        omitted = b.select(b.icmp_signed(">=", n, I64(EVEN)), self._beyond(b, base), I64(0))
+        brief = b.or_(b.icmp_signed("!=", omitted, I64(0)), ir.Constant(I1, bool(judges)))
+        smallest = b.select(whole, b.select(brief, I64(FIRST_STRETCH), n), I64(BLOCK))
         shorter = b.select(b.icmp_signed("<", n, I64(BLOCK)), n, I64(BLOCK))
         for k in range(self.inputs):
             with b.if_then(b.and_(fixed[k], b.not_(once))):
@@ -117,9 +114,7 @@ class LoopBuilder(Sweeps):
             with b.if_then(b.not_(b.or_(direct[k], fixed[k]))):
                 self._copy(b, place[k], step[k], blocks[k], I64(self.sizes[k]), count, k)
         here = [b.select(direct[k], place[k], blocks[k]) for k in operands]
-        beyond = [b.and_(b.ptrtoint(p, I64), I64(LINE - 1)) for p in place[self.inputs :]]
-        even = b.icmp_unsigned("==", functools.reduce(b.or_, beyond), I64(0))
-        how = b.zext(b.and_(past, even), I64)
+        how = b.zext(b.and_(past, self._even(b, place)), I64)
         if uniform is None:
             alarm = self._apply(b, body, here, tails, count, self.inputs, how)
         else:
@@ -160,6 +155,16 @@ class LoopBuilder(Sweeps):
             with b.if_then(past):  # what was written past the caches is there for other threads from here on
                 b.call(ir.Function(self.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse.sfence"), [])
         b.ret_void()
+
+    def _beyond(self, b: ir.IRBuilder, places: list[ir.Value]) -> ir.Value:
+        """How many elements of the first result lie between its place and the line that begins before."""
+        size = self.sizes[self.inputs]
+        return b.lshr(b.and_(b.ptrtoint(places[self.inputs], I64), I64(LINE - 1)), I64(size.bit_length() - 1))
+
+    def _even(self, b: ir.IRBuilder, places: list[ir.Value]) -> ir.Value:
+        """Whether all results begin at lines."""
+        together = functools.reduce(b.or_, (b.ptrtoint(place, I64) for place in places[self.inputs :]))
+        return b.icmp_unsigned("==", b.and_(together, I64(LINE - 1)), I64(0))
 
     def _past(
         self, b: ir.IRBuilder, n: ir.Value, base: list[ir.Value], direct: list[ir.Value], large: ir.Value
