@@ -15,3 +15,10 @@ operands' addresses, their inner strides, and for each outer dimension its strid
 STREAM = 1 << 26
 """Bytes of results from which on they are written past the caches: else memory is read before it is overwritten. The
 caches of some processors have room for less than that, but then it matters as much that results are read again soon."""
+
+
+def head(
+    *, pieces: int, grain: int, parts: int, length: int, inner: int, loop: int, large: bool, operands: int, outer: int
+) -> list[int]:
+    """What stands before the tables."""
+    return [*[0] * PIECES, pieces, grain, parts, length, inner, loop, int(large), operands, outer]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastact.cpu import pool, shortcuts, threads
-from fastact.cpu.job import NEXT, PIECES
+from fastact.cpu.job import NEXT, PIECES, head
 from fastact.cpu.lock import alone
 from fastact.cpu.places import addresses
 
@@ -339,11 +339,14 @@ def _run(
     part = min(part, inner)
     parts = -(-inner // part)
     pieces, grain = parts * math.prod(outer), max(1, threads.SHORTEST // max(part * length, 1))
-    head = [0] * PIECES + [pieces, grain, parts, part, inner, loop.address, 0, len(addresses), len(outer)]
+    values = head(
+        pieces=pieces, grain=grain, parts=parts, length=part, inner=inner, loop=loop.address, large=False,
+        operands=len(addresses), outer=len(outer),
+    )  # fmt: skip
     axes = range(len(outer), -1, -1)
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
     driver = threads._driver()
-    job = pool.Job(driver, head + tables, owners)
+    job = pool.Job(driver, values + tables, owners)
     started, before = perf_counter_ns(), 0
     if loop.cost == math.inf and pieces > 1:
         job.buffer[PIECES] = 1

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from fastact.cpu import pool
-from fastact.cpu.job import FLAGS, NEXT, PIECES, STREAM
+from fastact.cpu.job import FLAGS, NEXT, PIECES, STREAM, head
 from fastact.cpu.places import address
 
 SMALLEST = 1 << 15
@@ -257,11 +257,13 @@ def _run(
     length = min(inner, max(SHORTEST, min(LONGEST, length)))
     parts = -(-inner // length)
     pieces, grain = parts * math.prod(outer), max(1, SHORTEST // length)
-    large = int(size * x.itemsize >= STREAM)
-    head = [0] * PIECES + [pieces, grain, parts, length, inner, loop.address, large, len(whole), len(outer)]
+    values = head(
+        pieces=pieces, grain=grain, parts=parts, length=length, inner=inner, loop=loop.address,
+        large=size * x.itemsize >= STREAM, operands=len(whole), outer=len(outer),
+    )  # fmt: skip
     axes = range(len(outer), -1, -1)
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
-    job = pool.Job(_driver(), head + tables, whole)
+    job = pool.Job(_driver(), values + tables, whole)
 
     started, before = perf_counter_ns(), 0
     if loop.cost == math.inf:
