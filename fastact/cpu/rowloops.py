@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from fastact.cpu.flags import stack
-from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.rowfacts import Facts, lanes, operands
 from fastact.cpu.rowpieces import RowPieces, Words, word_of
 from fastact.cpu.sweeps import Target
@@ -27,8 +27,6 @@ from fastact.cpu.words import SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedProgram, LinkedRun
 
-LINE = 64
-"""Bytes that come from memory together."""
 STRETCH = 2048
 """Elements after which sums of long rows are carried over; a multiple of all lanes."""
 
@@ -178,21 +176,35 @@ class RowBuilder(RowPieces):
             sums.append(self.tree(b, total, words))
         return sums
 
-    def write(
-        self, b: ir.IRBuilder, row: Row, graph: Graph, kept: tuple[str, ...], scalars: Words, width: int
-    ) -> None:
-        def body(i: ir.Value, mask: ir.Value | None) -> None:
-            e = self.emitter(b, width)
-            values = self._values(b, row, i, width, mask)
+    def write(self, b: ir.IRBuilder, row: Row, graph: Graph, kept: tuple[str, ...], scalars: Words, width: int) -> None:
+        """The results of a row; those before the first line of memory are written by themselves, where that pays."""
+
+        def results(i: ir.Value, lanes: int, read: ir.Value | None, written: ir.Value | None) -> None:
+            values = self._values(b, row, i, lanes, read)
             values += [
-                b.load(self._room(b, row, place, t, i), typ=typed(t, width), align=BITS[t] // 8)
+                b.load(self._room(b, row, place, t, i), typ=typed(t, lanes), align=BITS[t] // 8)
                 for place, t in enumerate(kept)
             ]
-            for k, value in zip(self.sinks, e.graph(graph, values + scalars), strict=True):
+            values += [self.picked(b, s, list(range(lanes))) for s in scalars] if lanes < width else scalars
+            for k, value in zip(self.sinks, self.emitter(b, lanes).graph(graph, values), strict=True):
                 o = self.operands[k]
-                self.store(b, value, at(b, row.places[k], b.mul(i, I64(o.size))), o.type, mask)
+                self.store(b, value, at(b, row.places[k], b.mul(i, I64(o.size))), o.type, written)
 
-        self._pieces(b, I64(0), row.length, width, body)
+        def body(i: ir.Value, mask: ir.Value | None) -> None:
+            results(i, width, mask, mask)
+
+        if _effort(graph) > LIGHT:
+            self._pieces(b, I64(0), row.length, width, body)
+            return
+        first, before = self.sinks[0], stack(b, I64)
+        size = self.operands[first].size
+        beyond = b.and_(b.ptrtoint(row.places[first], I64), I64(LINE - 1))
+        b.store(I64(0), before)
+        with b.if_then(b.and_(b.icmp_signed("!=", beyond, I64(0)), b.icmp_signed(">=", row.length, I64(EVEN)))):
+            count = b.lshr(b.sub(I64(LINE), beyond), I64(size.bit_length() - 1))
+            results(I64(0), LINE // size, None, self.mask(b, count, LINE // size))
+            b.store(count, before)
+        self._pieces(b, b.load(before, typ=I64), row.length, width, body)
 
     # -- functions ----------------------------------------------------------------------------------------------------
     def function(self, name: str) -> tuple[ir.IRBuilder, tuple[ir.Value, ...]]:
@@ -219,6 +231,18 @@ class RowBuilder(RowPieces):
 
 PARTS = 2
 """Of a vector of elements."""
+EVEN = 256
+"""Elements of a row from which on vectors of results begin at lines of memory: to write across two takes twice as long.
+Where a row begins is its own."""
+LIGHT = 8
+"""Operations on words as wide as the result, at most, of graphs that writing takes longer than computing."""
+
+
+def _effort(graph: Graph) -> int:
+    """The operations of a graph, counted by the width of what they are done on."""
+    nodes = [node for node in graph.live() if node.op not in ("input", "constant")]
+    bits = sum(max(BITS[part.type] for part in (node, *node.args)) for node in nodes)
+    return bits // min(BITS[node.type] for node in graph.outputs)
 
 
 @dataclass

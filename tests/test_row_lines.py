@@ -1,0 +1,84 @@
+"""Rows whose results begin anywhere in memory: the bits are the same, and nothing else is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from compiled import bits_of
+
+import fastact
+from fastact.cpu.rowkernel import RowKernel
+from fastact.cpu.rowloops import EVEN
+from fastact.cpu.target import host
+from fastact.kernels.programs import PROGRAMS
+from fastact.link.rows import link_rows
+
+DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
+GUARD = 64
+Call = Callable[..., Any]
+CALLS: dict[str, tuple[int, Call]] = {
+    "softmax": (1, lambda x, w, **o: fastact.softmax(x, **o)),
+    "log_softmax": (1, lambda x, w, **o: fastact.log_softmax(x, **o)),
+    "softmax_backward": (2, lambda g, y, w, **o: fastact.softmax.backward_from_output(g, y, **o)),
+    "sparsemax_backward": (2, lambda g, y, w, **o: fastact.sparsemax.backward_from_output(g, y, **o)),
+    "rms_norm": (1, lambda x, w, **o: fastact.rms_norm(x, w, **o)),
+    "layer_norm": (1, lambda x, w, **o: fastact.layer_norm(x, w, w, **o)),
+    "layer_norm_backward": (2, lambda g, x, w, **o: fastact.layer_norm.backward(g, x, w, **o)[0]),
+}
+
+
+def placed(shape: tuple[int, ...], dtype: Any, shift: int) -> tuple[Any, Any]:
+    """An array that begins so many bytes after a line of memory does, and all there is around it."""
+    size = np.dtype(dtype).itemsize
+    count = int(np.prod(shape))
+    room = np.zeros((count + 2 * GUARD) * size + 128, np.uint8)
+    start = -(room.ctypes.data + GUARD * size) % 64 + shift
+    whole = room[start : start + (count + 2 * GUARD) * size].view(dtype)
+    whole[:] = 7
+    return whole[GUARD : GUARD + count].reshape(shape), whole
+
+
+def arrays(count: int, shape: tuple[int, ...], dtype: Any) -> list[Any]:
+    rng = np.random.default_rng(30)
+    return [np.asarray(rng.uniform(-3, 3, s), np.float32).astype(dtype) for s in [shape] * count + [shape[-1:]]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tier", ["exact", "fast"])
+@pytest.mark.parametrize("name", CALLS)
+def test_bits_wherever_rows_begin(name: str, tier: str, dtype: str) -> None:
+    """Rows of which the length is no multiple of a line begin at different distances from one."""
+    kind, (count, call) = DTYPES[dtype], CALLS[name]
+    size = np.dtype(kind).itemsize
+    for length, step in ((EVEN - 1, 32), (EVEN, 4), (EVEN + 1, 32), (EVEN + 77, 12), (1024, 4)):
+        given = arrays(count, (3, length), kind)
+        expected = [bits_of(call(*[a[k : k + 1] for a in given[:-1]], given[-1], approx=tier)) for k in range(3)]
+        for shift in range(0, 64, max(step, size)):
+            out, whole = placed((3, length), kind, shift // size * size)
+            call(*given, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), np.concatenate(expected), f"{length} {shift}")
+            assert (whole[:GUARD] == 7).all() and (whole[-GUARD:] == 7).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmax_backward", "rms_norm", "layer_norm"])
+def test_in_place_wherever_rows_begin(name: str) -> None:
+    count, call = CALLS[name]
+    for dtype in (np.float32, np.float64):
+        given = arrays(count, (3, EVEN + 77), dtype)
+        expected = call(*given, approx="fast")
+        for shift in range(0, 64, 8):
+            x, _ = placed(expected.shape, dtype, shift)
+            x[...] = given[0]
+            call(x, *given[1:], out=x, approx="fast")
+            np.testing.assert_array_equal(bits_of(x), bits_of(expected), f"{shift}")
+
+
+def test_lines_where_writing_takes_longest() -> None:
+    """Only results that are quick to compute are written so that vectors begin at lines."""
+    for tier, begins in (("fast", True), ("exact", False)):
+        text = str(RowKernel(link_rows(PROGRAMS["rms_norm_weight"], "float32", tier), host().target()).build(0))
+        assert ("llvm.masked.store.v16f32" in text) == begins, tier
