@@ -52,12 +52,25 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = No
     for a in arrays[1:]:
         if type(a) is not ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
             return False
-    for a in columns:
-        if a is not None and (
-            type(a) is not ndarray or a.dtype is not dtype or a.shape != shape[-1:] or not a.flags.carray
-        ):
-            return False
+    if columns and not fit(columns, x):
+        return False
     return out is None or _fits(out, x, (*arrays, *columns), apart)
+
+
+def alike(a: Array, x: Array) -> bool:
+    """Whether arrays are of one shape and dtype, and in C's order."""
+    return a.dtype is x.dtype and a.shape == x.shape and a.flags.carray and x.flags.carray
+
+
+def fit(columns: tuple[Any, ...], x: Array) -> bool:
+    """Whether an array is in C's order, and columns, if they are given, are as `plain` has them beside it."""
+    if not x.flags.carray:
+        return False
+    dtype, shape = x.dtype, x.shape[-1:]
+    for a in columns:
+        if a is not None and (type(a) is not ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray):
+            return False
+    return True
 
 
 def matrix(x: Any, out: Any) -> bool:

@@ -5,6 +5,7 @@ Arrays, sums and what ``out`` may be are as in `fastact.norms`.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastact.arguments import elsewhere
 from fastact.cpu import rows
 from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse
-from fastact.rows import apply, kernel_for
+from fastact.programs import apply, empty, empty_like, kernel_for
 
 
 def _whole(name: str, axis: Any) -> int:
@@ -44,12 +45,23 @@ class BatchNorm(Norm):
         self, x: Any, mean: Any, variance: Any, weight: Any = None, bias: Any = None, *, axis: int = 1,
         eps: float = 1e-5, out: Any = None, approx: Approx = None,
     ) -> Any:  # fmt: skip
-        tier = parse(approx)
-        if _matrix(axis, eps, x) and along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
-            sink = np.empty_like(x) if out is None else out
-            columns = mean, variance, _or_else(1.0, weight, mean), _or_else(0.0, bias, mean)
-            rows.turned(kernel_for("batch_norm", x.dtype, tier), (x, *columns, sink), (eps,))
-            return sink
+        tier = approx if type(approx) is str else parse(approx)
+        if _matrix(axis, eps, x):
+            key = tier, axis, x.dtype, x.shape
+            plan = self._plans.get(key) if out is None else None
+            known = plan is not None and along.fit((mean, variance, weight, bias), x)
+            if known or along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
+                result = empty(x.shape, x.dtype) if out is None else out
+                weight = _constant(1.0, x.shape[1], x.dtype) if weight is None else weight
+                bias = _constant(0.0, x.shape[1], x.dtype) if bias is None else bias
+                arrays = x, mean, variance, weight, bias, result
+                if plan is not None:
+                    plan.run(arrays, (eps,))
+                    return result
+                plan = rows.turned(kernel_for("batch_norm", x.dtype, parse(tier)), arrays, (eps,))
+                rows.noted(self._plans, key, plan)
+                return result
+        tier = parse(tier)
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -75,12 +87,12 @@ class BatchNorm(Norm):
         tier = parse(approx)
         given = mean, variance, weight
         if _matrix(axis, eps, x) and along.plain(axis, g, x, columns=given, out=out):
-            slope, shift = np.empty((2, x.shape[1]), x.dtype)
-            sink = np.empty_like(x) if out is None else out
+            slope, shift = empty((2, x.shape[1]), x.dtype)
+            sink = empty_like(x) if out is None else out
             sums = kernel_for("batch_norm_parameters", x.dtype, tier)
             rows.turned(sums, (g, x, mean, variance, slope, shift), (eps,))
-            columns = variance, _or_else(1.0, weight, mean)
-            rows.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, *columns, sink), (eps,))
+            weight = _constant(1.0, x.shape[1], x.dtype) if weight is None else weight
+            rows.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, variance, weight, sink), (eps,))
             return sink, slope, shift
         name = f"{self.__name__}.backward"
         if elsewhere((g, x, mean, variance, weight), {"out": out}):
@@ -108,8 +120,10 @@ def _matrix(axis: Any, eps: Any, x: Any) -> bool:
     return type(x) is np.ndarray and x.ndim == 2 and type(axis) is int and usual(eps)
 
 
-def _or_else(number: float, moment: Array | None, like: Array) -> Array:
-    return np.full_like(like, number) if moment is None else moment
+@functools.lru_cache(maxsize=16)
+def _constant(number: float, count: int, dtype: np.dtype[Any]) -> Array:
+    """What stands for a weight or a bias that is not given."""
+    return np.full(count, number, dtype)
 
 
 class _Channels:

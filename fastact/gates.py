@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from fastact import kernels
 from fastact.arguments import elsewhere, fault, misplaced
@@ -69,6 +70,17 @@ class _Form:
         return found
 
     def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
+        if not options and axis is None and len(args) == self._inputs:  # of short calls all counts
+            ufunc, a = self._ufuncs.get(approx if type(approx) is str else parse(approx)), args[-2]
+            if ufunc is not None and type(a) is type(args[0]) is type(args[-1]) is ndarray:
+                if a.size < threads.SMALLEST or threads.spared(ufunc, a):
+                    try:
+                        result = ufunc(*args)
+                    except TypeError as error:
+                        raise self._refused(error, args, options) from None
+                    if failures:
+                        failures.report(ufunc.__name__)
+                    return result
         ufunc = self._ufuncs.get(parse(approx)) or self.ufunc(approx)
         if axis is None and len(args) == self._inputs and self._usual(args, options):
             return self._run(ufunc, args, options)
@@ -151,12 +163,16 @@ class _Form:
             else:
                 result = ufunc(*args, **options)
         except TypeError as error:
-            own = {name: value for name, value in options.items() if name != "out"}
-            text = fault(self.__name__, ARGUMENTS[self._form], 0, args[: self._inputs], own, ("axis",))
-            raise (error if text is None else TypeError(text)) from None
+            raise self._refused(error, args, options) from None
         if failures:
             failures.report(ufunc.__name__)
         return result
+
+    def _refused(self, error: TypeError, args: tuple[Any, ...], options: dict[str, Any]) -> TypeError:
+        """An error that says what is wrong, if there is something to say."""
+        own = {name: value for name, value in options.items() if name != "out"}
+        text = fault(self.__name__, ARGUMENTS[self._form], 0, args[: self._inputs], own, ("axis",))
+        return error if text is None else TypeError(text)
 
     def _split(self, ufunc: np.ufunc, args: tuple[Any, ...], axis: int, options: dict[str, Any]) -> Any:
         x = args[-1] if hasattr(args[-1], "__array_ufunc__") else np.asarray(args[-1])

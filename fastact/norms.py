@@ -27,8 +27,9 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
+from fastact.cpu.places import address, addresses
 from fastact.precision import Approx, parse
-from fastact.rows import apply, empty_like, kernel_for, name_of
+from fastact.programs import apply, empty, empty_like, kernel_for, name_of, ndarray
 
 TINY = 1e-60
 
@@ -69,18 +70,39 @@ def _there(*arrays: Array | None) -> list[Array]:
     return [a for a in arrays if a is not None]
 
 
-def _arrays_for(x: Array) -> tuple[Array, Array]:
-    """Where gradients of weight and bias go, and mean and inverse deviation of the rows."""
+Gradients = tuple[rows.Plan, rows.Plan]
+"""How those of x are found, and the sums over the rows."""
+
+
+def _begin(
+    found: rows.Kernel, tier: str, g: Array, x: Array, weight: Array | None, number: float, both: bool, out: Any
+) -> tuple[Gradients, Array, Array]:
+    """The gradient of x, and those of weight and bias; ``both``: rows have a mean besides an inverse deviation."""
     length = x.shape[-1]
-    return np.empty((2, length), x.dtype), np.empty((2, x.size // length))
-
-
-def _sums(tier: str, g: Array, x: Array, moments: Array, slopes: Array) -> None:
-    """The gradients of weight and bias: sums over the rows, for rows with a mean and an inverse deviation each."""
+    slopes, moments = empty((2, length), x.dtype), np.zeros((2, x.size // length))
+    sink = empty_like(x) if out is None else out
+    first = rows.in_order(found, _there(g, x, weight, sink, *moments[not both :]), (number,))
     if g.ndim != 2:
-        shape = -1, slopes.shape[1]
-        g, x = g.reshape(shape), x.reshape(shape)
-    rows.turned(kernel_for("norm_parameters", x.dtype, tier), (g, x, *moments, *slopes))
+        g, x = g.reshape(-1, length), x.reshape(-1, length)
+    second = rows.turned(kernel_for("norm_parameters", x.dtype, tier), (g, x, *moments, *slopes))
+    return (first, second), sink, slopes
+
+
+def _again(
+    plans: Gradients, g: Array, x: Array, weight: Array | None, number: float, both: bool
+) -> tuple[Array, Array]:
+    """The same as it was done before."""
+    length = x.shape[-1]
+    count = x.size // length
+    slopes, sink = empty((2, length), x.dtype), empty(x.shape, x.dtype)
+    moments = empty((2, count)) if both else np.zeros((2, count))
+    owners = g, x, weight, sink, slopes, moments
+    read = addresses((g, x) if weight is None else (g, x, weight))
+    slope, mean = address(slopes), address(moments)
+    r = mean + 8 * count
+    plans[0].at([*read, address(sink), mean, r] if both else [*read, address(sink), r], (number,), owners)
+    plans[1].at([read[0], read[1], mean, r, slope, slope + x.itemsize * length], (), owners)
+    return sink, slopes
 
 
 class _Call:
@@ -160,6 +182,9 @@ class Norm:
 
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
+        self._plans: dict[tuple[Any, ...], rows.Plan] = {}
+        self._slopes: dict[tuple[Any, ...], Gradients] = {}
+        """How calls are done, by tier and axis, by what arrays are that are `along.plain`, and by what else counts."""
 
     def _axes(self, form: str, axis: Axis) -> Callable[[int], tuple[int, ...]]:
         """The axes meant, for an array of so many."""
@@ -193,12 +218,24 @@ class RmsNorm(Norm):
         self, x: Any, weight: Any = None, *, axis: Axis = -1, eps: float | None = None, out: Any = None,
         approx: Approx = None,
     ) -> Any:  # fmt: skip
-        tier = parse(approx)
+        tier = approx if type(approx) is str else parse(approx)
+        key = None
+        if out is None and type(x) is ndarray and type(axis) is int and (eps is None or usual(eps)):
+            key = tier, axis, x.dtype, x.shape, eps is not None and eps < TINY, weight is None
+            plan = self._plans.get(key)
+            if plan is not None and along.fit((weight,), x):
+                result = empty(x.shape, x.dtype)
+                number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
+                plan.run((x, result) if weight is None else (x, weight, result), (number,))
+                return result
+        tier = parse(tier)
         if (eps is None or usual(eps)) and along.plain(axis, x, columns=(weight,), out=out):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
             found = _kernel("rms_norm", x.dtype, tier, number < TINY, weight is not None, False)
             sink = empty_like(x) if out is None else out
-            rows.in_order(found, (x, sink) if weight is None else (x, weight, sink), (number,))
+            plan = rows.in_order(found, (x, sink) if weight is None else (x, weight, sink), (number,))
+            if key is not None:
+                rows.noted(self._plans, key, plan)
             return sink
         if elsewhere((x, weight), {"out": out}):
             from fastact.cuda import rowcall
@@ -224,13 +261,15 @@ class RmsNorm(Norm):
         tier = parse(approx)
         if (eps is None or usual(eps)) and along.plain(axis, g, x, columns=(weight,), out=out, apart=True):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
-            slopes, moments = _arrays_for(x)
-            moments[0] = 0.0
+            key = tier, x.dtype, x.shape, number < TINY, weight is None
+            plans = self._slopes.get(key)
+            if plans is not None and out is None:
+                result, slopes = _again(plans, g, x, weight, number, False)
+                return result, slopes[0]
             found = _kernel("rms_norm_backward", x.dtype, tier, number < TINY, weight is not None, False)
-            sink = empty_like(x) if out is None else out
-            rows.in_order(found, _there(g, x, weight, sink, moments[1]), (number,))
-            _sums(tier, g, x, moments, slopes)
-            return sink, slopes[0]
+            plans, result, slopes = _begin(found, tier, g, x, weight, number, False, out)
+            rows.noted(self._slopes, key, plans)
+            return result, slopes[0]
         if elsewhere((g, x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -277,11 +316,22 @@ class LayerNorm(Norm):
         self, x: Any, weight: Any = None, bias: Any = None, *, axis: Axis = -1, eps: float = 1e-5, out: Any = None,
         approx: Approx = None,
     ) -> Any:  # fmt: skip
-        tier = parse(approx)
+        tier = approx if type(approx) is str else parse(approx)
+        key = None
+        if out is None and type(x) is ndarray and type(axis) is int and usual(eps):
+            key = tier, axis, x.dtype, x.shape, eps < TINY, weight is None, bias is None
+            plan = self._plans.get(key)
+            if plan is not None and along.fit((weight, bias), x):
+                result = empty(x.shape, x.dtype)
+                plan.run(_there(x, weight, bias, result), (eps,))
+                return result
+        tier = parse(tier)
         if usual(eps) and along.plain(axis, x, columns=(weight, bias), out=out):
             found = _kernel("layer_norm", x.dtype, tier, eps < TINY, weight is not None, bias is not None)
             sink = empty_like(x) if out is None else out
-            rows.in_order(found, _there(x, weight, bias, sink), (eps,))
+            plan = rows.in_order(found, _there(x, weight, bias, sink), (eps,))
+            if key is not None:
+                rows.noted(self._plans, key, plan)
             return sink
         if elsewhere((x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
@@ -308,12 +358,15 @@ class LayerNorm(Norm):
         no gradient depends on it. ``out`` takes the first."""
         tier = parse(approx)
         if usual(eps) and along.plain(axis, g, x, columns=(weight, bias), out=out, apart=True):
-            slopes, moments = _arrays_for(x)
+            key = tier, x.dtype, x.shape, eps < TINY, weight is None
+            plans = self._slopes.get(key)
+            if plans is not None and out is None:
+                result, slopes = _again(plans, g, x, weight, eps, True)
+                return result, slopes[0], slopes[1]
             found = _kernel("layer_norm_backward", x.dtype, tier, eps < TINY, weight is not None, False)
-            sink = empty_like(x) if out is None else out
-            rows.in_order(found, _there(g, x, weight, sink, *moments), (eps,))
-            _sums(tier, g, x, moments, slopes)
-            return sink, slopes[0], slopes[1]
+            plans, result, slopes = _begin(found, tier, g, x, weight, eps, True, out)
+            rows.noted(self._slopes, key, plans)
+            return result, slopes[0], slopes[1]
         if elsewhere((g, x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 

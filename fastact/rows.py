@@ -27,56 +27,9 @@ from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
 from fastact.precision import Approx, parse
+from fastact.programs import Plans, apply, directly, empty, empty_like, kernel_for, ndarray, run
 
 INFINITY = math.inf
-empty_like = np.empty_like
-
-
-def name_of(dtype: np.dtype[Any]) -> str:
-    """The name of a dtype, which takes NumPy a while to make up."""
-    return along.USUAL.get(dtype) or dtype.name
-
-
-def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
-    """Run a program of arrays whose rows are their last axis."""
-    rows.apply(program, tier, name_of(dtype), arrays, numbers)
-
-
-def directly(
-    program: str, tier: str, arrays: tuple[Array, ...], numbers: tuple[float, ...] = (), out: Array | None = None
-) -> Array:
-    """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
-    x = arrays[0]
-    sink = empty_like(x) if out is None else out
-    rows.in_order(kernel_for(program, x.dtype, tier), (*arrays, sink), numbers)
-    return sink
-
-
-@functools.cache
-def kernel_for(program: str, dtype: np.dtype[Any], tier: str) -> rows.Kernel:
-    """The kernel of a program for arrays of a dtype that is `along.USUAL`."""
-    return rows.kernel(program, along.USUAL[dtype], tier)
-
-
-def run(
-    program: str,
-    approx: Approx,
-    axes: tuple[int, ...],
-    inputs: list[Array],
-    sink: Array,
-    per_row: list[Array] | None = None,
-) -> None:
-    """Run a program of arrays of one shape that writes another of that shape."""
-    if not sink.size:
-        return
-    tier, dtype = parse(approx), sink.dtype
-    views = [along.rows(a, axes) for a in inputs]
-    read = [along.copied_rows(a, axes) if v is None else v for a, v in zip(inputs, views, strict=True)]
-    written = along.rows(sink, axes)
-    target = np.empty(read[0].shape, dtype) if written is None else written
-    apply(program, tier, dtype, [*read, *(per_row or ()), target])
-    if written is None:
-        along.back(target, sink, axes)
 
 
 def _on_device(name: str, program: str, tier: str, axis: Axis, given: dict[str, Any], out: Any, where: Any) -> Any:
@@ -104,15 +57,25 @@ class RowFunction:
         self.__doc__ = doc
         self._backward = f"{name}_backward"
         self._excluded, self._ignored = excluded, ignored
+        self._plans: Plans = {}
+        self._slopes: Plans = {}
 
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
+        if where is True and out is None and type(x) is ndarray and type(axis) is int:  # of short calls all counts
+            tier = approx if type(approx) is str else parse(approx)
+            plan = self._plans.get((tier, axis, x.dtype, x.shape))
+            if plan is not None and x.flags.carray:
+                result = empty(x.shape, x.dtype)
+                plan.run((x, result))
+                return result
         name = self.__name__
         tier = parse(approx)
         if where is True and along.plain(axis, x, out=out):
-            return directly(name, tier, (x,), (), out)
+            return directly(self._plans, name, tier, axis, (x,), out)
         if axis == 0 and type(axis) is int and where is True and along.matrix(x, out):
-            sink = np.empty_like(x) if out is None else out
-            rows.turned(kernel_for(name, x.dtype, tier), (x, sink))
+            sink = empty_like(x) if out is None else out
+            plan = rows.turned(kernel_for(name, x.dtype, tier), (x, sink))
+            rows.noted(self._plans, (tier, axis, x.dtype, x.shape), plan)
             return sink
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
@@ -136,9 +99,16 @@ class RowFunction:
         """The gradient with respect to x, from the gradient g with respect to the output y and that output.
 
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
+        if where is True and out is None and type(g) is type(y) is ndarray and type(axis) is int:
+            tier = approx if type(approx) is str else parse(approx)
+            plan = self._slopes.get((tier, axis, y.dtype, y.shape))
+            if plan is not None and along.alike(g, y):
+                result = empty(y.shape, y.dtype)
+                plan.run((g, y, result))
+                return result
         tier = parse(approx)
         if where is True and along.plain(axis, g, y, out=out):
-            return directly(self._backward, tier, (g, y), (), out)
+            return directly(self._slopes, self._backward, tier, axis, (g, y), out)
         name = f"{self.__name__}.backward_from_output"
         if elsewhere((g, y, where), {"out": out}):
             return _on_device(name, self._backward, tier, axis, {"g": g, "y": y}, out, where)
@@ -282,6 +252,10 @@ class LogSumExp:
 
     __name__ = __qualname__ = "logsumexp"
 
+    def __init__(self) -> None:
+        self._plans: Plans = {}
+        self._slopes: Plans = {}
+
     def __call__(
         self,
         x: Any,
@@ -293,10 +267,18 @@ class LogSumExp:
         approx: Approx = None,
     ) -> Any:
         name = self.__name__
-        tier = parse(approx)
+        tier = approx if type(approx) is str else parse(approx)
+        if out is None and where is True and keepdims is False and type(x) is ndarray and type(axis) is int:
+            plan = self._plans.get((tier, axis, x.dtype, x.shape))
+            if plan is not None and x.flags.carray:
+                found = empty(x.shape[:-1], x.dtype)
+                plan.run((x, found))
+                return found[()]
+        tier = parse(tier)
         if out is None and where is True and keepdims is False and along.plain(axis, x):
-            found = np.empty(x.shape[:-1], x.dtype)
-            rows.in_order(kernel_for(name, x.dtype, tier), (x, found))
+            found = empty(x.shape[:-1], x.dtype)
+            plan = rows.in_order(kernel_for(name, x.dtype, tier), (x, found))
+            rows.noted(self._plans, (tier, axis, x.dtype, x.shape), plan)
             return found[()]
         if elsewhere((x, where), {"out": out}):
             from fastact.cuda import rowcall
@@ -343,6 +325,16 @@ class LogSumExp:
         ``axis``, ``keepdims`` and ``where`` are those of the call; g has the shape of its result. ``out`` may be x."""
         name = "logsumexp.backward"
         tier = parse(approx)
+        if out is None and where is True and keepdims is False and along.plain(axis, x) and type(g) is ndarray:
+            if g.shape == x.shape[:-1] and g.dtype is x.dtype and g.flags.carray:
+                key = tier, axis, x.dtype, x.shape
+                plan, sink = self._slopes.get(key), empty_like(x)
+                if plan is None:
+                    plan = rows.in_order(kernel_for("logsumexp_backward", x.dtype, tier), (x, g, sink))
+                    rows.noted(self._slopes, key, plan)
+                else:
+                    plan.run((x, g, sink))
+                return sink
         if elsewhere((g, x, where), {"out": out}):
             from fastact.cuda import rowcall
 

@@ -163,3 +163,66 @@ def test_no_more_than_so_many_shapes_are_kept(monkeypatch: pytest.MonkeyPatch) -
         want = bits(fastact.softmax(X[:, :length].copy()))
         assert bits(fastact.softmax(X[:, :length])) == want
         assert len(kernel.plain) <= 3 and len(kernel.plans) <= 3
+
+
+@pytest.mark.parametrize("tier", ("exact", "fast"))
+@pytest.mark.parametrize("name", CALLS)
+def test_later_calls_look_at_their_arguments(name: str, tier: str) -> None:
+    """What was known of arrays like these does not hold for others: of other layouts, dtypes or shapes, read-only."""
+    call, args = CALLS[name]
+    want = bits(call(*args, approx=tier))
+    assert bits(call(*args, approx=tier)) == want
+    for place, a in enumerate(args):
+        other = list(args)
+        fixed = a.copy()
+        fixed.flags.writeable = False
+        swapped = a.astype(a.dtype.newbyteorder())
+        for same in (apart(a), np.asfortranarray(a), fixed, swapped):
+            other[place] = same
+            assert bits(call(*other, approx=tier)) == want, place
+        other[place] = a.astype(np.float64)
+        found = call(*other, approx=tier)
+        wide = call(*[b.astype(np.float64) for b in args], approx=tier)
+        assert bits(found) == bits(wide), place
+        if len(args) > 1:
+            other[place] = a[..., :-1].copy()
+            with pytest.raises(ValueError, match="shape"):
+                call(*other, approx=tier)
+        assert bits(call(*args, approx=tier)) == want
+
+
+def test_later_calls_look_at_their_numbers() -> None:
+    """Of norms, and at axes that only look like the ones before."""
+    slopes, shifts = fastact.rms_norm.backward, fastact.layer_norm.backward
+    small = X * np.float32(1e-40)  # of which the scale is no float32, if eps is nothing
+    norms = [(fastact.rms_norm, (small,)), (fastact.layer_norm, (small,)), (slopes, (G, small)), (shifts, (G, small))]
+    for call, args in norms:
+        call(*args, axis=1)
+        for eps in (1e-5, 0.0, 1e-300, 0.25, 1e-5):
+            for tier in ("exact", "fast"):
+                again = bits(call(*map(apart, args), eps=eps, approx=tier))
+                assert bits(call(*args, eps=eps, approx=tier)) == again, (call, eps, tier)
+        with pytest.raises(TypeError, match="eps"):
+            call(*args, eps=False)
+        with pytest.raises(TypeError):
+            call(*args, axis=1.0)
+    assert bits(fastact.rms_norm(X, eps=None)) == bits(fastact.rms_norm(X, eps=2.0**-23))
+    for axis in (-1, 1, 0, None, True):
+        assert bits(fastact.softmax(X, axis)) == bits(fastact.softmax(apart(X), axis)), axis
+        assert bits(fastact.softmax(X, axis)) == bits(fastact.softmax(apart(X), axis)), axis
+    with pytest.raises(ValueError, match="tier"):
+        fastact.softmax(X, approx="other")
+    for function in (fastact.softmax, fastact.logsumexp):
+        function(X, 1)
+        with pytest.raises(TypeError):
+            function(X, 1.0)
+
+
+@pytest.mark.parametrize("keepdims", (False, True))
+def test_gradients_of_logsumexp_again(keepdims: bool) -> None:
+    g = G[:, :1] if keepdims else G[:, 0].copy()
+    want = fastact.logsumexp.backward(apart(g), apart(X), keepdims=keepdims)
+    for _ in range(2):
+        assert bits(fastact.logsumexp.backward(g, X, keepdims=keepdims)) == bits(want)
+    with pytest.raises(ValueError, match="g has shape"):
+        fastact.logsumexp.backward(G[0], X)

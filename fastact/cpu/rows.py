@@ -10,7 +10,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastact.link.rows import LinkedProgram
 
 Array = np.ndarray[Any, Any]
+Noted = TypeVar("Noted")
 ACROSS_SHORT, ACROSS_LONG = -1, -2
 """Instead of a length: rows that lie side by side."""
 STRIP = 128
@@ -132,31 +133,34 @@ def call(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) 
     key = tuple([(a.shape, a.strides) for a in arrays])
     plan = found.plans.get(key)
     if plan is None:
-        plan = _noted(found.plans, key, Plan(found, arrays))
+        plan = noted(found.plans, key, Plan(found, arrays))
     plan.run(arrays, numbers)
 
 
-def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
-    """Run a kernel on arrays in C's order: their rows lie one after the other."""
+def in_order(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> Plan:
+    """Run a kernel on arrays in C's order, of which the rows lie one after the other; the plan by which it was done."""
     x = arrays[0]
     key = x.size, x.shape[-1]
     plan = found.plain.get(key)
     if plan is None:
-        plan = _noted(found.plain, key, Plan(found, arrays))
+        plan = noted(found.plain, key, Plan(found, arrays))
     plan.run(arrays, numbers)
+    return plan
 
 
-def turned(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
-    """Run a kernel on matrices in C's order of which the columns are the rows; what belongs to rows or to places of
-    them lies in C's order."""
+def turned(found: Kernel, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> Plan:
+    """The same for matrices in C's order of which the columns are the rows; what belongs to rows or to places of them
+    lies in C's order."""
     key = arrays[0].shape
     plan = found.turned.get(key)
     if plan is None:
-        plan = _noted(found.turned, key, Plan(found, [a.T for a in arrays]))
+        plan = noted(found.turned, key, Plan(found, [a.T for a in arrays]))
     plan.run(arrays, numbers)
+    return plan
 
 
-def _noted(plans: dict[Any, Plan], key: tuple[Any, ...], plan: Plan) -> Plan:
+def noted(plans: dict[Any, Noted], key: tuple[Any, ...], plan: Noted) -> Noted:
+    """A plan, or several, kept for later calls."""
     if len(plans) >= MOST_PLANS:
         plans.clear()
     plans[key] = plan
@@ -215,7 +219,7 @@ class Part:
             frame = self._frame()
         memory, first, second, third, _ = frame
         self.pack(memory, self.place, *numbers, *places)
-        self.function(first, second, third, None)
+        self.function(first, second, third)  # no kernel asks for a fourth
         if memory[FAILED]:
             return False
         self.spare.append(frame)
@@ -263,8 +267,11 @@ class Plan:
             self.parts = [Part(self, variant, rows, steps, skipped) for variant, (rows,), skipped, _ in self.several]
             self.only = self.parts[0] if len(self.parts) == 1 else None
 
-    def run(self, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
-        places = addresses(arrays)
+    def run(self, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
+        self.at(addresses(arrays), numbers, arrays)
+
+    def at(self, places: list[int], numbers: Sequence[float], owners: Sequence[Array | None]) -> None:
+        """The call with arrays that begin there."""
         if self.small or self.loop.cost * self.size < threads.WORTH or threads.get_num_threads() == 1:
             if self.only is not None:
                 if not self.only.run(places, numbers):
@@ -285,7 +292,7 @@ class Plan:
             own = [a + skipped * s[-1] for a, s in zip(places, self.strides, strict=True)]
             own.append(ctypes.addressof(facts))
             strides = [*self.strides, (0,) * len(shape)]
-            _run(variant.loop, shape, own, strides, self.length, (arrays, facts), together)
+            _run(variant.loop, shape, own, strides, self.length, (owners, facts), together)
         if facts[5]:
             self._no_memory()
 
