@@ -11,6 +11,7 @@ import pytest
 
 from fastact.accuracy import sampled
 from fastact.kernels import REGISTRY
+from fastact.link.arithmetic import DTYPES, TIERS
 from fastact.link.forms import forms
 
 pytest.importorskip("flint")
@@ -33,6 +34,14 @@ def test_every_form_of_several_arguments_is_measured() -> None:
         assert "backward" in found and ("from_output" in found) == (declaration.from_output is not None)
         assert ("value" in found) == ("grad" in found) == bool(declaration.parameters)
         assert {f"backward_{p.name}" for p in declaration.parameters if p.learned} <= set(found)
+
+
+def test_what_further_arguments_choose_is_measured() -> None:
+    variants = [(name, form.name) for name in REGISTRY for form in forms(REGISTRY[name]).values() if form.base]
+    variants = [(name, form) for name, form in variants if not forms(REGISTRY[name])[form].fixed]
+    rows = {(row.function, row.form, row.dtype, row.tier) for row in INSTALLED.values()}
+    wanted = {(*variant, dtype, tier) for variant in variants for dtype in DTYPES for tier in TIERS}
+    assert len(variants) >= 17 and wanted <= rows, sorted(wanted - rows)
 
 
 def test_nothing_is_stale() -> None:
@@ -81,6 +90,17 @@ def test_what_is_drawn_is_allowed(name: str, form: str) -> None:
     for rejection in declaration.rejections:
         if values and not rejection.forms:
             assert not np.any(rejection.violated(*values))
+
+
+def test_of_variants_what_matters_is_drawn() -> None:
+    x, _ = draw(REGISTRY["relu"], "at_zero_grad", "float32", 2000, 1).columns
+    assert 300 < np.count_nonzero(x == 0) < 700
+    x, theta, bandwidth = draw(REGISTRY["jump_relu"], "bandwidth_grad_theta", "float32", 2000, 1).columns
+    with np.errstate(all="ignore"):
+        share = np.abs(x.astype(float) - theta.astype(float)) / bandwidth.astype(float)
+    assert 200 < np.count_nonzero((share > 0.3) & (share < 0.7)) and np.count_nonzero(share == 0.5)
+    _, y, *_ = draw(REGISTRY["hardsigmoid"], "slope_from_output", "float32", 2000, 1).columns
+    assert np.count_nonzero((y > 0) & (y < 1)) > 200 and np.isin([0, 1], y).all()
 
 
 # -- that what is wrong is found --------------------------------------------------------------------------------------

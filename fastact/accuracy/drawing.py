@@ -5,7 +5,7 @@ Everything is deterministic from its seed. x: of 16 bits every number in turn; e
 than half of the digits and so with products that are ties. y: the function's values at such x. Incoming gradients: 1,
 normal ones, short ones and ones of any binade, in equal parts. Parameters: in a quarter of the rows left out, where
 that is allowed; of the others three in five their default times 2^-3 to 2^3, of either sign, one in five short, one in
-five of any binade; where a declaration forbids them, the defaults.
+five of any binade; where a declaration forbids them, the defaults. Of variants one input in four is where these matter.
 """
 
 from __future__ import annotations
@@ -54,19 +54,24 @@ def draw(declaration: Declaration, name: str, dtype: str, count: int, seed: int)
     parameters = _parameters(declaration, form, kind, count, left_out, random)
     products = form.arguments[0] == "g"
     x = _arguments(declaration, kind, count, seed, parameters, products, random)
+    variant = declaration.variant if form.base else None
+    if variant is not None and variant.places is not None:
+        x = _placed(x, variant.places, parameters, kind, random)
     with np.errstate(invalid="ignore"):  # of signalling NaNs of 16 bits
         kept = (x >= declaration.domain[0]) & (x <= declaration.domain[1])
         kept |= np.isnan(x) & (not products)
         kept &= ~np.isinf(x)
         if products and form.arguments[form.place] == "x":
             kept &= ~np.isin(x.astype(np.float64), declaration.poles)
-        for parameter in parameters if form.base else ():  # kinks of variants are a matter of taste
+        for parameter in parameters if variant and variant.formula else ():  # its kinks are a matter of taste
             kept &= (x != parameter) & (x != 1 - parameter)
     if form.arguments[form.place] == "y":
         # The value has the form's own parameters, and perhaps no further ones.
-        wanted = [p for p, par in zip(parameters, form.parameters, strict=True) if par in declaration.parameters]
+        value = forms(declaration)["value"]
+        value = forms(declaration)[value.variant] if form.base and value.variant else value
+        wanted = [p for p, par in zip(parameters, form.parameters, strict=True) if par in value.parameters]
         with np.errstate(all="ignore"):
-            x = np.asarray(inner_ufunc(declaration.name, "value", "exact")(x, *wanted))
+            x = np.asarray(inner_ufunc(declaration.name, value.name, "exact")(x, *wanted))
         kept &= np.isfinite(x)
     columns = [_gradients(kind, count, random), x] if products else [x]
     return Drawn([*columns, *parameters], left_out).rows(kept)
@@ -150,6 +155,16 @@ def _arguments(
     if not products:
         x[-len(SPECIAL) :] = SPECIAL
     return x
+
+
+def _placed(x: Floats, places: Any, parameters: list[Floats], kind: Format, random: np.random.Generator) -> Floats:
+    """The inputs, but one in four, without regard to what it was, where a variant matters."""
+    steps = random.choice([-1.0, 1.0], x.size) * random.choice([1.0, 0.5, 2.0 / 3.0], x.size)
+    steps = np.where(random.uniform(size=x.size) < 0.75, random.uniform(-1.0, 1.0, x.size), steps)
+    with np.errstate(all="ignore"):
+        found = places(steps, *(parameter.astype(np.float64) for parameter in parameters))
+        chosen = (random.uniform(size=x.size) < 0.25) & np.isfinite(found) & ~np.isnan(x)
+        return np.where(chosen, _cast(np.where(chosen, found, 0.0), kind), x).astype(kind.dtype)
 
 
 def _gradients(kind: Format, count: int, random: np.random.Generator) -> Floats:

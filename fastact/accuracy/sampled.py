@@ -60,15 +60,9 @@ class Sampled(Finding):
 
 
 def sampled(name: str) -> tuple[str, ...]:
-    """The forms of a function that are measured on samples: all that have more arguments than x, and of variants those
-    that have a formula of their own."""
-    declaration, found = REGISTRY[name], []
-    formula = "" if declaration.variant is None else declaration.variant.formula
-    for form in forms(declaration).values():
-        variant = bool(formula) and form.base in ("value", "grad", "backward")
-        if not form.fixed and len(form.arguments) > 1 and (variant or not form.base):
-            found.append(form.name)
-    return tuple(found)
+    """The forms of a function that are measured on samples: all that have more arguments than x."""
+    found = forms(REGISTRY[name]).values()
+    return tuple(form.name for form in found if not form.fixed and len(form.arguments) > 1)
 
 
 def required() -> list[Key]:

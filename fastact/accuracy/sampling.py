@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastact.accuracy import outputs
-from fastact.accuracy.balls import Undecided
+from fastact.accuracy.balls import Undecided, arb
 from fastact.accuracy.case import Case, differ
 from fastact.accuracy.certificates import Key, pattern
 from fastact.accuracy.drawing import Drawn, draw
@@ -53,15 +53,19 @@ class Columns(Case):
         self.format, self.jobs, self.parameters, self.floors = format_of(dtype), 1, (), ()
         self.product = form.arguments[0] == "g"
         names = tuple(parameter.name for parameter in form.parameters)
-        formula = declaration.variant.formula if form.base and declaration.variant else declaration.formula
+        variant = declaration.variant if form.base else None
+        formula, slope = (variant.formula, variant.slope(base)) if variant else (declaration.formula, "")
+        self.sloped = bool(slope)
         self.wrt = None if kind == "value" else variable or "x"
         if self.wrt == "x" and declaration.name in outputs.RATIONAL and not form.base:
             self.wrt, formula = None, outputs.RATIONAL[declaration.name]
         pseudo = [p.pseudo for p in declaration.parameters if p.name == variable and p.pseudo]
-        if base == "from_output":
+        if slope:
+            self.wrt, formula = None, slope
+        elif base == "from_output":
             self.wrt, self.oracle = None, Oracle(outputs.formula(declaration.name), ("g", *names))
             return
-        if pseudo:
+        elif pseudo:
             self.wrt, formula = None, pseudo[0]
         self.oracle = Oracle(f"g*({formula})", ("g", *names)) if self.product else Oracle(formula, names)
 
@@ -89,7 +93,10 @@ class Columns(Case):
             loose = (np.abs(truth) == np.abs(y)) & ((y == 0) | np.isinf(y)) & (np.signbit(truth) != np.signbit(y))
         for i in np.flatnonzero(loose).tolist():
             arguments = tuple(float(column[i]) for column in (x, *more))
-            if self._without_sign(arguments):
+            size = self._value(*arguments).mid() if self.sloped else arb(0)
+            if size != 0:  # where a variant matters, a product has its own sign, whatever is beside it
+                truth[i] = np.copysign(truth[i], -1.0 if size < 0 else 1.0)
+            elif self._without_sign(arguments):
                 truth[i] = y[i]
         return truth
 

@@ -49,6 +49,8 @@ def _relu_backward_at_zero(g: Value, x: Value, at_zero: Value) -> Value:
     variant=Variant(
         (Parameter("at_zero", 0.0, summary="The derivative at 0, where there is none; left out, it is 0."),),
         {"grad": _relu_gradient_at_zero, "backward": _relu_backward_at_zero},
+        slopes={"grad": "where(x > 0, 1, where(x < 0, 0, at_zero))"},
+        places=lambda step, at_zero: 0.0 * step,
     ),
     silent=True,
     numpy="np.maximum(x, 0)",

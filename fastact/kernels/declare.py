@@ -60,7 +60,15 @@ class Variant:
     bodies: dict[str, Body]
     """Form -> body of the form's own arguments and then these parameters."""
     formula: str = ""
-    """The truth for ``value``, where that is among the bodies."""
+    """The truth for ``value``, where that is among the bodies, and by its derivative for the gradient."""
+    slopes: dict[str, str] = field(default_factory=dict)
+    """Form -> the truth for a gradient that is no derivative of a formula; from_output is one in x, the output."""
+    places: Body | None = None
+    """Inputs at which the variant matters, as a function of numbers between -1 and 1 and the form's parameters."""
+
+    def slope(self, form: str) -> str:
+        """The truth for a form and for its product with an incoming gradient; "" where there is none of its own."""
+        return self.slopes.get(form, self.slopes.get(form.replace("backward", "grad"), ""))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ At a kink the gradient is that of the piece which PyTorch takes. A NaN among the
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.slopes import INFINITY, NO_INTERVAL, by_mean, mean, product_of_quotient
+from fastact.kernels.blocks import slopes
+from fastact.kernels.blocks.slopes import BANDWIDTH, INFINITY, NO_INTERVAL, by_mean, mean
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -51,7 +52,14 @@ def _slope_backward(g: Value, x: Value, slope: Value) -> Value:
     return op.unless_nan(op.where(x > 0.0, 0.0, op.rounded_product(g, x)), slope)
 
 
-_SLOPE_VARIANT = Variant(_at_zero("the slope below 0"), {"grad": _slopes_at_zero, "backward": _slopes_backward_at_zero})
+def _slope_variant(slope: str) -> Variant:
+    """Of a function whose slope below 0 is that parameter."""
+    return Variant(
+        _at_zero("the slope below 0"),
+        {"grad": _slopes_at_zero, "backward": _slopes_backward_at_zero},
+        slopes={"grad": f"where(x > 0, 1, where(x < 0, {slope}, at_zero))"},
+        places=lambda step, slope, at_zero: 0.0 * step,
+    )
 
 
 @declare(
@@ -61,7 +69,7 @@ _SLOPE_VARIANT = Variant(_at_zero("the slope below 0"), {"grad": _slopes_at_zero
     gradient=_slopes,
     backward=_slopes_backward,
     from_output=_slopes_backward,
-    variant=_SLOPE_VARIANT,
+    variant=_slope_variant("negative_slope"),
     rejections=(
         Rejection(
             "the output does not tell the sign of x where negative_slope is negative; use .backward(g, x)",
@@ -89,7 +97,7 @@ def leaky_relu(x: Value, negative_slope: Value) -> Value:
     parameters=(Parameter("weight", learned=True, gradient=_slope_gradient, backward=_slope_backward),),
     gradient=_slopes,
     backward=_slopes_backward,
-    variant=_SLOPE_VARIANT,
+    variant=_slope_variant("weight"),
     numpy="np.where(x > 0, x, weight*x)",
     peers={
         "torch": "torch.nn.functional.prelu(x, torch.tensor([weight], dtype=x.dtype))",
@@ -162,7 +170,12 @@ def _relu6_backward_at_zero(g: Value, x: Value, at_zero: Value) -> Value:
     gradient=_relu6_gradient,
     backward=_relu6_backward,
     from_output=_relu6_backward,
-    variant=Variant(_at_zero("0"), {"grad": _relu6_gradient_at_zero, "backward": _relu6_backward_at_zero}),
+    variant=Variant(
+        _at_zero("0"),
+        {"grad": _relu6_gradient_at_zero, "backward": _relu6_backward_at_zero},
+        slopes={"grad": "where(x > 0, where(x < 6, 1, 0), where(x < 0, 0, at_zero))"},
+        places=lambda step, at_zero: 0.0 * step,
+    ),
     silent=True,
     numpy="np.minimum(np.maximum(x, 0), 6)",
     peers={
@@ -260,10 +273,6 @@ def threshold(x: Value, threshold: Value, value: Value) -> Value:
     return _kept_above(x, threshold, op.plain(value))
 
 
-BANDWIDTH = 0.001
-"""Width of the kernel in the experiments of arXiv:2407.14435."""
-
-
 def _jump_relu_gradient(x: Value, theta: Value) -> Value:
     """1 above theta, 0 elsewhere: the jump itself is left out."""
     return _step(x, theta, 1.0, 0.0)
@@ -273,19 +282,6 @@ def _jump_relu_backward(g: Value, x: Value, theta: Value) -> Value:
     return _step(x, theta, op.plain(g), 0.0)
 
 
-def _jump_relu_gradient_theta(x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
-    """-theta/bandwidth within half a bandwidth of theta, 0 elsewhere. That left out divides 1 without a rest."""
-    usual, theta, bandwidth = isinstance(bandwidth, float), op.plain(theta), op.plain(bandwidth)
-    quotient = theta * (1.0 / BANDWIDTH) if usual else theta / bandwidth
-    gap = op.absolute(op.plain(x) - theta) * 2.0
-    return op.where(gap < bandwidth, -quotient, op.where(gap >= bandwidth, 0.0, gap if usual else gap + bandwidth))
-
-
-def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value = BANDWIDTH) -> Value:
-    inputs = (g, x, theta, bandwidth)
-    return product_of_quotient(_jump_relu_gradient_theta(x, theta, bandwidth), _jump_relu_backward_theta, *inputs)
-
-
 @declare(
     family=FAMILY,
     formula="where(x > theta, x, 0)",
@@ -293,8 +289,8 @@ def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value
         Parameter(
             "theta",
             learned=True,
-            gradient=_jump_relu_gradient_theta,
-            backward=_jump_relu_backward_theta,
+            gradient=slopes.theta_gradient,
+            backward=slopes.theta_backward,
             pseudo="where(abs(x - theta)*2 < 0.001, -theta/0.001, 0)",
             summary="The derivative with respect to it is 0 almost everywhere; offered is the straight-through\n"
             "    pseudo-derivative with a rectangular kernel of Rajamanoharan et al. 2024, arXiv:2407.14435.",
@@ -308,7 +304,9 @@ def _jump_relu_backward_theta(g: Value, x: Value, theta: Value, bandwidth: Value
                 "bandwidth", BANDWIDTH, above=0.0, summary="Width of the pseudo-derivative's kernel; left out, 0.001."
             ),
         ),
-        {"grad_theta": _jump_relu_gradient_theta, "backward_theta": _jump_relu_backward_theta},
+        {"grad_theta": slopes.theta_gradient, "backward_theta": slopes.theta_backward_within},
+        slopes={"grad_theta": "where(abs(x - theta)*2 < bandwidth, -theta/bandwidth, 0)"},
+        places=lambda step, theta, bandwidth: theta + 0.75 * step * bandwidth,
     ),
     silent=True,
     aliases=("jumprelu",),

@@ -138,11 +138,13 @@ def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
 
 def _general_gradient(x: Value, slope: Value, offset: Value) -> Value:
     """The slope where 0 < slope x + offset < 1, 0 elsewhere."""
-    return _where_sloped(x, slope, offset, op.plain(slope))
+    value = _where_sloped(x, slope, offset, op.plain(slope))
+    return rescue.rescued(value, lambda: _vanishing(x, slope, offset), _general_gradient, x, slope, offset)
 
 
 def _general_backward(g: Value, x: Value, slope: Value, offset: Value) -> Value:
-    return _where_sloped(x, slope, offset, g * slope)
+    value = _where_sloped(x, slope, offset, g * slope)
+    return rescue.rescued(value, lambda: _vanishing(x, slope, offset), _general_backward, g, x, slope, offset)
 
 
 def _general_from_output(g: Value, y: Value, slope: Value, offset: Value) -> Value:
@@ -150,10 +152,15 @@ def _general_from_output(g: Value, y: Value, slope: Value, offset: Value) -> Val
 
 
 def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value:
-    y = op.doubled(rescue.product_plus((x, slope), offset))
+    y = op.doubled(rescue.product_plus((x, slope), offset, whole=True))
     lacking = 1.0 - y
     outside = (y <= 0.0) | (y >= 1.0) & (lacking <= 0.0) | (y > 1.0)
     return op.where((y > 0.0) & (lacking > 0.0), result, op.where(outside, 0.0, op.narrowed(y)))
+
+
+def _vanishing(x: Value, slope: Value, offset: Value) -> Value:
+    """Where the sum may be positive or not by less than the smallest number."""
+    return rescue.faint(offset) & (op.absolute(x * slope) < op.absolute(op.plain(offset)) * 2.0)
 
 
 @declare(
@@ -176,6 +183,8 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
             "from_output": _general_from_output,
         },
         formula="clip(slope*x + offset, 0, 1)",
+        slopes={"from_output": "where(x > 0 and x < 1, slope, 0)"},
+        places=lambda step, slope, offset: (0.5 + 0.75 * step - offset) / slope,
     ),
     aliases=("hard_sigmoid",),
     numpy="np.minimum(np.maximum(x/6 + 0.5, 0), 1)",

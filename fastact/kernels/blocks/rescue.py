@@ -159,11 +159,12 @@ def sum_or_infinity(total: Value, *terms: Value) -> Value:
     return total
 
 
-def product_plus(factors: tuple[Value, ...], addend: Value) -> Value:
+def product_plus(factors: tuple[Value, ...], addend: Value, whole: bool = False) -> Value:
     """The product of some numbers and a last one added, in two words since they may cancel; in one where infinite, and
-    where the product of all but the last of them is exact. Small ones are added at a distance from the subnormal
-    numbers, where the second word has digits."""
-    if factors[0].context.arithmetic.short and factors[0].context.exact_product(factors[:-1]):
+    where the product of all but the last of them is exact, unless the ``whole`` is wanted. Small ones are added at a
+    distance from the subnormal numbers, where the second word has digits."""
+    short = factors[0].context.arithmetic.short and not whole
+    if short and factors[0].context.exact_product(factors[:-1]):
         return fma(functools.reduce(operator.mul, factors[:-1]), factors[-1], addend)
     high = [word(factor) for factor in factors]
     rounded = functools.reduce(operator.mul, high) + word(addend)
