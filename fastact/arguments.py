@@ -112,6 +112,35 @@ def check_rounded(
         raise ValueError(f"{error}: {said}") from None
 
 
+def check_asked(
+    name: str,
+    parameters: Sequence[Parameter],
+    rejections: Sequence[Rejection],
+    given: Sequence[Any],
+    options: dict[str, Any],
+    required: int,
+) -> None:
+    """The same where options ask for a dtype, to which the ufunc will round the number."""
+    dtype = _asked(options)
+    if dtype is not None:
+        with np.errstate(all="ignore"):
+            rounded = [np.asarray(value, dtype) if type(value) in NUMBERS else value for value in given]
+        check_rounded(name, parameters, rejections, given, rounded, required)
+
+
+def _asked(options: dict[str, Any]) -> np.dtype[Any] | None:
+    """The dtype that options ask for; None where they do not, or for none that a ufunc here has."""
+    found = options.get("signature", options.get("sig", options.get("dtype")))
+    if isinstance(found, str):
+        found = found.rpartition(">")[2]  # of "ff->f" the result's, which is that of all
+    elif isinstance(found, tuple):
+        found = next((each for each in found[::-1] if each is not None), None)
+    try:
+        return None if found is None else float_dtype(np.dtype(found))
+    except TypeError:  # the ufunc will say so
+        return None
+
+
 def _numbers(value: Any) -> np.ndarray[Any, Any] | None:
     """The real numbers that a value holds; None for what holds none, or none yet, as a lazy array does."""
     graph = getattr(value, "__dask_graph__", None)

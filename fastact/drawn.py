@@ -105,16 +105,27 @@ class Drawn(Function):
         for start in range(0, slope.size, _PIECE):
             end = min(start + _PIECE, slope.size)
             low, high = (piece(start, end) for piece in limits)
-            u = rng.random(end - start)
-            u *= high - low
-            u += low
-            flat[start:end] = np.clip(u, low, high, out=u)
+            flat[start:end] = _between(rng.random(end - start), low, high)
         mask = np.logical_or(*(np.ma.getmask(value) for value in inputs[1:]))
         return np.ma.masked_array(slope, np.broadcast_to(mask, shape)) if mask.any() else slope
 
 
 _PIECE = 1 << 13
 """Slopes that are made at a time, so that nothing but the slopes takes more memory for larger arrays."""
+
+
+def _between(u: Any, low: Any, high: Any) -> Any:
+    """low + (high - low) u; halves of them, where the difference overflows."""
+    with np.errstate(over="ignore"):
+        difference = high - low
+        far = np.isinf(difference)
+        if far.any():
+            half = np.where(far, 0.5, 1.0)
+            u = ((high * half - low * half) * u + low * half) / half
+        else:
+            u *= difference
+            u += low
+    return np.clip(u, low, high, out=u)
 
 
 def _pieces(value: Any, shape: tuple[int, ...]) -> Callable[[int, int], Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastact import reduced
-from fastact.arguments import check_range, check_rejections, check_rounded, elsewhere, fault, settle
+from fastact.arguments import check_asked, check_range, check_rejections, check_rounded, elsewhere, fault, settle
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.documentation import Derived, describe, further, lacking, signature, title
@@ -173,6 +173,8 @@ class Door:
             if key is not None and len(settled) < _MOST_SETTLED and all(type(p) is ndarray for p in given[required:]):
                 if np.isfinite(given[required:]).all():  # else there was a warning, which is due in every call
                     settled[key] = tuple(given[required:])
+        else:
+            check_asked(self.__name__, self._parameters, self._rejections, given[: self._inputs], options, required)
         return tuple(given)
 
     def _fault(self, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:

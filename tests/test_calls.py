@@ -205,9 +205,19 @@ def test_python_numbers_are_refused_where_they_become_what_is_not_allowed() -> N
             (lambda: fastact.celu(half, alpha=-1e-9), r"alpha is 0.*: -1e-09 is -0\.0 in float16"),
             (lambda: fastact.rrelu(single, -1e39, 0.0), r"infinite.*: -1e\+39 is -inf in float32"),
             (lambda: fastact.jump_relu.grad_theta(half, 1.0, bandwidth=1e-9), r"bandwidth is 0\.0.*1e-09 is 0\.0"),
+            (lambda: fastact.celu(single, 1e-60, dtype=np.float32), r"alpha is 0.*: 1e-60 is 0\.0 in float32"),
+            (lambda: fastact.celu(np.zeros(3), 1e-60, dtype="f4", casting="same_kind"), "1e-60 is 0.0 in float32"),
+            (lambda: fastact.celu(half, alpha=1e-60, sig="ff->f"), "1e-60 is 0.0 in float32"),
+            (lambda: fastact.celu(half, 1e-60, signature=(None, None, np.float32)), "1e-60 is 0.0 in float32"),
+            (lambda: fastact.softplus.grad(single, beta=1e40, dtype=np.float32), r"1e\+40 is inf in float32"),
+            (lambda: fastact.rrelu(single, -1e39, 0.0, dtype="f4"), r"infinite.*: -1e\+39 is -inf in float32"),
+            (lambda: fastact.logit(half, eps=0.5 + 1e-9, dtype="f8"), "eps is outside"),
         ):
             with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
                 call()
+    assert fastact.celu(half, 1e-60, dtype=np.float64).tolist() == [0, 0, 0]
+    with pytest.raises(TypeError, match="nonsense"):
+        fastact.celu(half, 1e-60, dtype="nonsense")
     assert fastact.celu(np.zeros(3), 1e-60).tolist() == [0, 0, 0]
     assert fastact.hardtanh(half - 1, -1e-9, 1.0).tolist() == [0, 0, 0]
 

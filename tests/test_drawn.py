@@ -120,6 +120,16 @@ def test_slopes_lie_between_limits_however_far_apart() -> None:
     assert (np.abs(slope) <= 1.5e308).all()
 
 
+def test_slopes_between_limits_whose_difference_overflows() -> None:
+    x, most = -np.ones(4000), np.finfo(np.float64).max
+    with np.errstate(all="raise"):
+        slopes = -draw(x, lower=-most, upper=most)
+        mixed = -draw(x, lower=np.where(x.cumsum() > -2000, -most, 0.25), upper=np.where(x.cumsum() > -2000, most, 0.5))
+    quarters = np.histogram(slopes / most, 4, (-1, 1))[0]
+    assert quarters.min() > 800 and np.array_equal(mixed[:1999], slopes[:1999])
+    np.testing.assert_array_equal(mixed[1999:], -draw(x, lower=0.25, upper=0.5)[1999:])
+
+
 def test_limits_broadcast() -> None:
     lower, upper = np.array([[0.1], [0.5]]), np.array([[0.2], [0.5]])
     y = draw(np.full(1000, -1.0), lower=lower, upper=upper)
