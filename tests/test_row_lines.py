@@ -82,3 +82,28 @@ def test_lines_where_writing_takes_longest() -> None:
     for tier, begins in (("fast", True), ("exact", False)):
         text = str(RowKernel(link_rows(PROGRAMS["rms_norm_weight"], "float32", tier), host().target()).build(0))
         assert ("llvm.masked.store.v16f32" in text) == begins, tier
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tier", ["exact", "fast"])
+def test_bits_wherever_rows_side_by_side_begin(tier: str, dtype: str) -> None:
+    """Nor does it matter that some of them are computed twice."""
+    kind = DTYPES[dtype]
+    size = np.dtype(kind).itemsize
+    for count in (EVEN, 2 * EVEN + 79):
+        x, g, w = arrays(2, (4, count), kind)
+        moments = [w, np.abs(w)]
+        value = np.concatenate([bits_of(fastact.batch_norm(row[None], *moments, w, w, approx=tier)) for row in x])
+        slope = np.concatenate(
+            [bits_of(fastact.batch_norm.backward(r[None], r[None], *moments, w, approx=tier)[0]) for r in g]
+        )
+        for shift in range(0, 64, size):
+            out, whole = placed(x.shape, kind, shift)
+            fastact.batch_norm(x, *moments, w, w, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), value, f"{count} {shift}")
+            fastact.batch_norm.backward(g, x, *moments, w, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), slope, f"{count} {shift}")
+            out[...] = x
+            fastact.batch_norm(out, *moments, w, w, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), value, f"{count} {shift} in place")
+            assert (whole[:GUARD] == 7).all() and (whole[-GUARD:] == 7).all()

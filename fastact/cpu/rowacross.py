@@ -7,11 +7,15 @@ memory where its elements are less far apart than in the array.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from llvmlite import ir
 
 from fastact.cpu.flags import stack
-from fastact.cpu.flow import I32, I64, PTR, at, counted
+from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.rowfacts import Facts, rows_in_vector
+from fastact.cpu.rowloops import EVEN, LIGHT, effort
 from fastact.cpu.rowpieces import Words, word_of
 from fastact.cpu.rowtotals import VECTORS, WIDE, Slots, TotalsAcross
 from fastact.cpu.words import SCALARS
@@ -59,11 +63,7 @@ class AcrossKernel(TotalsAcross):
         b.ret_void()
         b.position_at_end(work)
         self.copy = b.inttoptr(b.and_(b.add(b.ptrtoint(memory, I64), I64(63)), I64(-64)), PTR)
-        vectors = b.sdiv(rows, I64(self.width))
-        with counted(b, vectors, self.strip) as first:
-            left = b.sub(vectors, first)
-            self.vectors = b.select(b.icmp_signed("<", left, self.strip), left, self.strip)
-            start = b.mul(first, I64(self.width))
+        with self._strips(b, rows, base) as start:
             self.places = [at(b, p, b.mul(start, s)) for p, s in zip(base, self.steps, strict=True)]
             self._strip(b)
         free = b.inttoptr(self.fact(b, facts, Facts.FREE), ir.FunctionType(ir.VoidType(), [PTR]).as_pointer())
@@ -71,6 +71,41 @@ class AcrossKernel(TotalsAcross):
         flags.write(b, before)
         b.ret_void()
         return self.module
+
+    @contextmanager
+    def _strips(self, b: ir.IRBuilder, rows: ir.Value, base: list[ir.Value]) -> Iterator[ir.Value]:
+        """Loop over the strips; yields the first row of each, and says how many vectors it has.
+
+        Where writing takes longer than computing, a strip of one vector comes first, and others begin at lines of
+        memory; then the last vector has some rows that others had, unless results are where something is read."""
+        width, none = I64(self.width), I64(0)
+        skipped = width
+        if not self.linked.runs and self.linked.result is not None and effort(self.linked.result) <= LIGHT:
+            sink = self.sinks[0]
+            line = min(LINE, self.width * self.operands[sink].size)
+            before = b.and_(b.neg(b.ptrtoint(base[sink], I64)), I64(line - 1))
+            pays = b.and_(b.icmp_signed("!=", before, none), b.icmp_signed(">=", rows, I64(EVEN)))
+            for k in (*self.inputs, *self.row_inputs):
+                pays = b.and_(pays, b.icmp_unsigned("!=", base[k], base[sink]))
+            skipped = b.select(pays, b.sdiv(before, I64(self.operands[sink].size)), width)
+        entry = b.block
+        head, body, after = (b.append_basic_block(name) for name in ("strips", "strip", "done"))
+        b.branch(head)
+        b.position_at_end(head)
+        first = b.phi(I64)
+        first.add_incoming(none, entry)
+        b.cbranch(b.icmp_signed("<", first, rows), body, after)
+        b.position_at_end(body)
+        left = b.sdiv(b.sub(rows, first), width)
+        apart = b.and_(b.icmp_signed("==", first, none), b.icmp_signed("!=", skipped, width))
+        most = b.select(apart, I64(1), self.strip)
+        last = b.icmp_signed("==", left, none)
+        self.vectors = b.select(last, I64(1), b.select(b.icmp_signed("<", left, most), left, most))
+        yield b.select(last, b.sub(rows, width), first)
+        following = b.add(first, b.select(apart, skipped, b.mul(self.vectors, width)))
+        first.add_incoming(following, b.block)
+        b.branch(head)
+        b.position_at_end(after)
 
     # -- memory -------------------------------------------------------------------------------------------------------
     def _plan(self, b: ir.IRBuilder) -> None:

@@ -193,7 +193,7 @@ class RowBuilder(RowPieces):
         def body(i: ir.Value, mask: ir.Value | None) -> None:
             results(i, width, mask, mask)
 
-        if _effort(graph) > LIGHT:
+        if effort(graph) > LIGHT:
             self._pieces(b, I64(0), row.length, width, body)
             return
         first, before = self.sinks[0], stack(b, I64)
@@ -238,7 +238,7 @@ LIGHT = 8
 """Operations on words as wide as the result, at most, of graphs that writing takes longer than computing."""
 
 
-def _effort(graph: Graph) -> int:
+def effort(graph: Graph) -> int:
     """The operations of a graph, counted by the width of what they are done on."""
     nodes = [node for node in graph.live() if node.op not in ("input", "constant")]
     bits = sum(max(BITS[part.type] for part in (node, *node.args)) for node in nodes)
