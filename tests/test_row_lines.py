@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_in_place_wherever_rows_begin(name: str) -> None:
 def test_lines_where_writing_takes_longest() -> None:
     """Only results that are quick to compute are written so that vectors begin at lines."""
     for tier, begins in (("fast", True), ("exact", False)):
-        text = str(RowKernel(link_rows(PROGRAMS["rms_norm_weight"], "float32", tier), host().target()).build(0))
+        text = str(RowKernel(link_rows(PROGRAMS["softmax_backward"], "float32", tier), host().target()).build(0))
         assert ("llvm.masked.store.v16f32" in text) == begins, tier
 
 
@@ -107,3 +108,34 @@ def test_bits_wherever_rows_side_by_side_begin(tier: str, dtype: str) -> None:
             fastact.batch_norm(out, *moments, w, w, out=out, approx=tier)
             np.testing.assert_array_equal(bits_of(out), value, f"{count} {shift} in place")
             assert (whole[:GUARD] == 7).all() and (whole[-GUARD:] == 7).all()
+
+
+@pytest.mark.parametrize("tier", ["exact", "fast"])
+@pytest.mark.parametrize("name", ["rms_norm", "layer_norm", "layer_norm_backward"])
+def test_rows_that_are_written_together(name: str, tier: str) -> None:
+    """Those of which columns are widened at once, and those that are left over, have the bits that each has alone, and
+    that it has side by side with others."""
+    count, call = CALLS[name]
+    for length in (65, 200, 1024, 1100):
+        *given, w = arrays(count, (9, length), np.float32)
+        alone = [call(*[a[k : k + 1] for a in given], w, approx=tier) for k in range(9)]
+        for rows in range(1, 10):
+            part = [a[:rows].copy() for a in given]
+            found = call(*part, w, approx=tier)
+            np.testing.assert_array_equal(bits_of(found), bits_of(np.concatenate(alone[:rows])))
+            wide = [np.repeat(a.T, 16, axis=1) for a in part]
+            across = call(*wide, w, axis=0, approx=tier)
+            np.testing.assert_array_equal(bits_of(across[:, ::16].T), bits_of(found))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("tier", ["exact", "fast"])
+def test_only_products_without_rounding_are_added_at_once(tier: str, dtype: str) -> None:
+    """Those of two float32 in float64: others would have other bits where rows lie side by side."""
+    for name in ("rms_norm", "layer_norm_backward_weight", "softmax_backward"):
+        program = PROGRAMS[name if dtype == "float32" else name.replace("_weight", "_weight_scaled")]
+        text = str(RowKernel(link_rows(program, dtype, tier), host().target()).build(0))
+        widened = set(re.findall(r"(%\S+) = fpext <\d+ x float>", text))
+        fused = re.findall(r"fmul contract <\d+ x \w+> (%\S+), (%\S+)", text)
+        assert all({*pair} <= widened for pair in fused)
+        assert bool(fused) == (dtype == "float32"), name

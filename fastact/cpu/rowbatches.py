@@ -70,6 +70,11 @@ class RowBatches(RowBuilder):
         """The results of the elements of some rows of the batch."""
         raise NotImplementedError
 
+    def write_batch(self, b: ir.IRBuilder, lent: list[Room], kept: list[Room]) -> None:
+        """The results of the elements of all rows of the batch."""
+        with self.turns(b) as start:
+            self.write_rows(b, start, lent, kept)
+
     def batches(self, b: ir.IRBuilder, rows: ir.Value, places: ir.Value, steps: ir.Value, most: ir.Value) -> None:
         """All rows, ``most`` of them in a batch."""
         base, self.step = self.places_and_steps(b, places, steps)
@@ -84,7 +89,7 @@ class RowBatches(RowBuilder):
         return self.spread(b, number, self.batch) if self.batch > 1 else number
 
     @contextmanager
-    def _turns(self, b: ir.IRBuilder, step: int = 0) -> Iterator[ir.Value]:
+    def turns(self, b: ir.IRBuilder, step: int = 0) -> Iterator[ir.Value]:
         """A loop over the rows of the batch, some at a time, unless there is one alone."""
         if self.batch == 1:
             yield I64(0)
@@ -106,7 +111,7 @@ class RowBatches(RowBuilder):
             b.position_at_end(body)
             totals = [[self.words_in_memory(b, t, self.batch) for t in total.words] for total in run.totals]
             kept = self.kept_of(b, run)
-            with self._turns(b) as start:
+            with self.turns(b) as start:
                 self.add_up(b, run, start, lent, totals, kept)
             sums = [room.load(b) for rooms in totals for room in rooms]
             found = self._given(b, run.settle, [*sums, *(room.load(b) for room in held), self.length], self.batch)
@@ -116,13 +121,12 @@ class RowBatches(RowBuilder):
             b.cbranch(b.load(more, typ=I1), body, after)
             b.position_at_end(after)
         if linked.result is not None:
-            with self._turns(b) as start:
-                self.write_rows(b, start, lent, kept)
+            self.write_batch(b, lent, kept)
         if linked.totals is not None:
             emitter = self.emitter(b, self.batch if self.batch > 1 else 0)
             results = emitter.graph(linked.totals, [room.load(b) for room in held])
             rooms = self._in_memory(b, [], results, 0)
-            with self._turns(b, 1) as row:
+            with self.turns(b, 1) as row:
                 for k, room in zip(self.row_sinks, rooms, strict=True):
                     b.store(room.load(b, row, 1), at(b, self.first[k], b.mul(row, self.step[k])))
 

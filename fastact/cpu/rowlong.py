@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.flow import I64, at
+from fastact.cpu.flow import I64, at, counted
 from fastact.cpu.rowbatches import Room, RowBatches
 from fastact.cpu.rowfacts import NEAR, Facts, bytes_read, together
 from fastact.cpu.rowloops import Row
 from fastact.cpu.rowpieces import Words
 from fastact.cpu.words import SCALARS
 from fastact.link.rows import LinkedRun
+
+SHARED = 4
+"""Elements of one place that are read of rows which are written together, where columns have to be widened."""
 
 
 class LongRows(RowBatches):
@@ -63,6 +66,27 @@ class LongRows(RowBatches):
 
     def kept_of(self, b: ir.IRBuilder, run: LinkedRun) -> list[Room]:
         return []  # it lies in memory that is given
+
+    def write_batch(self, b: ir.IRBuilder, lent: list[Room], kept: list[Room]) -> None:
+        """Columns that have to be widened are widened for several rows at once."""
+        if not self._widens_columns():
+            super().write_batch(b, lent, kept)
+            return
+        count = SHARED // sum(self.operands[k].kind == "element" for k in self.inputs)
+        whole = b.and_(self.here, I64(-count))
+        with counted(b, whole, count) as start:
+            numbers = [b.add(start, I64(k)) for k in range(count)]
+            self.write_together(b, [(self._row(b, n), self._scalars(b, n, lent)) for n in numbers])
+        with counted(b, self.here, 1, whole) as start:
+            self.write_rows(b, start, lent, kept)
+
+    def _widens_columns(self) -> bool:
+        result = self.linked.result
+        if self.batch == 1 or self.keeping is not None or result is None:
+            return False
+        columns = {k for k, o in enumerate(self.operands) if o.kind == "column" and o.type == "f32"}
+        nodes = [node for node in result.live() if node.op == "fpext" and node.args[0].op == "input"]
+        return any(node.args[0].data in columns for node in nodes)
 
     def write_rows(self, b: ir.IRBuilder, start: ir.Value, lent: list[Room], kept: list[Room]) -> None:
         row, scalars = self._row(b, start), self._scalars(b, start, lent)

@@ -13,7 +13,7 @@ Rows that fit one vector stay in registers from beginning to end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -24,7 +24,7 @@ from fastact.cpu.rowfacts import Facts, lanes, operands
 from fastact.cpu.rowpieces import RowPieces, Words, word_of
 from fastact.cpu.sweeps import Target
 from fastact.cpu.words import SCALARS, constant, typed
-from fastact.link.graph import BITS, Graph
+from fastact.link.graph import BITS, Graph, Node
 from fastact.link.rows import LinkedProgram, LinkedRun
 
 STRETCH = 2048
@@ -109,11 +109,11 @@ class RowBuilder(RowPieces):
         find room in the registers."""
         part = width // PARTS
         if not whole or self.linked.dtype == "float64" or "f64" not in {node.type for node in graph.live()}:
-            return self.emitter(b, width).graph(graph, values)
+            return _fusible(graph.outputs, self.emitter(b, width).graph(graph, values))
         parts = []
         for start in range(0, width, part):
             own = [self.picked(b, value, list(range(start, start + part))) for value in values]
-            parts.append(self.emitter(b, part).graph(graph, own))
+            parts.append(_fusible(graph.outputs, self.emitter(b, part).graph(graph, own)))
         return [self.joined(b, list(words)) for words in zip(*parts, strict=True)]
 
     def totals_of(self, b: ir.IRBuilder, row: Row, run: LinkedRun, scalars: Words, width: int) -> list[Words]:
@@ -137,7 +137,8 @@ class RowBuilder(RowPieces):
                     words = [b.select(mask, v, n) for v, n in zip(words, none, strict=True)]
                 words = self.widened(b, total, words, w)
                 before = [b.load(slot, typ=typed(t, w)) for slot, t in zip(own, total.words, strict=True)]
-                for slot, word in zip(own, self.emitter(b, w).graph(total.both, before + words), strict=True):
+                sums = self.emitter(b, w).graph(total.both, before + words)
+                for slot, word in zip(own, _contracted(sums) if total.kind == "sum" else sums, strict=True):
                     b.store(word, slot)
             if kept:
                 with b.if_then(row.keeps):
@@ -186,9 +187,7 @@ class RowBuilder(RowPieces):
                 for place, t in enumerate(kept)
             ]
             values += [self.picked(b, s, list(range(lanes))) for s in scalars] if lanes < width else scalars
-            for k, value in zip(self.sinks, self.emitter(b, lanes).graph(graph, values), strict=True):
-                o = self.operands[k]
-                self.store(b, value, at(b, row.places[k], b.mul(i, I64(o.size))), o.type, written)
+            self._put(b, row, graph, values, i, lanes, written)
 
         def body(i: ir.Value, mask: ir.Value | None) -> None:
             results(i, width, mask, mask)
@@ -205,6 +204,37 @@ class RowBuilder(RowPieces):
             results(I64(0), LINE // size, None, self.mask(b, count, LINE // size))
             b.store(count, before)
         self._pieces(b, b.load(before, typ=I64), row.length, width, body)
+
+    def write_together(self, b: ir.IRBuilder, rows: list[tuple[Row, Words]]) -> None:
+        """The results of some rows, which read columns once."""
+        assert self.linked.result is not None
+        graph, lanes = self.linked.result, self.target.vector_bytes // 4  # in float64, two registers
+
+        def body(i: ir.Value, mask: ir.Value | None) -> None:
+            values = [self._values(b, row, i, lanes, mask) for row, _ in rows]
+            for (row, scalars), own in zip(rows, values, strict=True):
+                shared = [
+                    first if self.operands[k].kind == "column" else value
+                    for k, first, value in zip(self.inputs, values[0], own, strict=True)
+                ]
+                shared += [self.picked(b, s, list(range(lanes))) for s in scalars]
+                self._put(b, row, graph, shared, i, lanes, mask)
+
+        self._pieces(b, I64(0), rows[0][0].length, lanes, body)
+
+    def _put(
+        self, b: ir.IRBuilder, row: Row, graph: Graph, values: Words, i: ir.Value, lanes: int, mask: ir.Value | None
+    ) -> None:
+        """Compute and write results. What was float64 fills half a register, and is not joined to be written."""
+        results = self.emitter(b, lanes).graph(graph, values)
+        for k, node, value in zip(self.sinks, graph.outputs, results, strict=True):
+            o = self.operands[k]
+            place = at(b, row.places[k], b.mul(i, I64(o.size)))
+            narrowed = self.target.avx512 and node.op == "fptrunc" and node.type == "f32"
+            part = 8 if narrowed and mask is None else lanes
+            for start in range(0, lanes, part):
+                own = value if part == lanes else self.picked(b, value, list(range(start, start + part)))
+                self.store(b, own, at(b, place, I64(start * o.size)), o.type, mask)
 
     # -- functions ----------------------------------------------------------------------------------------------------
     def function(self, name: str) -> tuple[ir.IRBuilder, tuple[ir.Value, ...]]:
@@ -236,6 +266,20 @@ EVEN = 256
 Where a row begins is its own."""
 LIGHT = 8
 """Operations on words as wide as the result, at most, of graphs that writing takes longer than computing."""
+
+
+def _fusible(nodes: Sequence[Node], words: Words) -> Words:
+    """Words of which products that need no rounding may be added to something without being computed first."""
+    exact = [n.op == "fmul" and all(a.op == "fpext" and a.args[0].type == "f32" for a in n.args) for n in nodes]
+    _contracted([word for word, there in zip(words, exact, strict=True) if there])
+    return words
+
+
+def _contracted(words: Words) -> Words:
+    for word in words:
+        if isinstance(word, ir.Instruction) and word.opname in ("fadd", "fmul") and "contract" not in word.flags:
+            word.flags.append("contract")
+    return words
 
 
 def effort(graph: Graph) -> int:
