@@ -150,6 +150,54 @@ def test_special_values(name: str) -> None:
         np.testing.assert_array_equal(np.signbit(zeros), [False, True])
 
 
+@pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_infinities_and_signs_of_zeros_of_float64(name: str, tier: str) -> None:
+    """They are those of float32's ``exact``, of which ball arithmetic told them."""
+    f = getattr(fastact, name)
+    ends = [0.0, -0.0, 1.0, -1.0, 20.0, np.inf, -np.inf]
+    g, a, b = np.array(list(product([1.0, -0.0, 0.0, -2.0], ends, ends))).T
+    g, a, b = (v[np.isfinite(a) | np.isfinite(b)] for v in (g, a, b))  # of two infinities a slope may have no limit
+    narrow = [v.astype(np.float32) for v in (g, a, b)]
+    with np.errstate(all="ignore"):
+        found = f(a, b, approx=tier), *f.backward(g, a, b, approx=tier)
+        wanted = f(*narrow[1:]), *f.backward(*narrow)
+    for y, truth in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(truth))
+        special = np.isinf(truth) | (truth == 0)
+        np.testing.assert_array_equal(y[special], truth[special])
+        signs = ~np.isnan(truth)
+        np.testing.assert_array_equal(np.signbit(y[signs]), np.signbit(truth[signs]))
+
+
+BELOW = [
+    ("glu", 1, "float32", -1.923518180847168, 13.834702491760254, 1.0108100175857544),
+    ("swiglu", 0, "float32", 1.0, -16.668153762817383, 68152156160.0),
+    ("swiglu", 2, "float64", -1.8254425840626343, -36.78482536159477, 1.0),
+    ("geglu", 1, "float32", 799361.625, -1.2260596752166748, 2.7195396423339844),
+    ("geglu", 0, "float64", 1.0, -23.057189260383776, 6.962275172797825e115),
+    ("geglu", 2, "float64", 1.7377955323941467, -23.206295857898617, 1.0),
+    ("geglu_tanh", 0, "float32", 1.0, -3.8763768672943115, 0.030517054721713066),
+    ("geglu_tanh", 0, "float64", 1.0, -3.8660361936446037, -1.863417749464648),
+    ("mishglu", 0, "float32", 1.0, -4.12916374206543, 1.8938125371932983),
+    ("mishglu", 2, "float64", -1.7909448871723392, -4.052893232405669, 1.0),
+    ("swiglu_oai", 1, "float32", -380321759232.0, -0.17765486240386963, 1.0512357950210571),
+    ("swiglu_oai", 1, "float64", 7.377417529334117e-83, -0.08723621120555046, 3.1926895868927185),
+]
+"""Products a little below a power of two: of values (0), and of gradients with respect to a and b."""
+
+
+@pytest.mark.parametrize(("name", "place", "dtype", "g", "a", "b"), BELOW)
+def test_fast_products_just_below_powers_of_two(
+    name: str, place: int, dtype: str, g: float, a: float, b: float
+) -> None:
+    f, truth = getattr(fastact, name), oracle(name, "g*")
+    given = [np.array([v], dtype) for v in (g, a, b)]
+    y = f(*given[1:], approx="fast") if place == 0 else f.backward(*given, approx="fast")[place - 1]
+    g_, a_, b_ = given
+    assert truth.ulp_error(a_, y, b_, g_, wrt=(None, "x", "b")[place])[0] <= 4.0
+
+
 def test_closed_gate_stays_closed() -> None:
     a, infinite = np.float32(-1.0), np.float32(np.inf)
     assert fastact.reglu(a, infinite) == 0

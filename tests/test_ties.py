@@ -64,6 +64,8 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("quick_gelu", "backward", "float32", (1.979308, 3.8442233)),
     ("gelu_tanh", "backward", "float32", (1.8489261, -4.8436985)),
     ("xielu", "backward_alpha_n", "float32", (1.831189, -0.13096187, 0.20338232, -1.0502256, 0.5, -1e-6)),
+    ("tanhshrink", "backward", "float64", (-269714778576.96228, 1.9255182012978726e-06)),
+    ("gelu", "backward", "float64", (1.2543976688641742e-32, -1.2520901834388414)),
     # A slope next to its root, which a parameter moves there.
     ("swish", "backward", "bfloat16", (-5.84375, -11.0, 0.1162109375)),
     # A slope below the smallest number, and a large factor.

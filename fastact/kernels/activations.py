@@ -282,4 +282,7 @@ def mish(x: Value) -> Value:
     divided before x is multiplied in, which keeps large x from overflowing."""
     e = exp_closely(op.minimum(x, MISH_SATURATION))
     n = op.distributed(e, e, 2.0)
-    return op.times_over_sum(op.maximum(x, op.tail(x)), n, 2.0)
+    word, rest = op.plain(e), None
+    if in_products(x):
+        rest = op.fma(word, word, word * 2.0 - op.plain(n))
+    return op.times_over_sum(op.maximum(x, op.tail(x)), n, 2.0, rest)

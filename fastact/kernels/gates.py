@@ -17,7 +17,7 @@ from fastact.kernels.operations import INFINITY, Value
 SHAZEER = "Shazeer 2020, GLU variants improve transformer, arXiv:2002.05202"
 DAUPHIN = "Dauphin et al. 2017, Language modeling with gated convolutional networks, arXiv:1612.08083"
 HALF = Fraction(1, 2)
-SIGMOID_SLOPE = Rate(at_zero=Fraction(1, 4), tiny=2.0**-40, even=True)
+SIGMOID_SLOPE = Rate(at_zero=Fraction(1, 4), tiny=2.0**-40, even=True, closed=0.0)
 """s'(a) = 1/4 - a^2/16 + ... is even."""
 
 Both = Callable[[Value, Value, Value], tuple[Value, Value]]
@@ -51,7 +51,7 @@ def _unit(at_zero: Fraction, saturated: float) -> tuple[Rate, Rate]:
     return Rate(True, at_zero, saturated=saturated, beyond=-1), Rate(False, at_zero, saturated=saturated, beyond=1)
 
 
-SIGMOID = Rate(at_zero=HALF), SIGMOID_SLOPE
+SIGMOID = Rate(at_zero=HALF, closed=0.0), SIGMOID_SLOPE
 SILU, MISH = _unit(HALF, 45.0), _unit(Fraction(3, 5), 25.0)
 GELU = _unit(HALF, 10.0)
 
@@ -156,12 +156,13 @@ def mishglu(a: Value, b: Value) -> Value:
 
 
 LIMIT = 7.0
+QUICK = Rate(linear=True)
 
 
 def _clipped(a: Value, b: Value) -> Value:
     """The activation of min(a, 7) times the clipped b and 1."""
     a = op.minimum(a, LIMIT)
-    return product(quick_gelu(a), a, (op.clip(b, -LIMIT, LIMIT) + 1.0,), Rate(), _clipped, (a, b))
+    return product(quick_gelu(a), a, (op.clip(b, -LIMIT, LIMIT) + 1.0,), QUICK, _clipped, (a, b))
 
 
 def _clipped_slope(g: Value, a: Value, b: Value) -> Value:
@@ -169,7 +170,7 @@ def _clipped_slope(g: Value, a: Value, b: Value) -> Value:
     return product(gradient(a), a, (g, op.clip(b, -LIMIT, LIMIT) + 1.0), Rate(), _clipped_slope, (g, a, b))
 
 
-_quick_times = _times(quick_gelu, Rate())
+_quick_times = _times(quick_gelu, QUICK)
 
 
 def _swiglu_oai_backward(g: Value, a: Value, b: Value) -> tuple[Value, Value]:

@@ -85,6 +85,9 @@ def _gelu_gradient(x: Value) -> Value:
         return x.context.blocks.gelu_slope(x)
     y, exponent, g = _normal(x)
     op.cancelling(x, GELU_ROOT)
+    if in_products(x):  # what the constant has beyond a word; the difference is half of its terms and less
+        rate = op.exactly("SQRT_TWO_OVER_PI")
+        g = op.fma(y, Fraction(rounded(rate, x.context)) - rate, g)
     tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))
     slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root")
     z, rate = op.word(x), op.word(op.constant(x, "SQRT_TWO_OVER_PI"))
@@ -109,7 +112,12 @@ def gelu(x: Value) -> Value:
 
 
 def _gelu_by_tail(x: Value) -> Value:
-    _, exponent, g = _normal(x)
+    y, exponent, g = _normal(x)
+    if in_products(x):  # erfcx of what the rounding of its argument left: its derivative is 2 z erfcx z - 2/sqrt(pi)
+        rate = op.exactly("SQRT1_2")
+        z = y * op.constant(x, "SQRT1_2")
+        rest = op.fma(y, rate - Fraction(rounded(rate, x.context)), op.fma(y, op.constant(x, "SQRT1_2"), -z))
+        g = op.fma(rest, op.fma(z * 2.0, g, -op.constant(x, "TWO_OVER_SQRT_PI")), g)
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
     return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
@@ -188,5 +196,5 @@ def _gelu_tanh_gradient(x: Value) -> Value:
 def gelu_tanh(x: Value) -> Value:
     """x s(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3): through e = exp(-2 |u|), its argument carried in two words, so
     that the tail stays right, where 1 + tanh(u) cancels."""
-    _, _, e = _limited(x, op.exp)
+    _, _, e = _limited(x, partial(exp_closely, in_full=short(x)) if in_products(x) else op.exp)
     return op.maximum(x, -_reach(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)

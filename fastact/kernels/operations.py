@@ -93,11 +93,19 @@ def times_quotient(
     return product.where_near(value) if hasattr(product, "where_near") else value
 
 
-def times_over_sum(x: Value, n: Value, c: float) -> Value:
+def times_over_sum(x: Value, n: Value, c: float, n_rest: Value | None = None) -> Value:
     """x n/(n + c) for n >= 0. Where the working precision is that of the result, what the rounding of the sum left is
-    taken from the quotient q; that over the sum is that times (1 - q)/c."""
+    taken from the quotient q; that over the sum is that times (1 - q)/c. What n has beyond a word may be added."""
     d = n + c
-    q, arithmetic = n / d, d.context.arithmetic
+    arithmetic = d.context.arithmetic
+    if n_rest is not None:  # what is left of the quotient comes after x: one rounding less
+        inverse = 1.0 / plain(d)
+        q, rest = n * inverse, plain(n) - (plain(d) - c)
+        product, word = x * q, plain(q)
+        left = ((-word).fma(plain(d), plain(n)) + (-word).fma(rest + n_rest, n_rest)) * inverse
+        value = where(left.equals(0.0) | plain(x).equals(0.0), product, plain(x).fma(word, plain(x) * left))
+        return product.where_near(plain(value)) if hasattr(product, "where_near") else value
+    q = n / d
     if arithmetic.pair or arithmetic.careless:
         return x * q
     rest, word = plain(n) - (d - c), plain(q)

@@ -39,6 +39,8 @@ class Rate:
     even: bool = False
     saturated: float = INFINITY
     beyond: int = 1
+    closed: float = -0.0
+    """A at minus infinity."""
 
 
 def product(
@@ -60,15 +62,41 @@ def product(
         # So far out, where activations are held to what is not 0 yet, infinite factors meet a 0.
         value = op.where(op.plain(a).equals(-INFINITY), op.plain(value) * 0.0, value)
     if arithmetic.pair:
-        return value * p if hasattr(a, "mantissa") else _decisive(value, a, factors, rate)
+        return _apart(value, a, factors, rate, p) if hasattr(a, "mantissa") else _decisive(value, a, factors, rate)
     if arithmetic.wide:
         return value * p
     value = context.word_of(value)
     single = arithmetic.word == "f32"
     lost = (abs(value) < (2.0**-120 if single else 2.0**-1000)) & ~a.equals(0.0)
+    result = value * p
     if len(factors) > 1:
         lost = lost | (abs(p) > (2.0**120 if single else 2.0**1000))
-    return (value * p).unless(lost, context.wider(body, *inputs))
+        if not arithmetic.careless:
+            result = _mended(value, p, factors)
+    return result.unless(lost, context.wider(body, *inputs))
+
+
+def _mended(value: Value, p: Value, factors: tuple[Value, ...]) -> Value:
+    """The value times the product p of two factors, what the rounding of that left included; without any, the zero is
+    added that leaves all zeros their signs."""
+    first, second = map(op.plain, factors)
+    rest = op.fma(first, second, -p)
+    return op.fma(value, p, op.where(rest.equals(0.0), -0.0, value * rest))
+
+
+def _apart(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate, p: Value) -> Value:
+    """The value times the product p of the factors, in pairs of words that hold their power of two apart: of infinite
+    products these make no number, and of zeros none that has their sign."""
+    x, mantissa = op.word(a), op.word(value.mantissa if hasattr(value, "mantissa") else value)
+    # A(a), but of what is neither zero nor infinite the sign alone.
+    word = op.where(x.equals(INFINITY), x if rate.linear else op.word(value), mantissa.lift(1.0).copysign(mantissa))
+    word, odd = op.where(x.equals(-INFINITY), rate.closed, word), abs(x).equals(INFINITY)
+    if rate.linear:
+        word, odd = op.where(x.equals(0.0), x, word), odd | x.equals(0.0)
+    for factor in map(op.word, factors):
+        usual = (abs(factor) < INFINITY) & ~factor.equals(0.0)
+        word, odd = word * op.where(usual, factor.lift(1.0).copysign(factor), factor), odd | ~usual
+    return op.where(odd, word, value * p)
 
 
 def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs: tuple[Value, ...]) -> Value:

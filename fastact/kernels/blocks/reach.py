@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastact.kernels.operations import Value, exp, exp2, one_plus, one_plus_exp, plain
+from fastact.kernels.blocks.roots import exp_in_products
+from fastact.kernels.operations import Value, exp2, one_plus, one_plus_exp, plain
 
 
 def over_one_plus_exp(x: Value, t: Value) -> Value:
@@ -10,7 +11,7 @@ def over_one_plus_exp(x: Value, t: Value) -> Value:
     context = plain(t).context
     if context.arithmetic.short:
         return context.blocks.over_one_plus_exp(plain(x), plain(t))
-    return 1.0 / one_plus_exp(t) if isinstance(x, float) else x / one_plus(exp(t))
+    return 1.0 / one_plus_exp(t) if isinstance(x, float) else x / one_plus(exp_in_products(t))
 
 
 def times_exp2(factor: Value, x: Value) -> Value:
