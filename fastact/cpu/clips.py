@@ -26,7 +26,7 @@ def clip(e: Emitter, node: Node, args: list[Any]) -> ir.Value | None:
     """The value of a selection that is the smaller or the larger of two numbers, and the last one where they are equal
     or one is NaN, as the instructions of AVX-512 have it; None for others."""
     lanes = 512 // BITS[node.type]
-    found = _which(node) if node.type in _SUFFIX and e.avx512 and e.width and e.width % lanes == 0 else None
+    found = extreme_of(node) if node.type in _SUFFIX and e.avx512 and e.width and e.width % lanes == 0 else None
     if found is None:
         return None
     which, inverted = found
@@ -37,7 +37,7 @@ def clip(e: Emitter, node: Node, args: list[Any]) -> ir.Value | None:
     return masks.whole(e, masks.Mask(e.builder.call(function, [x, y, ROUNDING]) for x, y in zip(a, b, strict=True)))
 
 
-def _which(node: Node) -> tuple[str, bool] | None:
+def extreme_of(node: Node) -> tuple[str, bool] | None:
     """Whether a selection is the least or the largest, and whether its condition is inverted."""
     condition, a, b = node.args
     inverted = condition.op == "xor" and condition.args[1].op == "constant" and bool(condition.args[1].data)

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import clips, detours, extremes, masks
+from fastact.cpu import clips, detours, extremes, masks, quotients
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -58,6 +58,8 @@ class Emitter(Conversions):
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
         self.apart, self.part = apart and width > 1, part
         self.apart_masks = False
+        self.multiplied: dict[Node, int] = {}
+        """Quotients and roots of which so many registers do without the divider (`quotients`)."""
         self.stored: dict[int, Any] = {}
         """The inputs."""
         self.found: dict[int, ir.Value] = {}
@@ -153,6 +155,8 @@ class Emitter(Conversions):
         if op == "constant":
             value = float.fromhex(node.data) if isinstance(node.data, str) else node.data
             return constant(node.type, self.width, value)  # type: ignore[arg-type]
+        if node in self.multiplied:
+            return quotients.computed(self, node, args, self.multiplied[node])
         if op in _BINARY:
             return masks.combined(self, getattr(b, _BINARY[op]), args)
         if op in _CAST:

@@ -6,18 +6,20 @@ alone before its loop. A third one looks at inputs and outputs for the floating-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
 
-from fastact.cpu import masks
+from fastact.cpu import masks, quotients
 from fastact.cpu.emit import BRIEF, Emitter
 from fastact.cpu.flags import FlagRegister, stack
 from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
+from fastact.cpu.order import Detour, order
 from fastact.cpu.overlap import Parts, parts
 from fastact.cpu.uniform import by_need, worthwhile
 from fastact.cpu.words import LANES, SCALARS, constant, typed
-from fastact.link.graph import BITS, Graph
+from fastact.link.graph import BITS, Graph, Node
 
 REGISTERS = 4
 """Registers to a vector."""
@@ -36,6 +38,8 @@ class Target:
     bfloat_instructions: bool = False
     streams: bool = False
     """Whether it writes past its caches on demand, and knows a fence for that."""
+    slow_divider: bool = False
+    """Whether it multiplies many registers in the time in which it divides one, and has AVX-512's approximations."""
 
     def width(self, graph: Graph) -> int:
         """Elements per vector: as many of the storage type as fill four registers, those of 16 bits counted as 32.
@@ -77,6 +81,8 @@ class Sweeps:
         function, emitter = self._function(name, pointers)
         b, w = emitter.builder, self.width
         slots: list[Slot] = []
+        if name == "body":
+            emitter.multiplied = self._multiplied(order(graph, detours=True))
         divided = parts(graph) if name == "body" and self.target.half_instructions and not self.fetched else None
         if divided is not None:
             self._overlapped(emitter, function, divided, loads, slots)
@@ -108,6 +114,9 @@ class Sweeps:
         )
         return function, emitter
 
+    def _multiplied(self, steps: Sequence[Node | Detour]) -> dict[Node, int]:
+        return quotients.worthwhile(steps, self.width) if self.target.slow_divider else {}
+
     def _uniform_sweep(self) -> ir.Function:
         """The body where the last inputs are single numbers: what follows from them alone comes before the loop."""
         function, emitter = self._function("body_uniform", len(self.operands))
@@ -122,6 +131,7 @@ class Sweeps:
             values[graph.inputs[k].index] = self._everywhere(b, number, self.operands[k])
         emitter.stored = dict(values)
         emitter.steps(once, values)
+        emitter.multiplied = self._multiplied(each)
         with counted(b, function.args[len(self.operands)]) as i:
             element = b.mul(i, I64(w))
             where = [at(b, p, b.mul(element, I64(s))) for p, s in zip(function.args, self.sizes, strict=False)]

@@ -10,6 +10,12 @@ import llvmlite.binding as llvm
 from fastact.cpu.flags import flag_register
 from fastact.cpu.sweeps import Target
 
+SLOW_DIVIDERS = (
+    "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids", "graniterapids",
+    "graniterapids-d",
+)  # fmt: skip
+"""Processors that divide a register of 512 bits in 16 cycles, and multiply two in one."""
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -46,10 +52,14 @@ class Processor:
     def fused_multiply_add(self) -> bool:
         return self.has("fma") or self.machine in ("aarch64", "arm64")
 
+    @property
+    def slow_divider(self) -> bool:
+        return self.avx512 and self.name in SLOW_DIVIDERS
+
     def target(self) -> Target:
         bfloat = self.avx512 and self.has("avx512bf16")
         flags, streams = flag_register(self.machine), self.machine in ("x86_64", "amd64")
-        return Target(self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams)
+        return Target(self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams, self.slow_divider)
 
 
 @functools.cache
