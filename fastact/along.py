@@ -54,7 +54,7 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = No
             return False
     if columns and not fit(columns, x):
         return False
-    return out is None or _fits(out, x, (*arrays, *columns), apart)
+    return out is None or _fits(out, x, arrays, columns, apart)
 
 
 def alike(a: Array, x: Array) -> bool:
@@ -78,17 +78,17 @@ def matrix(x: Any, out: Any) -> bool:
     return type(x) is ndarray and x.ndim == 2 and plain(-1, x, out=out)
 
 
-def _fits(out: Any, like: Array, inputs: tuple[Array | None, ...], apart: bool) -> bool:
-    """Whether a result may go there directly: to an array that is as the first of the inputs, in the place of one that
-    has its shape, or apart from all."""
+def _fits(out: Any, like: Array, inputs: tuple[Array, ...], columns: tuple[Array | None, ...], apart: bool) -> bool:
+    """Whether a result may go there directly: to an array that is as the first of the inputs, in the place of one of
+    them, or apart from all."""
     if type(out) is not ndarray or out.dtype is not like.dtype or out.shape != like.shape or not out.flags.carray:
         return False
     start = address(out)
     end = start + out.nbytes
-    for a in inputs:
+    for k, a in enumerate((*inputs, *columns)):
         if a is not None:
             place = address(a)
-            if place < end and start < place + a.nbytes and (apart or place != start or a.shape != out.shape):
+            if place < end and start < place + a.nbytes and (apart or place != start or k >= len(inputs)):
                 return False
     return True
 

@@ -46,7 +46,7 @@ class BatchNorm(Norm):
         eps: float = 1e-5, out: Any = None, approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = approx if type(approx) is str else parse(approx)
-        if _matrix(axis, eps, x):
+        if _matrix(axis, eps, x, mean, variance):
             key = tier, axis, x.dtype, x.shape
             plan = self._plans.get(key) if out is None else None
             known = plan is not None and along.fit((mean, variance, weight, bias), x)
@@ -62,6 +62,7 @@ class BatchNorm(Norm):
                 rows.noted(self._plans, key, plan)
                 return result
         tier = parse(tier)
+        _check_given(self.__name__, mean=mean, variance=variance)
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -86,7 +87,7 @@ class BatchNorm(Norm):
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
         tier = parse(approx)
         given = mean, variance, weight
-        if _matrix(axis, eps, x) and along.plain(axis, g, x, columns=given, out=out):
+        if _matrix(axis, eps, x, mean, variance) and along.plain(axis, g, x, columns=given, out=out):
             slope, shift = empty((2, x.shape[1]), x.dtype)
             sink = empty_like(x) if out is None else out
             sums = kernel_for("batch_norm_parameters", x.dtype, tier)
@@ -95,6 +96,7 @@ class BatchNorm(Norm):
             rows.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, variance, weight, sink), (eps,))
             return sink, slope, shift
         name = f"{self.__name__}.backward"
+        _check_given(name, mean=mean, variance=variance)
         if elsewhere((g, x, mean, variance, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -115,9 +117,17 @@ class BatchNorm(Norm):
         return sink.result(), slope, shift
 
 
-def _matrix(axis: Any, eps: Any, x: Any) -> bool:
-    """Whether channels are the columns of an array, and eps is as it mostly is."""
-    return type(x) is np.ndarray and x.ndim == 2 and type(axis) is int and usual(eps)
+def _matrix(axis: Any, eps: Any, x: Any, *moments: Any) -> bool:
+    """Whether channels are the columns of an array, moments are arrays, and eps is as it mostly is."""
+    if type(x) is not np.ndarray or x.ndim != 2 or type(axis) is not int or not usual(eps):
+        return False
+    return all([type(a) is np.ndarray for a in moments])
+
+
+def _check_given(name: str, **moments: Any) -> None:
+    for label, value in moments.items():
+        if value is None:
+            raise TypeError(f"{name}(): {label} has to be given; only weight and bias may be left out")
 
 
 @functools.lru_cache(maxsize=16)

@@ -80,10 +80,10 @@ def _begin(
     """The gradient of x, and those of weight and bias; ``both``: rows have a mean besides an inverse deviation."""
     length = x.shape[-1]
     slopes, moments = empty((2, length), x.dtype), np.zeros((2, x.size // length))
-    sink = empty_like(x) if out is None else out
-    first = rows.in_order(found, _there(g, x, weight, sink, *moments[not both :]), (number,))
-    if g.ndim != 2:
-        g, x = g.reshape(-1, length), x.reshape(-1, length)
+    sink = target = empty_like(x) if out is None else out
+    if x.ndim != 2:  # as many axes as what belongs to rows has beside it
+        g, x, target = g.reshape(-1, length), x.reshape(-1, length), sink.reshape(-1, length)
+    first = rows.in_order(found, _there(g, x, weight, target, *moments[not both :]), (number,))
     second = rows.turned(kernel_for("norm_parameters", x.dtype, tier), (g, x, *moments, *slopes))
     return (first, second), sink, slopes
 

@@ -226,3 +226,33 @@ def test_gradients_of_logsumexp_again(keepdims: bool) -> None:
         assert bits(fastact.logsumexp.backward(g, X, keepdims=keepdims)) == bits(want)
     with pytest.raises(ValueError, match="g has shape"):
         fastact.logsumexp.backward(G[0], X)
+
+
+@pytest.mark.parametrize("norm", (fastact.rms_norm, fastact.layer_norm))
+@pytest.mark.parametrize("shape", ((3, 5, 11), (2, 3, 2, 7)))
+def test_gradients_of_more_axes_are_those_of_rows(norm: Any, shape: tuple[int, ...]) -> None:
+    """Whether or not a matrix of as many rows was there before."""
+    g, x, w = numbers(*shape), numbers(*shape), numbers(shape[-1])
+    first, out = norm.backward(g, x, w), np.empty_like(x)
+    again, filled = norm.backward(g, x, w), norm.backward(g, x, w, out=out)
+    want = norm.backward(*(apart(a.reshape(-1, shape[-1])) for a in (g, x)), w)
+    assert first[0].shape == shape and filled[0] is out
+    assert bits(first) == bits(again) == bits(filled) == bits(want)
+
+
+def test_moments_have_to_be_given() -> None:
+    fastact.batch_norm(X, B, W), fastact.batch_norm.backward(G, X, B, W)
+    for x in (X, apart(X)):
+        for moments in ((None, W), (B, None)):
+            with pytest.raises(TypeError, match="has to be given"):
+                fastact.batch_norm(x, *moments)
+            with pytest.raises(TypeError, match="has to be given"):
+                fastact.batch_norm.backward(G, x, *moments)
+
+
+def test_results_do_not_go_where_a_weight_of_the_same_shape_is() -> None:
+    w = W.copy()
+    for norm in (fastact.rms_norm, fastact.layer_norm):
+        with pytest.raises(ValueError, match="shares memory"):
+            norm(X[0], w, out=w)
+    assert np.array_equal(w, W)
