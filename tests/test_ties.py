@@ -64,6 +64,10 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("quick_gelu", "backward", "float32", (1.979308, 3.8442233)),
     ("gelu_tanh", "backward", "float32", (1.8489261, -4.8436985)),
     ("xielu", "backward_alpha_n", "float32", (1.831189, -0.13096187, 0.20338232, -1.0502256, 0.5, -1e-6)),
+    ("xielu", "backward", "float32", (1.1872759, 0.57943934, 1.9222829, -1.2762234, -1.5555422, -1e-6)),
+    ("xielu", "backward", "float32", (1.1708215, 7.405173, -2.481446, -7.451715, -0.7646689, -1e-6)),
+    ("xielu", "backward_alpha_p", "float32", (1.0914419, 0.98603463, -10.45669, -5.1563914, 2.2700682, -1e-6)),
+    ("xielu", "backward_alpha_n", "float32", (1.7857708, -0.2840331, -6.0419264, -8.371693, -0.5712166, -1e-6)),
     ("tanhshrink", "backward", "float64", (-269714778576.96228, 1.9255182012978726e-06)),
     ("gelu", "backward", "float64", (1.2543976688641742e-32, -1.2520901834388414)),
     # A slope next to its root, which a parameter moves there.

@@ -85,8 +85,7 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
         return value
     from fastact.kernels.blocks import xielu_long
 
-    body = getattr(xielu_long, name)
-    size = op.absolute(y)
+    body, size = getattr(xielu_long, name), op.absolute(y)
     alone = (op.absolute(value) < few) & (size > 1.0 / LARGE) & (size < LARGE)
     if y.context.arithmetic.pair:
         return value.unless(alone, body(y, *parameters))
@@ -204,6 +203,8 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
 def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """2 a x + beta for a beta that may cancel the other term."""
     y = op.plain(x)
+    if xielu_words.applies(x):
+        return xielu_words.slope_above(_positive, y, alpha_p, beta)
     in_words = not (y.context.arithmetic.pair or in_plenty(y))
     a = y.context.wider(_positive, alpha_p) if in_words else _positive(alpha_p)  # its last place counts
     near = op.plain(x * a * 2.0)
@@ -251,24 +252,19 @@ def _gradient_alpha_p(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps
     product = rescue.held(x * _sigmoid(alpha_p) * x) if xielu_far.applies(x, alpha_p) else x * _sigmoid(alpha_p) * x
     value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
     inputs = (x, alpha_p, alpha_n, beta, eps)
-    value = rescue.rescued(value, lambda: _lost(alpha_p, x) & (x > 0.0), _gradient_alpha_p, *inputs)
+    value = rescue.rescued(value, lambda: rescue.faded_or_astray(alpha_p, x) & (x > 0.0), _gradient_alpha_p, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
-
-
-def _lost(alpha: Value, *factors: Value) -> Value:
-    """Where the sigmoid of a parameter is small, or a factor far from 1."""
-    lost = rescue.faded(alpha)
-    for factor in factors:
-        lost = lost | rescue.astray(factor) & ~factor.equals(0.0)
-    return lost
 
 
 def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    product = rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x)
+    if xielu_words.applies(x):
+        product = xielu_words.square_times_sigmoid(g, x, alpha_p)
+    else:
+        product = rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x)
     value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
-    value = rescue.rescued(value, lambda: _lost(alpha_p, g, x) & (x > 0.0), _backward_alpha_p, *inputs)
+    value = rescue.rescued(value, lambda: rescue.faded_or_astray(alpha_p, g, x) & (x > 0.0), _backward_alpha_p, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
@@ -318,18 +314,22 @@ def _gradient_alpha_n(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps
     """(expm1(min(x, eps)) - x) s(alpha_n) for x <= 0."""
     value = op.where(x > 0.0, 0.0, _curved(x, alpha_n, eps))
     inputs = (x, alpha_p, alpha_n, beta, eps)
-    value = rescue.rescued(value, lambda: _lost(alpha_n, x) & (x <= 0.0), _gradient_alpha_n, *inputs)
+    value = rescue.rescued(value, lambda: rescue.faded_or_astray(alpha_n, x) & (x <= 0.0), _gradient_alpha_n, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
 def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """A selection, so that an infinite g meets no 0."""
-    slope = _curved(x, alpha_n, eps)
-    value = op.where(x > 0.0, 0.0, rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope)
+    if xielu_words.applies(x):
+        product, slope = xielu_words.times_sigmoid(g, _rising(op.where(x > 0.0, -1.0, x), eps), alpha_n)
+    else:
+        slope = _curved(x, alpha_n, eps)
+        product = rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope
+    value = op.where(x > 0.0, 0.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
     def lost() -> Value:
-        return (_lost(alpha_n, g, x) | rescue.beyond(op.plain(slope)) & ~x.equals(0.0)) & (x <= 0.0)
+        return (rescue.faded_or_astray(alpha_n, g, x) | rescue.beyond(op.plain(slope)) & ~x.equals(0.0)) & (x <= 0.0)
 
     value = rescue.rescued(value, lost, _backward_alpha_n, *inputs)
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)

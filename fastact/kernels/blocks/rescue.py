@@ -97,6 +97,14 @@ def faded(t: Value) -> Value:
     return plain(t) < FADED[plain(t).context.arithmetic.word]
 
 
+def faded_or_astray(t: Value, *factors: Value) -> Value:
+    """Where exp(t) is small, or one of some factors is far from 1."""
+    lost = faded(t)
+    for factor in factors:
+        lost = lost | astray(factor) & ~factor.equals(0.0)
+    return lost
+
+
 def chain(body: Callable[..., Value], inputs: tuple[Value, ...], *factors: Value) -> Value:
     """The product of factors from the left; the same as ``body(*inputs)``."""
     total, lost = factors[0], None

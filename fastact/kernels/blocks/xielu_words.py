@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.rescue import known
+from fastact.kernels.blocks.rescue import known, narrow
+from fastact.kernels.blocks.roots import exp_closely
 from fastact.kernels.operations import Value
 
 Body = Callable[..., Value]
@@ -24,6 +25,11 @@ BARELY = {"f32": -40.0, "f64": -80.0}
 """Where exponentials are nothing to that."""
 FAINT = {"f32": -85.0, "f64": -700.0}
 """Where they are about to become subnormal."""
+
+
+def applies(x: Value) -> bool:
+    """Whether numbers are single words, no wider than results, and have their last digits."""
+    return narrow(x) and not op.plain(x).context.arithmetic.careless
 
 
 def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -71,3 +77,32 @@ def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Val
         cancels = cancels | size.equals(0.0)
     value = op.unless(value, cancels, context.wider(wider, y, alpha_n, beta, eps))
     return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
+
+
+def slope_above(positive: Body, y: Value, alpha_p: Value, beta: Value) -> Value:
+    """2 s y + beta with s = softplus(alpha_p), of which beta may cancel two thirds."""
+    s, twice = y.context.wider_pair(positive, alpha_p), y * 2.0
+    return op.fma(twice, s.low, op.fma(twice, s.hi, beta))
+
+
+def _sigmoid(alpha: Value) -> tuple[Value, Value]:
+    """The derivative of softplus, e/(1 + e) or 1/(1 + e) with e = exp(-|alpha|), and what its roundings left."""
+    e = op.plain(exp_closely(-op.absolute(alpha)))
+    d, n = e + 1.0, op.where(alpha < 0.0, e, 1.0)
+    inverse = 1.0 / d
+    q = n * inverse
+    return q, op.fma(-q, e - (d - 1.0), op.fma(-q, d, n)) * inverse
+
+
+def square_times_sigmoid(g: Value, x: Value, alpha: Value) -> Value:
+    """g x^2 s(alpha), multiplied in turns."""
+    (q, rest), product = _sigmoid(alpha), g * x
+    left = op.where(product.equals(0.0), product, product * rest)
+    return op.fma(product * q, x, left * x)
+
+
+def times_sigmoid(g: Value, rise: Value, alpha: Value) -> tuple[Value, Value]:
+    """g times a number times s(alpha), and that without g."""
+    (q, rest), product = _sigmoid(alpha), g * rise
+    left = op.fma(product, rest, op.fma(g, rise, -product) * q)
+    return op.where(product.equals(0.0), product, op.fma(product, q, left)), rise * q
