@@ -69,6 +69,8 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("xielu", "backward_alpha_p", "float32", (1.0914419, 0.98603463, -10.45669, -5.1563914, 2.2700682, -1e-6)),
     ("xielu", "backward_alpha_n", "float32", (1.7857708, -0.2840331, -6.0419264, -8.371693, -0.5712166, -1e-6)),
     ("tanhshrink", "backward", "float64", (-269714778576.96228, 1.9255182012978726e-06)),
+    ("tanhshrink", "backward", "float64", (1.887967669998849, 0.03208579884341715)),
+    ("tanhshrink", "backward", "float64", (1.8520326400164722, 0.0646909977759123)),
     ("gelu", "backward", "float64", (1.2543976688641742e-32, -1.2520901834388414)),
     # A slope next to its root, which a parameter moves there.
     ("swish", "backward", "bfloat16", (-5.84375, -11.0, 0.1162109375)),

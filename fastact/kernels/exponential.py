@@ -9,7 +9,7 @@ from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.reach import over_one_plus_exp
-from fastact.kernels.blocks.roots import exp_closely, in_products, in_short_pairs, of_one_kind, slope_in_products
+from fastact.kernels.blocks.roots import exp_closely, in_products, in_short_pairs, of_one_kind, short, slope_in_products
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -225,10 +225,13 @@ def _tanh_in_products(x: Value) -> Value:
     """The same; next to 0 x - x^3/3 + ..., rounded once, as a factor of what is next to a power of two has to be."""
     if not of_one_kind(x) or op.plain(x).context.arithmetic.careless:
         return _tanh(x)
+    from fastact.kernels.blocks.single import tanh_from_expm1
+
     y = op.plain(x)
     z = y * y
     tail = op.fma(z, op.fma(z, op.fma(z, op.fma(z, -1382 / 155925, 62 / 2835), -17 / 315), 2 / 15), -1 / 3)
-    return op.where(op.absolute(y) < 2.0**-5, op.fma(y * z, tail, y), _tanh(x))
+    far = _tanh(x) if short(x) else tanh_from_expm1(y, closely=True)
+    return op.where(op.absolute(y) < 2.0**-5, op.fma(y * z, tail, y), far)
 
 
 def _tanhshrink_gradient(x: Value) -> Value:

@@ -272,12 +272,12 @@ def _expm1_by_steps(x: Value) -> tuple[Value, Value, Value]:
     return s, curve, s.fma(line, s - 1.0)
 
 
-def tanh_from_expm1(x: Value) -> Value:
+def tanh_from_expm1(x: Value, closely: bool = False) -> Value:
     """h/(1 + h) with h = expm1(2|x|)/2: no cancellation, also next to 0.
 
     To the quotient q = h/d, d = 1 + h, is added what the division left, and d for its own rounding, times 1/d = 1 - q.
     The 1 in d is a little less than 1, so that d is h and q is 1 as soon as d - 1 cannot be computed exactly any
-    more."""
+    more. ``closely`` also for the rounding of h."""
     a = x.context.arithmetic
     y = abs(x)
     s, rest, top = _expm1(limited(y + y, -inf, math.ceil((a.mantissa_bits + 4) * LN2)), halved=True)
@@ -287,6 +287,8 @@ def tanh_from_expm1(x: Value) -> Value:
     d = h + (1.0 - 2.0 ** -(a.mantissa_bits + 1))
     q = h / d
     left = (-q).fma(h - (d - 1.0), (-q).fma(d, h))
+    if closely:
+        left = s.fma(rest, top - h).fma(1.0 - q, left)
     return left.fma(1.0 - q, q).copysign(x)
 
 
