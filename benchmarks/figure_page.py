@@ -11,6 +11,10 @@ from summary import LABELS, Row
 from writing import table
 
 YES = {True: "yes", False: "no"}
+TRIALS = (
+    "Figures of trials are of the day when they were made, old and new code by turns on one machine, AMD's Zen 5 or "
+    "Intel's Emerald Rapids; what lost was not kept, and no command prints them any more."
+)
 
 
 def section(content: Row, others: Iterable[Row] = ()) -> list[str]:
@@ -37,7 +41,7 @@ def section(content: Row, others: Iterable[Row] = ()) -> list[str]:
         )
         out += ["", "### Which do not reach them", "", said, "", *table(head, misses)]
     rows = content["rows"]
-    return [*out, *_shares(rows), "", "### What was tried", "", *tried.lines(rows)]
+    return [*out, *_shares(rows), "", "### What was tried", "", TRIALS, "", *tried.lines(rows)]
 
 
 def _figures(content: Row) -> list[str]:

@@ -140,7 +140,7 @@ def limits(content: Row) -> list[str]:
         f"{rates['renaming']:.2f}, instructions of any kind {rates['front']:.2f}. Latencies do not count. What is "
         "timed are the loops of the kernels alone, without the call (`benchmarks/alone.py`). The instructions are "
         "those of the path that most inputs take; where these data often take a detour, the share is low. What the "
-        "table gives is the share of the limit and what sets it.",
+        "table gives is the share of the limit and what sets it." + _surpassed(content["rows"]),
     ]
     for dtype in ("float32", "float64"):
         for form in TITLES:
@@ -150,6 +150,18 @@ def limits(content: Row) -> list[str]:
             head = ["function", *(LABELS[label] for label in columns)]
             out += ["", f"### {dtype} {form}: limits", "", *table(head, lines)]
     return out + _narrow_limits(content.get("narrow") or [])
+
+
+def _surpassed(rows: list[Row]) -> str:
+    """How many kernels are quicker than what was taken for their limit."""
+    kernels = [(row, tier) for row in rows for tier in ("fast", "rough")]
+    count = sum(summary.share(row, tier) > 1.0 for row, tier in kernels)
+    if not count:
+        return ""
+    return (
+        f" {count} of the {len(kernels)} kernels of `fast` and `rough` are quicker than that: a copy of as many bytes "
+        "writes half of them, a gradient a third, and the clock is not always the same."
+    )
 
 
 def _limit(row: Row, label: str) -> str:
@@ -268,7 +280,8 @@ def readme(content: Row) -> str:
             means.append([f"{dtype} {form}", *cells])
     head = ["all functions", *(f"{tier} / {LABELS[peer]}" for tier in TIERS for peer in ("numpy", "torch", "jax"))]
     said = "How many times as fast as NumPy, PyTorch and JAX, geometric means over all functions that they have:"
-    return "\n".join([*out, "", said, "", *table(head, means)])
+    where = f"On {content['processor']} ({content['target']}), {content['date'].partition('T')[0]}:"
+    return "\n".join([where, "", *out, "", said, "", *table(head, means)])
 
 
 def mean_share(rows: list[Row], dtype: str) -> float:

@@ -114,7 +114,7 @@ def _limits(rows: list[Row], place: Path) -> None:
                 fill = colour if tier == "fast" else "none"
                 axis.scatter(share, level, s=34, facecolors=fill, edgecolors=colour, linewidths=1.3, zorder=3)
         mean = geometric_mean(shares) if shares else math.nan
-        axis.set(xlim=(0, 1.1), ylim=(len(names) - 0.4, -0.6), title=f"{dtype} {form}, mean {mean:.0%}")
+        axis.set(xlim=(0, 1.2), ylim=(len(names) - 0.4, -0.6), title=f"{dtype} {form}, mean {mean:.0%}")
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25%", "50%", "75%", "100%"])
         axis.axvline(0.7, color="#bbbbbb", linewidth=0.9, linestyle="--", zorder=1)
         axis.axvline(1.0, color="#888888", linewidth=0.9, zorder=1)

@@ -21,14 +21,14 @@ YARDSTICK = "numpy exp"
 COMPARABLE = 4.0
 """ULP up to which a peer's error counts as comparable with that of ``fast``."""
 SVML = ("svml", "svml_fast")
-Row = dict[str, Any]
-
 ELEMENTARY = (
     "exp", "exp2", "expm1", "log", "log2", "log1p", "reciprocal", "rsqrt", "sqrt", "tanh", "erf", "erfc", "sigmoid",
     "logsigmoid", "logit",
 )  # fmt: skip
 SIX = ("exp", "log", "sigmoid", "silu", "tanh", "erf")
 """What all libraries have made quick."""
+
+Row = dict[str, Any]
 
 
 def measured() -> list[tuple[Path, Row]]:

@@ -1,6 +1,6 @@
 """Measures everything beside everyone on this machine and writes the report of it.
 
-    python scripts/report.py                 measures (about 9 minutes) and writes all of the following
+    python scripts/report.py                 measures (12 to 18 minutes) and writes all of the following
     python scripts/report.py --render        writes the page, the pictures and the README from what was measured
     python scripts/report.py --check         exits with 1 if the page is not what would be written
     python scripts/report.py --changed       lists the kernels that are not the ones measured any more

@@ -322,3 +322,9 @@ def test_errors_name_the_gate() -> None:
     for function, args, options, text in calls:
         with pytest.raises(TypeError, match=text):
             function(*args, **options)
+
+
+def test_geglu_in_its_tail() -> None:
+    """Where a value goes beyond the 4 ULP of ``fast``, and how far; `docs/gates.md` tells of it."""
+    a, b = (np.array([float.fromhex(v)], np.float32) for v in ("-0x1.1af8580000000p+3", "0x1.ae72320000000p-1"))
+    assert 4.2 < oracle("geglu").ulp_error(a, fastact.geglu(a, b, approx="fast"), b)[0] < 4.3

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from compiled import bits_of
 
 import fastact
 from fastact.cpu import job, pool, threads
-from fastact.cpu.compile import assembly
+from fastact.cpu.compile import assembly, module_for, target_machine
 from fastact.cpu.kernels import address_of, inner_ufunc
 from fastact.cpu.target import baseline, host
 from fastact.cpu.ufunc import LOOP
@@ -31,16 +33,18 @@ def placed(count: int, dtype: Any, shift: int) -> Any:
     return room[start : start + count * np.dtype(dtype).itemsize].view(dtype)
 
 
-def run(ufunc: np.ufunc, inputs: Sequence[Any], out: Any, large: bool = True, count: int | None = None) -> None:
-    """The loop of a ufunc, told that it is part of a large call."""
+def call(address: int, inputs: Sequence[Any], out: Any, large: bool = True) -> None:
+    """Call a loop, perhaps told that it is part of a large call."""
     operands = [*inputs, out]
     places = (ctypes.c_void_p * len(operands))(*(a.ctypes.data for a in operands))
-    n = ctypes.c_ssize_t(out.size if count is None else count)
+    n = ctypes.c_ssize_t(out.size)
     steps = (ctypes.c_ssize_t * len(operands))(*(a.strides[0] if a.ndim else 0 for a in operands))
     mark = ctypes.addressof(n) if large else None
-    LOOP(address_of(ufunc, out.dtype.name))(
-        ctypes.addressof(places), ctypes.addressof(n), ctypes.addressof(steps), mark
-    )
+    LOOP(address)(ctypes.addressof(places), ctypes.addressof(n), ctypes.addressof(steps), mark)
+
+
+def run(ufunc: np.ufunc, inputs: Sequence[Any], out: Any, large: bool = True) -> None:
+    call(address_of(ufunc, out.dtype.name), inputs, out, large)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -126,3 +130,66 @@ def test_past_the_caches() -> None:
     for processor, store in ((host(), "vmovntp" if host().has("avx") else "movntp"), (baseline(), "movntp")):
         text = assembly(graph, processor=processor)
         assert store in text and "sfence" in text
+
+
+# -- what loops and sweeps are told -----------------------------------------------------------------------------------
+def sweeps_of(name: str, inputs: Sequence[Any], out: Any, large: bool) -> list[tuple[int, int, int]]:
+    """For each call of a kernel's body by its loop: by how much its result is beyond a line, vectors, how it writes."""
+    found = kernel(REGISTRY[name], "value", out.dtype.name, "fast")
+    told: list[tuple[int, int, int]] = []
+
+    def body(*args: int) -> int:
+        *places, count, how = args
+        told.append((places[-1] % 64, count, how))
+        return 0
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * (len(inputs) + 1), ctypes.c_int64, ctypes.c_int64)
+    callback = kind(body)
+    text = module_for(found.graph, None, host())
+    head, _, rest = text.partition('define internal i32 @"body"')
+    signature, _, tail = rest.partition("{")
+    text = f'{head}declare i32 @"body"{signature.replace("noinline", "")}\n{tail.partition(chr(10) + "}")[2]}'
+    text = re.sub(r'(declare i32 @"body"\([^)]*\)).*', r"\1", text)
+    module = llvm.parse_assembly(text)
+    engine = llvm.create_mcjit_compiler(module, target_machine(host()))
+    engine.add_global_mapping(module.get_function("body"), ctypes.cast(callback, ctypes.c_void_p).value)
+    engine.finalize_object()
+    call(engine.get_function_address("kernel"), inputs, out, large)
+    return told
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shift", [0, 16, 48])
+def test_results_begin_at_lines(dtype: str, shift: int) -> None:
+    """All but those of the first stretch and of remainders, which are on the stack."""
+    kind = DTYPES[dtype]
+    x, out = placed(10_000, kind, 0), placed(10_000, kind, shift)
+    first, *others = sweeps_of("relu", [x], out, large=False)
+    assert first[0] == shift and others
+    assert not any(beyond for beyond, _, _ in others)
+
+
+@pytest.mark.skipif(not X86, reason="only for x86-64")
+def test_what_is_written_past_the_caches() -> None:
+    x, out = placed(10_000, np.float32, 0), placed(10_000, np.float32, 16)
+    assert not any(how for _, _, how in sweeps_of("relu", [x], out, large=False))
+    assert not any(how for _, _, how in sweeps_of("relu", [out], out, large=True)), "in place"
+    told = sweeps_of("relu", [x], out, large=True)
+    assert [how for beyond, _, how in told if beyond] == [0]
+    assert any(how for _, _, how in told) and told[-1][2] == 0, "a remainder is on the stack"
+
+
+def test_the_driver_tells_loops() -> None:
+    told: list[int | None] = []
+
+    def loop(args: int, dims: int, steps: int, large: int | None) -> None:
+        told.append(large)
+
+    callback = LOOP(loop)
+    place = ctypes.cast(callback, ctypes.c_void_p).value or 0
+    x = np.zeros(64, np.float32)
+    for large in (False, True):
+        values = job.head(pieces=1, grain=1, parts=1, length=64, inner=64, loop=place, large=large, operands=2, outer=0)
+        one = pool.Job(threads._driver(), [*values, x.ctypes.data, x.ctypes.data, 4, 4], [x])
+        assert one.work() == 1
+    assert told[0] is None and told[1]

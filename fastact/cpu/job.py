@@ -13,8 +13,8 @@ the last; elements of the inner dimension; address of the loop, and what it is t
 `STREAM` bytes or more; counts of operands and of outer dimensions. Then come the outer dimensions, innermost first, the
 operands' addresses, their inner strides, and for each outer dimension its strides."""
 STREAM = 1 << 26
-"""Bytes of results from which on they are written past the caches: else memory is read before it is overwritten. The
-caches of some processors have room for less than that, but then it matters as much that results are read again soon."""
+"""Bytes of results from which on they are written past the caches: else memory is read before it is overwritten. Of
+half as many nothing was gained where that was measured, and who read the results next lost."""
 
 
 def head(

@@ -34,7 +34,7 @@ FIRST_STRETCH = 256
 are full of is found in the first ones."""
 EVEN = 2048
 """Elements from which on the first stretch is shorter by what lets the others begin at lines of memory: results that
-straddle two lines take processors of some makers twice as long to write."""
+straddle two lines take some processors nearly twice as long to write."""
 ALL, ALONE = 2 ** len(VERDICTS) - 1, (1, 2)
 """Verdicts by their bits: all, and those that are looked for alone as well, which an alarm may mean."""
 

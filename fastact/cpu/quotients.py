@@ -48,14 +48,16 @@ if TYPE_CHECKING:
 
 REGISTER = 512
 DIVIDER = {("fdiv", "f32"): 9.9, ("fdiv", "f64"): 15.9, ("sqrt", "f32"): 11.9, ("sqrt", "f64"): 23.8}
-"""Cycles of an instruction that divides or takes a root of one register."""
+"""Cycles of an instruction that divides or takes a root of one register, as `benchmarks/limits.py` measures them on
+Emerald Rapids."""
 STARTED = 1.5
 """Cycles of the other pipes that such an instruction takes as well."""
 STEPS = {
     ("reciprocal", "f32"): 4.8, ("reciprocal", "f64"): 5.8, ("quotient", "f32"): 8.8, ("quotient", "f64"): 9.8,
     ("part", "f32"): 2.8, ("part", "f64"): 2.8, ("sqrt", "f32"): 6.5, ("sqrt", "f64"): 8.5,
 }  # fmt: skip
-"""Cycles of what is computed instead."""
+"""Cycles of what is computed instead: weights, like those that follow, with which the choice agreed with what was
+measured on Emerald Rapids."""
 PLAIN, PIECES = 0.5, 4
 OTHERS = {
     "fcmp": 0.8, "icmp": 0.8, "lookup": 1.0, "fpext": 1.5, "fptrunc": 3.0, "half_to_single": 1.0, "single_to_half": 3.0,

@@ -14,7 +14,8 @@ SLOW_DIVIDERS = (
     "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids", "graniterapids",
     "graniterapids-d",
 )  # fmt: skip
-"""Processors that divide a register of 512 bits in 16 cycles, and multiply two in one."""
+"""Intel's server processors with AVX-512. Emerald Rapids, the one that was measured, divides a register of eight
+numbers in 16 cycles, and multiplies two in one."""
 
 
 @dataclass(frozen=True)
