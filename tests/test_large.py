@@ -165,8 +165,8 @@ def test_results_begin_at_lines(dtype: str, shift: int) -> None:
     kind = DTYPES[dtype]
     x, out = placed(10_000, kind, 0), placed(10_000, kind, shift)
     first, *others = sweeps_of("relu", [x], out, large=False)
-    assert first[0] == shift and others
-    assert not any(beyond for beyond, _, _ in others)
+    assert first[0] == shift and (not shift or first[1] <= 8)
+    assert others and not any(beyond for beyond, _, _ in others)
 
 
 @pytest.mark.skipif(not X86, reason="only for x86-64")
