@@ -132,6 +132,14 @@ def test_past_the_caches() -> None:
         assert store in text and "sfence" in text
 
 
+@pytest.mark.skipif(not X86, reason="only for x86-64")
+@pytest.mark.parametrize(("name", "second"), [("relu", True), ("mish", False)])
+def test_which_cache_is_asked(name: str, second: bool) -> None:
+    text = assembly(kernel(REGISTRY[name], "value", "float32", "fast").graph)
+    second &= host().target().second_level
+    assert ("prefetcht1" in text, "prefetcht0" in text) == (second, not second)
+
+
 # -- what loops and sweeps are told -----------------------------------------------------------------------------------
 def sweeps_of(name: str, inputs: Sequence[Any], out: Any, large: bool) -> list[tuple[int, int, int]]:
     """For each call of a kernel's body by its loop: by how much its result is beyond a line, vectors, how it writes."""

@@ -17,7 +17,7 @@ from quotient_loops import DTYPES, OPERATIONS, SLOW, TURN, address, built, call,
 from fastact.accuracy.samples import special, stratified
 from fastact.cpu import compile, quotients
 from fastact.cpu.order import order
-from fastact.cpu.target import SLOW_DIVIDERS, host
+from fastact.cpu.target import INTEL_SERVERS, host
 from fastact.kernels import REGISTRY
 from fastact.link.forms import kernel
 from fastact.link.graph import Graph
@@ -117,9 +117,9 @@ def test_the_divider_takes_its_part() -> None:
 def test_other_processors_divide() -> None:
     features = "+avx,+avx2,+fma,+f16c,+avx512f,+avx512dq,+avx512vl,+avx512bw"
     made = graph("1/b", "f64")
-    for name, slow in (("znver5", False), ("x86-64-v4", False), *((one, True) for one in SLOW_DIVIDERS)):
+    for name, slow in (("znver5", False), ("x86-64-v4", False), *((one, True) for one in INTEL_SERVERS)):
         processor = dataclasses.replace(host(), name=name, features=features)
         body = compile.assembly(made, None, processor).split(".Lfunc_end")[0]
         assert len(re.findall(r"\bvdivpd\b", body)) >= 4
         assert ("vrcp14pd" in body) is slow
-    assert not dataclasses.replace(host(), name="skylake-avx512", features="+avx2,+fma").slow_divider
+    assert not dataclasses.replace(host(), name="skylake-avx512", features="+avx2,+fma").intel_server

@@ -38,6 +38,8 @@ class Target:
     bfloat_instructions: bool = False
     streams: bool = False
     """Whether it writes past its caches on demand, and knows a fence for that."""
+    second_level: bool = False
+    """Whether short bodies past the caches are quicker if what they read is asked for in the second cache only."""
     slow_divider: bool = False
     """Whether it multiplies many registers in the time in which it divides one, and has AVX-512's approximations."""
 
@@ -72,6 +74,9 @@ class Sweeps:
         crossing = {node.op for node, types in kinds.items() if "i16" in types and len(types) > 1}
         stored = set(self.operands) == {"i16"} and bool(crossing)
         self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", "upper_half"}
+        self.level = 2 if target.second_level and len(graph.live()) <= BRIEF else 3
+        """The cache that is asked for what results written past the caches are made of: 3 for the first, 2 for the
+        second, as LLVM has it."""
         self.module = ir.Module(name)
 
     def _sweep(self, name: str, graph: Graph, pointers: int, loads: int) -> ir.Function:
@@ -187,7 +192,7 @@ class Sweeps:
         opaque = b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [b.function.args[-1]], side_effect=True)
         with b.if_else(b.icmp_unsigned("!=", opaque, I64(0)), likely=False) as (past, plainly):
             with past:
-                self._fetch(b, reads)
+                self._fetch(b, reads, self.level)
                 mark = self.module.add_metadata([I32(1)])
                 for value, place, size in stores:
                     store = b.store(value, place, align=min(LINE, value.type.count * size))
@@ -249,11 +254,11 @@ class Sweeps:
         b.cbranch(more, loop, after)
         b.position_at_end(after)
 
-    def _fetch(self, b: ir.IRBuilder, places: list[ir.Value]) -> None:
+    def _fetch(self, b: ir.IRBuilder, places: list[ir.Value], level: int = 3) -> None:
         """Ask for what lies `AHEAD`. Of one or two arrays processors know that by themselves."""
         if places:
             kind = ir.FunctionType(ir.VoidType(), [PTR, I32, I32, I32])
             prefetch = self.module.globals.get("llvm.prefetch.p0") or ir.Function(self.module, kind, "llvm.prefetch.p0")
         for place, size in zip(places, self.sizes, strict=False):
             for line in range(0, self.width * size, LINE):
-                b.call(prefetch, [at(b, place, I64(AHEAD + line)), I32(0), I32(3), I32(1)])
+                b.call(prefetch, [at(b, place, I64(AHEAD + line)), I32(0), I32(level), I32(1)])

@@ -10,12 +10,13 @@ import llvmlite.binding as llvm
 from fastact.cpu.flags import flag_register
 from fastact.cpu.sweeps import Target
 
-SLOW_DIVIDERS = (
+INTEL_SERVERS = (
     "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids", "graniterapids",
     "graniterapids-d",
 )  # fmt: skip
 """Intel's server processors with AVX-512. Emerald Rapids, the one that was measured, divides a register of eight
-numbers in 16 cycles, and multiplies two in one."""
+numbers in 16 cycles, and multiplies two in one; short loops read 1.1 times as fast what it fetched from memory to its
+second cache only."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,16 @@ class Processor:
         return self.has("fma") or self.machine in ("aarch64", "arm64")
 
     @property
-    def slow_divider(self) -> bool:
-        return self.avx512 and self.name in SLOW_DIVIDERS
+    def intel_server(self) -> bool:
+        return self.avx512 and self.name in INTEL_SERVERS
 
     def target(self) -> Target:
         bfloat = self.avx512 and self.has("avx512bf16")
         flags, streams = flag_register(self.machine), self.machine in ("x86_64", "amd64")
-        return Target(self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams, self.slow_divider)
+        return Target(
+            self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams,
+            second_level=self.intel_server, slow_divider=self.intel_server,
+        )  # fmt: skip
 
 
 @functools.cache
