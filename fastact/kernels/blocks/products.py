@@ -131,17 +131,17 @@ def next_to_zero(
 
 def _around(number: Value, factor: Value) -> Value:
     """The product of a number that is not above 1, and holds its power of two apart, with a word: half of the power
-    before it, half after. Nothing underflows, which takes some processors many times as long: to small products the
-    smallest normal number is added, and subtracted again."""
+    before it, half after. To small products the smallest normal number is added, and its bits are subtracted from those
+    of the sum: no instruction meets a subnormal number, which takes some processors many times as long."""
     from fastact.kernels.blocks.single import power_of_two
 
-    exponent, bias = number.reachable(), number.context.arithmetic.bias
+    exponent, a = number.reachable(), number.context.arithmetic
     half = exponent >> 1
     product, rest = number.mantissa * power_of_two(half) * factor, exponent - half
-    least = factor.lift(2.0 ** (1 - bias))
-    small = abs(product) < power_of_two((1 - bias) - rest)
-    added = least.choose(small, 0.0).copysign(product)
-    return (product.fma(power_of_two(rest), added) - added).copysign(product)
+    small = abs(product) < power_of_two((1 - a.bias) - rest)
+    added = factor.lift(2.0 ** (1 - a.bias)).choose(small, 0.0).copysign(product)
+    raised = product.fma(power_of_two(rest), added)
+    return (raised.bits() - number.context.integer(1 << a.mantissa_bits).choose(small, 0)).as_real()
 
 
 def _decisive(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate) -> Value:
