@@ -57,11 +57,6 @@ def plain(axis: Axis, *arrays: Any, columns: tuple[Any, ...] = (), out: Any = No
     return out is None or _fits(out, x, arrays, columns, apart)
 
 
-def alike(a: Array, x: Array) -> bool:
-    """Whether arrays are of one shape and dtype, and in C's order."""
-    return a.dtype is x.dtype and a.shape == x.shape and a.flags.carray and x.flags.carray
-
-
 def fit(columns: tuple[Any, ...], x: Array) -> bool:
     """Whether an array is in C's order, and columns, if they are given, are as `plain` has them beside it."""
     if not x.flags.carray:

@@ -14,9 +14,10 @@ from fastact import along
 from fastact.along import Array
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
+from fastact.cpu.direct import Call, remember
 from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse
-from fastact.programs import apply, empty, empty_like, kernel_for
+from fastact.programs import apply, empty, empty_like, kernel_for, ndarray
 
 
 def _whole(name: str, axis: Any) -> int:
@@ -46,29 +47,28 @@ class BatchNorm(Norm):
         eps: float = 1e-5, out: Any = None, approx: Approx = None,
     ) -> Any:  # fmt: skip
         tier = approx if type(approx) is str else parse(approx)
-        if _matrix(axis, eps, x, mean, variance):
+        if type(x) is ndarray and type(axis) is int and type(eps) is float and 0.0 <= eps < 1.0:
             key = tier, axis, x.dtype, x.shape
-            plan = self._plans.get(key) if out is None else None
-            known = plan is not None and along.fit((mean, variance, weight, bias), x)
-            if known or along.plain(axis, x, columns=(mean, variance, weight, bias), out=out):
-                result = empty(x.shape, x.dtype) if out is None else out
-                weight = _constant(1.0, x.shape[1], x.dtype) if weight is None else weight
-                bias = _constant(0.0, x.shape[1], x.dtype) if bias is None else bias
-                arrays = x, mean, variance, weight, bias, result
-                if plan is not None:
-                    plan.run(arrays, (eps,))
-                    return result
-                plan = rows.turned(kernel_for("batch_norm", x.dtype, parse(tier)), arrays, (eps,))
-                rows.noted(self._plans, key, plan)
+            known = self._calls.get(key)
+            result = None if known is None else known(x, mean, variance, weight, bias, out, eps)
+            if result is not None:
                 return result
+        moments = mean, variance, weight, bias
+        if _matrix(axis, eps, x, mean, variance) and along.plain(axis, x, columns=moments, out=out):
+            result = empty(x.shape, x.dtype) if out is None else out
+            instead = None, None, _constant(1.0, x.shape[1], x.dtype), _constant(0.0, x.shape[1], x.dtype)
+            arrays = [x, *(b if a is None else a for a, b in zip(moments, instead, strict=True)), result]
+            plan = rows.turned(kernel_for("batch_norm", x.dtype, parse(tier)), arrays, (eps,))
+            remember(self._calls, key, Call(plan, (x, *moments), result, (eps,), (None, *instead)))
+            return result
         tier = parse(tier)
         _check_given(self.__name__, mean=mean, variance=variance)
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 
-            moments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
+            given = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
             number, meant = number_of(self.__name__, eps), self._axes("", _whole(self.__name__, axis))
-            return rowcall.batch_norm(self.__name__, tier, meant, x, moments, number, out)
+            return rowcall.batch_norm(self.__name__, tier, meant, x, given, number, out)
         call = _Channels(
             self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
         )

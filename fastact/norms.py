@@ -27,6 +27,7 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
+from fastact.cpu.direct import Call, Calls, remember
 from fastact.cpu.places import address, addresses
 from fastact.precision import Approx, parse
 from fastact.programs import apply, empty, empty_like, kernel_for, name_of, ndarray
@@ -182,7 +183,7 @@ class Norm:
 
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
-        self._plans: dict[tuple[Any, ...], rows.Plan] = {}
+        self._calls: Calls = {}
         self._slopes: dict[tuple[Any, ...], Gradients] = {}
         """How calls are done, by tier and axis, by what arrays are that are `along.plain`, and by what else counts."""
 
@@ -220,22 +221,21 @@ class RmsNorm(Norm):
     ) -> Any:  # fmt: skip
         tier = approx if type(approx) is str else parse(approx)
         key = None
-        if out is None and type(x) is ndarray and type(axis) is int and (eps is None or usual(eps)):
+        if type(x) is ndarray and type(axis) is int and (eps is None or (type(eps) is float and 0.0 <= eps < 1.0)):
             key = tier, axis, x.dtype, x.shape, eps is not None and eps < TINY, weight is None
-            plan = self._plans.get(key)
-            if plan is not None and along.fit((weight,), x):
-                result = empty(x.shape, x.dtype)
-                number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
-                plan.run((x, result) if weight is None else (x, weight, result), (number,))
+            known = self._calls.get(key)
+            result = None if known is None else known(x, weight, out, eps)
+            if result is not None:
                 return result
         tier = parse(tier)
         if (eps is None or usual(eps)) and along.plain(axis, x, columns=(weight,), out=out):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
             found = _kernel("rms_norm", x.dtype, tier, number < TINY, weight is not None, False)
             sink = empty_like(x) if out is None else out
-            plan = rows.in_order(found, (x, sink) if weight is None else (x, weight, sink), (number,))
+            plan = rows.in_order(found, _there(x, weight, sink), (number,))
             if key is not None:
-                rows.noted(self._plans, key, plan)
+                usually = (_spacing(along.USUAL[x.dtype]),)
+                remember(self._calls, key, Call(plan, (x, weight), sink, usually))
             return sink
         if elsewhere((x, weight), {"out": out}):
             from fastact.cuda import rowcall
@@ -318,12 +318,11 @@ class LayerNorm(Norm):
     ) -> Any:  # fmt: skip
         tier = approx if type(approx) is str else parse(approx)
         key = None
-        if out is None and type(x) is ndarray and type(axis) is int and usual(eps):
+        if type(x) is ndarray and type(axis) is int and type(eps) is float and 0.0 <= eps < 1.0:
             key = tier, axis, x.dtype, x.shape, eps < TINY, weight is None, bias is None
-            plan = self._plans.get(key)
-            if plan is not None and along.fit((weight, bias), x):
-                result = empty(x.shape, x.dtype)
-                plan.run(_there(x, weight, bias, result), (eps,))
+            known = self._calls.get(key)
+            result = None if known is None else known(x, weight, bias, out, eps)
+            if result is not None:
                 return result
         tier = parse(tier)
         if usual(eps) and along.plain(axis, x, columns=(weight, bias), out=out):
@@ -331,7 +330,7 @@ class LayerNorm(Norm):
             sink = empty_like(x) if out is None else out
             plan = rows.in_order(found, _there(x, weight, bias, sink), (eps,))
             if key is not None:
-                rows.noted(self._plans, key, plan)
+                remember(self._calls, key, Call(plan, (x, weight, bias), sink, (eps,)))
             return sink
         if elsewhere((x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall

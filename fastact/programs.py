@@ -10,10 +10,9 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.cpu import rows
+from fastact.cpu.direct import Call, Calls, remember
 from fastact.precision import Approx, parse
 
-Plans = dict[tuple[Any, ...], rows.Plan]
-"""How calls are done, by tier and axis and by what arrays are that are `along.plain`."""
 empty, empty_like, ndarray = np.empty, np.empty_like, np.ndarray
 
 
@@ -27,12 +26,12 @@ def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], nu
     rows.apply(program, tier, name_of(dtype), arrays, numbers)
 
 
-def directly(plans: Plans, program: str, tier: str, axis: Axis, arrays: tuple[Array, ...], out: Array | None) -> Array:
+def directly(calls: Calls, program: str, tier: str, axis: Axis, arrays: tuple[Array, ...], out: Array | None) -> Array:
     """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
     x = arrays[0]
     sink = empty_like(x) if out is None else out
     plan = rows.in_order(kernel_for(program, x.dtype, tier), (*arrays, sink))
-    rows.noted(plans, (tier, axis, x.dtype, x.shape), plan)
+    remember(calls, (tier, axis, x.dtype, x.shape), Call(plan, arrays, sink, elements=len(arrays)))
     return sink
 
 

@@ -26,8 +26,9 @@ from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
+from fastact.cpu.direct import Call, Calls, remember
 from fastact.precision import Approx, parse
-from fastact.programs import Plans, apply, directly, empty, empty_like, kernel_for, ndarray, run
+from fastact.programs import apply, directly, empty, empty_like, kernel_for, ndarray, run
 
 INFINITY = math.inf
 
@@ -57,25 +58,24 @@ class RowFunction:
         self.__doc__ = doc
         self._backward = f"{name}_backward"
         self._excluded, self._ignored = excluded, ignored
-        self._plans: Plans = {}
-        self._slopes: Plans = {}
+        self._calls: Calls = {}
+        self._slopes: Calls = {}
 
     def __call__(self, x: Any, axis: Axis = -1, *, out: Any = None, where: Any = True, approx: Approx = None) -> Any:
-        if where is True and out is None and type(x) is ndarray and type(axis) is int:  # of short calls all counts
+        if where is True and type(x) is ndarray and type(axis) is int:  # of short calls all counts
             tier = approx if type(approx) is str else parse(approx)
-            plan = self._plans.get((tier, axis, x.dtype, x.shape))
-            if plan is not None and x.flags.carray:
-                result = empty(x.shape, x.dtype)
-                plan.run((x, result))
+            known = self._calls.get((tier, axis, x.dtype, x.shape))
+            result = None if known is None else known(x, out)
+            if result is not None:
                 return result
         name = self.__name__
         tier = parse(approx)
         if where is True and along.plain(axis, x, out=out):
-            return directly(self._plans, name, tier, axis, (x,), out)
+            return directly(self._calls, name, tier, axis, (x,), out)
         if axis == 0 and type(axis) is int and where is True and along.matrix(x, out):
             sink = empty_like(x) if out is None else out
             plan = rows.turned(kernel_for(name, x.dtype, tier), (x, sink))
-            rows.noted(self._plans, (tier, axis, x.dtype, x.shape), plan)
+            remember(self._calls, (tier, axis, x.dtype, x.shape), Call(plan, (x,), sink))
             return sink
         if elsewhere((x, where), {"out": out}):
             return _on_device(name, name, tier, axis, {"x": x}, out, where)
@@ -99,12 +99,11 @@ class RowFunction:
         """The gradient with respect to x, from the gradient g with respect to the output y and that output.
 
         ``axis`` and ``where`` are those of the call that gave y; g has the shape of y; ``out`` may be one of both."""
-        if where is True and out is None and type(g) is type(y) is ndarray and type(axis) is int:
+        if where is True and type(y) is ndarray and type(axis) is int:
             tier = approx if type(approx) is str else parse(approx)
-            plan = self._slopes.get((tier, axis, y.dtype, y.shape))
-            if plan is not None and along.alike(g, y):
-                result = empty(y.shape, y.dtype)
-                plan.run((g, y, result))
+            known = self._slopes.get((tier, axis, y.dtype, y.shape))
+            result = None if known is None else known(g, y, out)
+            if result is not None:
                 return result
         tier = parse(approx)
         if where is True and along.plain(axis, g, y, out=out):
@@ -253,8 +252,8 @@ class LogSumExp:
     __name__ = __qualname__ = "logsumexp"
 
     def __init__(self) -> None:
-        self._plans: Plans = {}
-        self._slopes: Plans = {}
+        self._calls: Calls = {}
+        self._slopes: Calls = {}
 
     def __call__(
         self,
@@ -269,16 +268,15 @@ class LogSumExp:
         name = self.__name__
         tier = approx if type(approx) is str else parse(approx)
         if out is None and where is True and keepdims is False and type(x) is ndarray and type(axis) is int:
-            plan = self._plans.get((tier, axis, x.dtype, x.shape))
-            if plan is not None and x.flags.carray:
-                found = empty(x.shape[:-1], x.dtype)
-                plan.run((x, found))
-                return found[()]
+            known = self._calls.get((tier, axis, x.dtype, x.shape))
+            found = None if known is None else known(x, None)
+            if found is not None:
+                return found if x.ndim > 1 else found[()]
         tier = parse(tier)
         if out is None and where is True and keepdims is False and along.plain(axis, x):
             found = empty(x.shape[:-1], x.dtype)
             plan = rows.in_order(kernel_for(name, x.dtype, tier), (x, found))
-            rows.noted(self._plans, (tier, axis, x.dtype, x.shape), plan)
+            remember(self._calls, (tier, axis, x.dtype, x.shape), Call(plan, (x,), found, elements=0))
             return found[()]
         if elsewhere((x, where), {"out": out}):
             from fastact.cuda import rowcall
@@ -325,16 +323,18 @@ class LogSumExp:
         ``axis``, ``keepdims`` and ``where`` are those of the call; g has the shape of its result. ``out`` may be x."""
         name = "logsumexp.backward"
         tier = parse(approx)
-        if out is None and where is True and keepdims is False and along.plain(axis, x) and type(g) is ndarray:
-            if g.shape == x.shape[:-1] and g.dtype is x.dtype and g.flags.carray:
-                key = tier, axis, x.dtype, x.shape
-                plan, sink = self._slopes.get(key), empty_like(x)
-                if plan is None:
-                    plan = rows.in_order(kernel_for("logsumexp_backward", x.dtype, tier), (x, g, sink))
-                    rows.noted(self._slopes, key, plan)
-                else:
-                    plan.run((x, g, sink))
-                return sink
+        if where is True and keepdims is False and type(x) is ndarray and type(axis) is int:
+            key = tier, axis, x.dtype, x.shape
+            known = self._slopes.get(key)
+            result = None if known is None else known(x, g, out)
+            if result is not None:
+                return result
+            if out is None and along.plain(axis, x) and type(g) is ndarray and g.shape == x.shape[:-1]:
+                if g.dtype is x.dtype and g.flags.carray:
+                    result = empty_like(x)
+                    plan = rows.in_order(kernel_for("logsumexp_backward", x.dtype, tier), (x, g, result))
+                    remember(self._slopes, key, Call(plan, (x, g), result))
+                    return result
         if elsewhere((g, x, where), {"out": out}):
             from fastact.cuda import rowcall
 

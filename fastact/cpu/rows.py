@@ -184,7 +184,7 @@ class Part:
 
     def __init__(self, plan: Plan, variant: Variant, rows: int, steps: Sequence[int], skipped: int) -> None:
         found = plan.found
-        self.function = variant.function
+        self.function, self.rows, self.strides = variant.function, rows, [*steps, 0]
         self.offsets = [skipped * step for step in steps] if skipped else []
         self.pack = found.given.pack_into
         elements = len(plan.along)
@@ -270,9 +270,13 @@ class Plan:
     def run(self, arrays: Sequence[Array], numbers: Sequence[float] = ()) -> None:
         self.at(addresses(arrays), numbers, arrays)
 
+    def alone(self) -> bool:
+        """Whether calls are known to be over before threads would pay."""
+        return self.small or self.loop.cost * self.size < threads.WORTH
+
     def at(self, places: list[int], numbers: Sequence[float], owners: Sequence[Array | None]) -> None:
         """The call with arrays that begin there."""
-        if self.small or self.loop.cost * self.size < threads.WORTH or threads.get_num_threads() == 1:
+        if self.alone() or threads.get_num_threads() == 1:
             if self.only is not None:
                 if not self.only.run(places, numbers):
                     self._no_memory()

@@ -1,0 +1,266 @@
+"""Calls with arrays as those of an earlier call were, without a step in Python between the arguments and the loop.
+
+What arguments have to be like is described in a block of 64-bit words, and a compiled function, `fastact.cpu.entry`,
+looks whether they are. It becomes a builtin function through Python's and NumPy's public C interfaces, and reads the
+fields of arrays where NumPy's headers have them. Where objects are laid out in another way, and where threads may pay,
+Python looks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastact.cpu import shortcuts
+from fastact.cpu.lock import alone
+from fastact.cpu.places import address
+
+if TYPE_CHECKING:
+    from fastact.cpu.rows import Plan
+
+Array = np.ndarray[Any, Any]
+Calls = dict[tuple[Any, ...], Callable[..., Any]]
+"""Calls that are known, by what they have in common but arrays and numbers."""
+MOST_CALLS = 100
+MOST = 32
+"""Operands, and facts of a call, at most."""
+READ, WRITTEN = 0x101, 0x501
+"""NumPy's flags of arrays in C's order that may be read, and written."""
+
+
+class Word:
+    """Places in the description. Counts, the place of the result among the arguments, and of the steps in the
+    description; addresses of objects and of functions. Then come the facts of the call, what each argument is, the
+    steps, and shapes."""
+
+    COUNT, FACTS, OPERANDS, ROWS, RESULT, STEPS = range(6)
+    NONE, FLOAT, ARRAY, DESCRIPTOR = range(6, 10)
+    INCREASE, REDUCE, UNLOCK, LOCK, MAKE, NO_MEMORY, LOOP = range(10, 17)
+    TABLES = 17
+
+
+class Argument:
+    """Words for an argument: its kind, its place among operands and facts, flags, axes, the place of its shape in the
+    description, bytes, whether the result may be at its place, and what None stands for, if not 0."""
+
+    KIND, PLACE, FLAGS, NDIM, SHAPE, BYTES, SHARED, INSTEAD = range(8)
+    WORDS = 8
+    INPUT, RESULT, NUMBER = range(3)
+    """Kinds."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where fields of objects are: of all, of arrays and numbers, the first item of a tuple, the content of bytes."""
+
+    type: int = object.__basicsize__ - 8
+    number: int = object.__basicsize__
+    data: int = object.__basicsize__
+    ndim: int = object.__basicsize__ + 8
+    dimensions: int = object.__basicsize__ + 16
+    descriptor: int = object.__basicsize__ + 40
+    flags: int = object.__basicsize__ + 48
+    item: int = tuple.__basicsize__
+    content: int = bytes.__basicsize__ - 1
+
+
+class Call:
+    """A call, callable again with arguments like those: arrays or None, an array for the result or None for a new one,
+    and numbers or None for what they were. Returns the result, or None where arguments are not like those."""
+
+    def __init__(
+        self, plan: Plan, given: Sequence[Array | None], result: Array, numbers: Sequence[float] = (),
+        instead: Sequence[Array | None] = (), elements: int = 1,
+    ) -> None:  # fmt: skip
+        """``instead``: what None stands for; the result may take the place of the first ``elements`` arrays."""
+        self.plan, self.dtype, self.shape, self.numbers = plan, result.dtype, result.shape, tuple(numbers)
+        self.instead = tuple(instead) or (None,) * len(given)
+        there = [b if a is None else a for a, b in zip(given, self.instead, strict=True)]
+        self.shapes = [None if a is None else a.shape for a in there]
+        self.elements = elements
+
+    def __call__(self, *args: Any) -> Array | None:
+        count, arrays = len(self.shapes), []
+        for a, shape, instead in zip(args, self.shapes, self.instead, strict=False):
+            if a is None and (shape is None or instead is not None):
+                a = instead
+            elif shape is None or not self._alike(a, shape):
+                return None
+            if a is not None:
+                arrays.append(a)
+        out = args[count]
+        numbers = [old if new is None else new for new, old in zip(args[count + 1 :], self.numbers, strict=True)]
+        if not all([type(number) is float for number in numbers]):
+            return None
+        if out is None:
+            out = np.empty(self.shape, self.dtype)
+        elif not (self._alike(out, self.shape) and out.flags.writeable and self._apart(out, arrays, args)):
+            return None
+        self.plan.run([*arrays, out], numbers)
+        return out  # type: ignore[no-any-return]
+
+    def _alike(self, a: Any, shape: tuple[int, ...]) -> bool:
+        """Whether a is an array like the one there was."""
+        return (
+            type(a) is np.ndarray and a.dtype is self.dtype and a.shape == shape
+            and a.flags.c_contiguous and a.flags.aligned
+        )  # fmt: skip
+
+    def _apart(self, out: Array, arrays: Sequence[Array], args: Sequence[Any]) -> bool:
+        """Whether the result shares no memory with others but elements at the same place."""
+        start = address(out)
+        for a in arrays:
+            place = address(a)
+            shared = place == start and any([a is own for own in args[: self.elements]])
+            if not shared and place < start + out.nbytes and start < place + a.nbytes:
+                return False
+        return True
+
+
+def remember(calls: Calls, key: tuple[Any, ...], call: Call) -> None:
+    """Have a call ready for the next of its kind, which prepares what comes later."""
+    plan = call.plan
+
+    def first(*args: Any) -> Array | None:
+        alone_pays = plan.only is not None and plan.alone()
+        calls[key] = (_builtin(call) if alone_pays else None) or call
+        return calls[key](*args)  # type: ignore[no-any-return]
+
+    if len(calls) >= MOST_CALLS:
+        calls.clear()
+    calls[key] = first
+
+
+# -- the compiled function --------------------------------------------------------------------------------------------
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+@functools.cache
+def _functions() -> tuple[int, ...]:
+    """Addresses of the functions that `Word` names, in its order, but for the loop."""
+    from numpy._core._multiarray_umath import _ARRAY_API
+
+    python = ctypes.pythonapi
+    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
+    numpy = ctypes.cast(pointer(_ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    before = [python.Py_IncRef, python.Py_DecRef, python.PyEval_SaveThread, python.PyEval_RestoreThread]
+    make_array = 94  # PyArray_NewFromDescr, in the table that NumPy's headers have
+    return (*map(_address, before), numpy[make_array] or 0, _address(python.PyErr_NoMemory))
+
+
+_alive: list[Any] = []
+"""What builtin functions point to but do not own."""
+
+
+class _Method(ctypes.Structure):
+    """PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p),
+    )  # fmt: skip
+
+
+def _as_expected() -> bool:
+    """Whether fields are where `Layout` has them."""
+    if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32:
+        return False
+    layout = Layout()
+
+    def read(object: Any, place: int, kind: Any) -> Any:
+        return kind.from_address(id(object) + place).value
+
+    for a in (np.empty((3, 5), np.float32), np.empty(7)[::2], np.empty((2, 3, 4), np.float16).T, np.array(1.5)):
+        dimensions = read(a, layout.dimensions, ctypes.c_size_t)
+        shape = tuple((ctypes.c_ssize_t * a.ndim).from_address(dimensions)) if a.ndim else ()
+        flags = read(a, layout.flags, ctypes.c_int)
+        if (
+            read(a, layout.type, ctypes.c_size_t) != id(np.ndarray)
+            or read(a, layout.data, ctypes.c_size_t) != a.__array_interface__["data"][0]
+            or (read(a, layout.ndim, ctypes.c_int), shape) != (a.ndim, a.shape)
+            or read(a, layout.descriptor, ctypes.c_size_t) != id(a.dtype)
+            or flags != a.flags.num
+        ):
+            return False
+    number, text = 0.1, b"12345678"
+    return (
+        read(number, layout.number, ctypes.c_double) == number
+        and read(text, layout.content, ctypes.c_char) == b"1"
+        and read((text,), layout.item, ctypes.c_size_t) == id(text)
+    )
+
+
+@functools.cache
+def _method() -> Any:
+    """The compiled function as Python knows it, and what makes a builtin of it; None where that is not possible."""
+    if not _as_expected():
+        return None
+    layout = Layout()
+    asked = ("entry", *map(str, astuple(layout)))
+    with alone():
+        place = shortcuts.address(*asked, symbol="enter") or _compiled(layout, asked)
+    takes_words = 0x80  # METH_FASTCALL
+    method = _Method(b"call", place, takes_words, None)
+    _alive.append(method)
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    return method, make(("PyCFunction_NewEx", ctypes.pythonapi))
+
+
+def _compiled(layout: Layout, asked: tuple[str, ...]) -> int:
+    from fastact.cpu.compile import native
+    from fastact.cpu.entry import entry_module
+    from fastact.cpu.target import host
+
+    return native(entry_module(layout, host().triple), "enter", asked)
+
+
+def _builtin(call: Call) -> Callable[..., Any] | None:
+    """The call as a builtin function."""
+    found = _method()
+    if found is None:
+        return None
+    method, make = found
+    return make(ctypes.addressof(method), (_described(call), call), None)  # type: ignore[no-any-return]
+
+
+def _described(call: Call) -> bytes:
+    """The description of a call."""
+    plan, part = call.plan, call.plan.only
+    assert part is not None
+    facts, steps = [*plan.facts, *plan.along, *[0] * len(call.numbers)], part.strides
+    arguments: list[list[int]] = []
+    shapes: list[int] = []
+    count = len(call.shapes) + 1 + len(call.numbers)
+    first = Word.TABLES + len(facts) + count * Argument.WORDS + len(steps)
+    operand = 0
+
+    def array(kind: int, shape: tuple[int, ...], flags: int, shared: bool, instead: int) -> list[int]:
+        nonlocal operand
+        place, operand = 8 * (first + len(shapes)), operand + 1
+        shapes.extend(shape)
+        size = math.prod(shape) * call.dtype.itemsize
+        return [kind, operand - 1, flags, len(shape), place, size, shared, instead]
+
+    for k, (shape, instead) in enumerate(zip(call.shapes, call.instead, strict=True)):
+        if shape is None:  # nothing but None will do, which goes where nothing is read
+            arguments.append([Argument.INPUT, MOST - 1, -1, 0, 0, 0, 0, 1])
+        else:
+            default = 0 if instead is None else address(instead)
+            arguments.append(array(Argument.INPUT, shape, READ, k < call.elements, default))
+    arguments.append(array(Argument.RESULT, call.shape, WRITTEN, False, 1))
+    for k, number in enumerate(call.numbers):
+        place = MOST + len(facts) - len(call.numbers) + k
+        arguments.append([Argument.NUMBER, place, 0, 0, 0, 0, 0, *struct.unpack("=q", struct.pack("=d", number))])
+    objects = [id(a) for a in (None, float, np.ndarray, call.dtype)]
+    counts = [count, len(facts), operand, part.rows, len(call.shapes), 8 * (first - len(steps))]
+    words = [*counts, *objects, *_functions(), plan.loop.address, *facts]
+    words += [word for own in arguments for word in own] + steps + shapes
+    return struct.pack(f"={len(words)}q", *(word - (word >> 63 << 64) if word >= 1 << 63 else word for word in words))

@@ -1,0 +1,178 @@
+"""Calls of rows that are known from earlier ones, from Python's objects to the loop, as LLVM IR.
+
+``object *enter(object *self, object **args, i64 count)`` is of the kind of function that Python calls without making a
+tuple of its arguments. Where these are as ``self`` describes them, it makes an array for the result, unless there is
+one, runs the loop without Python's lock, and returns that array; else it does nothing and returns None.
+
+`fastact.cpu.direct` has the layout of the description.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from fastact.cpu.direct import MOST, Argument, Layout, Word
+from fastact.cpu.flags import stack
+from fastact.cpu.flow import I1, I32, I64, PTR, at, counted
+from fastact.cpu.rowfacts import Facts
+
+NOTHING = ir.Constant(PTR, None)
+
+
+def entry_module(layout: Layout, triple: str) -> str:
+    """The IR of the function ``enter``."""
+    return _Entry(layout, triple).build()
+
+
+class _Entry:
+    def __init__(self, layout: Layout, triple: str) -> None:
+        self.layout, self.module = layout, ir.Module("entry")
+        self.module.triple = triple
+        function = ir.Function(self.module, ir.FunctionType(PTR, [PTR, PTR, I64]), "enter")
+        self.self, self.args, self.count = function.args
+        self.b = b = ir.IRBuilder(function.append_basic_block("entry"))
+        self.places = stack(b, ir.ArrayType(I64, 2 * MOST))
+        """Addresses of operands, and then the facts of the call."""
+        self.facts = at(b, self.places, I64(8 * MOST))
+        self.rows, self.sink = stack(b, I64), stack(b, PTR)
+
+    def build(self) -> str:
+        b = self.b
+        description = self.word(self.self, self.layout.item, PTR)
+        self.block = at(b, description, I64(self.layout.content))
+        self.specs = at(b, self.block, b.mul(b.add(self.known(Word.FACTS), I64(Word.TABLES)), I64(8)))
+        self.unsuited = b.append_basic_block("unsuited")
+        with b.goto_block(self.unsuited):
+            b.ret(self.owned(self.known(Word.NONE, PTR)))
+        self.need(self.same(self.count, self.known(Word.COUNT)))
+        b.store(NOTHING, self.sink)
+        with counted(b, self.known(Word.FACTS)) as i:
+            where = b.mul(i, I64(8))
+            b.store(self.word(at(b, self.block, I64(8 * Word.TABLES)), where), at(b, self.facts, where))
+        with counted(b, self.count) as k:
+            self._argument(self.word(self.args, b.mul(k, I64(8)), PTR), self._spec(k))
+        with b.if_else(self.same(b.load(self.sink, typ=PTR), NOTHING)) as (new, given):
+            with new:
+                self._make()
+            with given:
+                self._apart()
+        self._run()
+        return str(self.module)
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+    def word(self, place: ir.Value, offset: int | ir.Value, type: ir.Type = I64) -> ir.Value:
+        """What lies so many bytes from a place."""
+        offset = I64(offset) if isinstance(offset, int) else offset
+        return self.b.load(at(self.b, place, offset), typ=type, align=type.width // 8 if type == I32 else 8)
+
+    def known(self, place: int, type: ir.Type = I64) -> ir.Value:
+        """A word of the description."""
+        return self.word(self.block, 8 * place, type)
+
+    def _spec(self, k: ir.Value) -> ir.Value:
+        """Where the argument k is described."""
+        return at(self.b, self.specs, self.b.mul(k, I64(8 * Argument.WORDS)))
+
+    def own(self, spec: ir.Value, place: int) -> ir.Value:
+        """What is said of an argument."""
+        return self.word(spec, 8 * place)
+
+    def call(self, place: int, result: ir.Type, *args: ir.Value) -> ir.Value:
+        """Call the function whose address is a word of the description."""
+        kind = ir.FunctionType(result, [a.type for a in args])
+        return self.b.call(self.b.inttoptr(self.known(place), kind.as_pointer()), list(args))
+
+    def owned(self, object: ir.Value) -> ir.Value:
+        self.call(Word.INCREASE, ir.VoidType(), object)
+        return object
+
+    def same(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.b.icmp_unsigned("==", a, b)
+
+    def need(self, condition: ir.Value) -> None:
+        """Go on where the condition holds; elsewhere leave all to others."""
+        on = self.b.append_basic_block("on")
+        self.b.cbranch(condition, on, self.unsuited)
+        self.b.position_at_end(on)
+
+    # -- arguments ----------------------------------------------------------------------------------------------------
+    def _argument(self, given: ir.Value, spec: ir.Value) -> None:
+        """Take an argument over, if it is as it is described."""
+        b, layout = self.b, self.layout
+        kind, place = self.own(spec, Argument.KIND), at(b, self.places, b.mul(self.own(spec, Argument.PLACE), I64(8)))
+        with b.if_else(self.same(given, self.known(Word.NONE, PTR))) as (none, there):
+            with none:
+                instead = self.own(spec, Argument.INSTEAD)
+                self.need(b.icmp_signed("!=", instead, I64(0)))
+                b.store(instead, place)
+            with there, b.if_else(self.same(kind, I64(Argument.NUMBER))) as (number, array):
+                with number:
+                    self.need(self.same(self.word(given, layout.type, PTR), self.known(Word.FLOAT, PTR)))
+                    b.store(self.word(given, layout.number), place)
+                with array:
+                    self._array(given, spec)
+                    b.store(self.word(given, layout.data), place)
+                    with b.if_then(self.same(kind, I64(Argument.RESULT))):
+                        b.store(given, self.sink)
+
+    def _array(self, given: ir.Value, spec: ir.Value) -> None:
+        """Go on if the object is an array as it is described."""
+        b, layout = self.b, self.layout
+        self.need(self.same(self.word(given, layout.type, PTR), self.known(Word.ARRAY, PTR)))
+        self.need(self.same(self.word(given, layout.descriptor, PTR), self.known(Word.DESCRIPTOR, PTR)))
+        wanted = self.own(spec, Argument.FLAGS)
+        self.need(self.same(b.and_(b.zext(self.word(given, layout.flags, I32), I64), wanted), wanted))
+        axes = b.zext(self.word(given, layout.ndim, I32), I64)
+        self.need(self.same(axes, self.own(spec, Argument.NDIM)))
+        shape = self.word(given, layout.dimensions, PTR)
+        with counted(b, axes) as axis:
+            where = b.mul(axis, I64(8))
+            self.need(self.same(self.word(shape, where), self.word(self._shape(spec), where)))
+
+    def _shape(self, spec: ir.Value) -> ir.Value:
+        return at(self.b, self.block, self.own(spec, Argument.SHAPE))
+
+    def _make(self) -> None:
+        """A new array for the result."""
+        b, spec = self.b, self._spec(self.known(Word.RESULT))
+        axes = b.trunc(self.own(spec, Argument.NDIM), I32)
+        kind = self.owned(self.known(Word.DESCRIPTOR, PTR))  # which goes over to the array
+        given = self.known(Word.ARRAY, PTR), kind, axes, self._shape(spec), NOTHING, NOTHING, I32(0), NOTHING
+        found = self.call(Word.MAKE, PTR, *given)
+        with b.if_then(self.same(found, NOTHING)):
+            b.ret(NOTHING)
+        b.store(found, self.sink)
+        place = at(b, self.places, b.mul(self.own(spec, Argument.PLACE), I64(8)))
+        b.store(self.word(found, self.layout.data), place)
+
+    def _apart(self) -> None:
+        """Go on if the array for the result shares no memory with others but elements that are at the same place."""
+        b, result = self.b, self._spec(self.known(Word.RESULT))
+
+        def extent(spec: ir.Value) -> tuple[ir.Value, ir.Value]:
+            start = self.word(self.places, b.mul(self.own(spec, Argument.PLACE), I64(8)))
+            return start, b.add(start, self.own(spec, Argument.BYTES))
+
+        start, end = extent(result)
+        with counted(b, self.known(Word.RESULT)) as k:
+            spec = self._spec(k)
+            first, last = extent(spec)
+            clear = b.or_(b.icmp_unsigned("<=", end, first), b.icmp_unsigned("<=", last, start))
+            shared = b.and_(self.same(first, start), b.trunc(self.own(spec, Argument.SHARED), I1))
+            self.need(b.or_(clear, shared))
+        self.owned(b.load(self.sink, typ=PTR))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        b, sink = self.b, self.b.load(self.sink, typ=PTR)
+        last = b.mul(self.known(Word.OPERANDS), I64(8))
+        b.store(b.ptrtoint(self.facts, I64), at(b, self.places, last))
+        b.store(self.known(Word.ROWS), self.rows)
+        steps = at(b, self.block, self.known(Word.STEPS))
+        thread = self.call(Word.UNLOCK, PTR)
+        self.call(Word.LOOP, ir.VoidType(), self.places, self.rows, steps, NOTHING)
+        self.call(Word.LOCK, ir.VoidType(), thread)
+        with b.if_then(b.icmp_signed("!=", self.word(self.facts, 8 * Facts.FAILED), I64(0))):
+            self.call(Word.REDUCE, ir.VoidType(), sink)
+            b.ret(self.call(Word.NO_MEMORY, PTR))
+        b.ret(sink)
