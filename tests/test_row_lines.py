@@ -126,6 +126,14 @@ def test_rows_that_are_written_together(name: str, tier: str) -> None:
             wide = [np.repeat(a.T, 16, axis=1) for a in part]
             across = call(*wide, w, axis=0, approx=tier)
             np.testing.assert_array_equal(bits_of(across[:, ::16].T), bits_of(found))
+        for shift in range(0, 64, 12) if "backward" not in name else ():
+            out, whole = placed((9, length), np.float32, shift)
+            call(*given, w, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), bits_of(np.concatenate(alone)), f"{length} {shift}")
+            out[...] = given[0]
+            call(out, w, out=out, approx=tier)
+            np.testing.assert_array_equal(bits_of(out), bits_of(np.concatenate(alone)), f"{length} {shift} in place")
+            assert (whole[:GUARD] == 7).all() and (whole[-GUARD:] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -18,7 +18,7 @@ from fastact.cpu.rowfacts import Facts, rows_in_vector
 from fastact.cpu.rowloops import EVEN, LIGHT, effort
 from fastact.cpu.rowpieces import Words, word_of
 from fastact.cpu.rowtotals import VECTORS, WIDE, Slots, TotalsAcross
-from fastact.cpu.words import SCALARS
+from fastact.cpu.words import SCALARS, typed
 from fastact.link.graph import BITS, Graph
 from fastact.link.rows import LinkedRun
 
@@ -29,15 +29,19 @@ COPIED = 1 << 19
 class AcrossKernel(TotalsAcross):
     """``kernel`` counts rows, which are whole vectors of rows."""
 
+    in_passing = True
+
     def build(self, short: bool) -> ir.Module:
         """The module; ``short``: for rows of no more elements than there are lanes."""
         self.short, self.width = short, rows_in_vector(self.linked)
         self.most = VECTORS if self.linked.runs else WIDE
+        result = self.linked.result
+        self.light = not self.linked.runs and result is not None and effort(result) <= LIGHT
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR] * 4), "kernel")
         b = ir.IRBuilder(function.append_basic_block("entry"))
         args, dims, steps, _ = function.args
         count = range(len(self.operands))
-        base = [b.load(at(b, args, I64(8 * k)), typ=PTR) for k in count]
+        self.places = [b.load(at(b, args, I64(8 * k)), typ=PTR) for k in count]
         self.steps = [b.load(at(b, steps, I64(8 * k)), typ=I64) for k in count]
         rows = b.load(dims, typ=I64)
         facts = b.load(at(b, args, I64(8 * len(self.operands))), typ=PTR)
@@ -63,8 +67,7 @@ class AcrossKernel(TotalsAcross):
         b.ret_void()
         b.position_at_end(work)
         self.copy = b.inttoptr(b.and_(b.add(b.ptrtoint(memory, I64), I64(63)), I64(-64)), PTR)
-        with self._strips(b, rows, base) as start:
-            self.places = [at(b, p, b.mul(start, s)) for p, s in zip(base, self.steps, strict=True)]
+        with self._strips(b, rows):
             self._strip(b)
         free = b.inttoptr(self.fact(b, facts, Facts.FREE), ir.FunctionType(ir.VoidType(), [PTR]).as_pointer())
         b.call(free, [memory])
@@ -73,39 +76,37 @@ class AcrossKernel(TotalsAcross):
         return self.module
 
     @contextmanager
-    def _strips(self, b: ir.IRBuilder, rows: ir.Value, base: list[ir.Value]) -> Iterator[ir.Value]:
-        """Loop over the strips; yields the first row of each, and says how many vectors it has.
+    def _strips(self, b: ir.IRBuilder, rows: ir.Value) -> Iterator[None]:
+        """Loop over the strips, and say where the first vector of each is and how many there are.
 
-        Where writing takes longer than computing, a strip of one vector comes first, and others begin at lines of
-        memory; then the last vector has some rows that others had, unless results are where something is read."""
+        Where writing takes longer than computing, all vectors of results but the first and the last begin at lines of
+        memory; these two have some rows that others have, too. Not where results take the place of what is read."""
         width, none = I64(self.width), I64(0)
-        skipped = width
-        if not self.linked.runs and self.linked.result is not None and effort(self.linked.result) <= LIGHT:
+        start: ir.Value = none
+        self.last = b.sub(rows, width)
+        if self.light:
             sink = self.sinks[0]
             line = min(LINE, self.width * self.operands[sink].size)
-            before = b.and_(b.neg(b.ptrtoint(base[sink], I64)), I64(line - 1))
+            before = b.and_(b.neg(b.ptrtoint(self.places[sink], I64)), I64(line - 1))
             pays = b.and_(b.icmp_signed("!=", before, none), b.icmp_signed(">=", rows, I64(EVEN)))
             for k in (*self.inputs, *self.row_inputs):
-                pays = b.and_(pays, b.icmp_unsigned("!=", base[k], base[sink]))
-            skipped = b.select(pays, b.sdiv(before, I64(self.operands[sink].size)), width)
-        entry = b.block
-        head, body, after = (b.append_basic_block(name) for name in ("strips", "strip", "done"))
-        b.branch(head)
-        b.position_at_end(head)
-        first = b.phi(I64)
-        first.add_incoming(none, entry)
-        b.cbranch(b.icmp_signed("<", first, rows), body, after)
-        b.position_at_end(body)
-        left = b.sdiv(b.sub(rows, first), width)
-        apart = b.and_(b.icmp_signed("==", first, none), b.icmp_signed("!=", skipped, width))
-        most = b.select(apart, I64(1), self.strip)
-        last = b.icmp_signed("==", left, none)
-        self.vectors = b.select(last, I64(1), b.select(b.icmp_signed("<", left, most), left, most))
-        yield b.select(last, b.sub(rows, width), first)
-        following = b.add(first, b.select(apart, skipped, b.mul(self.vectors, width)))
-        first.add_incoming(following, b.block)
-        b.branch(head)
-        b.position_at_end(after)
+                pays = b.and_(pays, b.icmp_unsigned("!=", self.places[k], self.places[sink]))
+            skipped = b.sdiv(before, I64(self.operands[sink].size))
+            start = b.select(pays, b.sub(skipped, width), none)
+        vectors = b.sdiv(b.add(b.sub(rows, start), I64(self.width - 1)), width)
+        with counted(b, vectors, self.strip) as first:
+            left = b.sub(vectors, first)
+            self.vectors = b.select(b.icmp_signed("<", left, self.strip), left, self.strip)
+            self.first = b.add(start, b.mul(first, width))
+            yield
+
+    def _row(self, b: ir.IRBuilder, s: ir.Value, within: bool = False) -> ir.Value:
+        """The first row of a vector; ``within``: one that is known to be neither the first nor the last of all."""
+        row = b.add(self.first, b.mul(s, I64(self.width)))
+        if within or not self.light:
+            return row
+        row = b.select(b.icmp_signed("<", row, self.last), row, self.last)
+        return b.select(b.icmp_signed(">", row, I64(0)), row, I64(0))
 
     # -- memory -------------------------------------------------------------------------------------------------------
     def _plan(self, b: ir.IRBuilder) -> None:
@@ -143,11 +144,13 @@ class AcrossKernel(TotalsAcross):
         where = b.add(b.mul(i, self.pitch), b.mul(s, I64(self.piece)))
         return at(b, self.copy, b.add(where, I64(offset)))
 
-    def _in_array(self, b: ir.IRBuilder, k: int, i: ir.Value, s: ir.Value) -> ir.Value:
-        where = b.add(b.mul(i, self.strides[k]), b.mul(s, I64(self.width * self.operands[k].size)))
-        return at(b, self.places[k], where)
+    def _in_array(self, b: ir.IRBuilder, k: int, i: ir.Value, row: ir.Value) -> ir.Value:
+        """Where an element of a vector lies that begins with a row."""
+        return at(b, self.places[k], b.add(b.mul(i, self.strides[k]), b.mul(row, I64(self.operands[k].size))))
 
-    def _elements(self, b: ir.IRBuilder, i: ir.Value, s: ir.Value, columns: dict[int, ir.Value], first: bool) -> Words:
+    def _elements(
+        self, b: ir.IRBuilder, i: ir.Value, s: ir.Value, row: ir.Value, columns: dict[int, ir.Value], first: bool
+    ) -> Words:
         """Elements and columns; elements are copied the first time, and then read from the copy."""
         found = []
         for k in self.inputs:
@@ -155,7 +158,7 @@ class AcrossKernel(TotalsAcross):
             if o.kind == "column":
                 found.append(columns[k])
                 continue
-            place = self._in_array(b, k, i, s)
+            place = self._in_array(b, k, i, row)
             if k in self.copy_at and not first:
                 place = b.select(self.copies, self._of_copy(b, self.copy_at[k], i, s), place)
             value = self.load(b, place, o.type, self.width, None)
@@ -228,14 +231,20 @@ class AcrossKernel(TotalsAcross):
     def _note(self, b: ir.IRBuilder, more: ir.Value, held: Words) -> None:
         b.store(b.or_(b.load(more, typ=ir.IntType(1)), self._unfinished(b, held)), more)
 
-    def _of_row(self, b: ir.IRBuilder, k: int, s: ir.Value, lane: int) -> ir.Value:
-        row = b.add(b.mul(s, I64(self.width)), I64(lane))
-        return at(b, self.places[k], b.mul(row, self.steps[k]))
+    def _of_row(self, b: ir.IRBuilder, k: int, s: ir.Value, lane: int = 0) -> ir.Value:
+        return at(b, self.places[k], b.mul(b.add(self._row(b, s), I64(lane)), self.steps[k]))
 
     def _gathered(self, b: ir.IRBuilder, k: int, s: ir.Value) -> ir.Value:
         """A number of each row."""
-        kind = SCALARS[self.operands[k].type]
-        return self.numbers(b, [b.load(self._of_row(b, k, s, lane), typ=kind) for lane in range(self.width)])
+        type = self.operands[k].type
+        found = stack(b, typed(type, self.width), 64)
+        with b.if_else(b.icmp_signed("==", self.steps[k], I64(self.operands[k].size))) as (neighbours, apart):
+            with neighbours:
+                b.store(self.load(b, self._of_row(b, k, s), type, self.width, None), found)
+            with apart:
+                lanes = [b.load(self._of_row(b, k, s, lane), typ=SCALARS[type]) for lane in range(self.width)]
+                b.store(self.numbers(b, lanes), found)
+        return b.load(found, typ=typed(type, self.width))
 
     def _loaded(self, b: ir.IRBuilder, slots: list[Slots], s: ir.Value) -> Words:
         return [word for slot in slots for word in slot.load(b, s)]
@@ -250,24 +259,36 @@ class AcrossKernel(TotalsAcross):
     def _write_strip(
         self, b: ir.IRBuilder, graph: Graph, kept: tuple[str, ...], lent: list[Slots], first: bool
     ) -> None:
+        def vector(i: ir.Value, s: ir.Value, columns: dict[int, ir.Value], within: bool = False) -> None:
+            row = self._row(b, s, within)
+            values = self._elements(b, i, s, row, columns, first)
+            values += [
+                self.load(b, self._of_copy(b, offset, i, s), type, self.width, None)
+                for offset, type in zip(self.kept_at if kept else (), kept, strict=True)
+            ]
+            results = self.emitter(b, self.width).graph(graph, values + self._loaded(b, lent, s))
+            for k, value in zip(self.sinks, results, strict=True):
+                self.store(b, value, self._in_array(b, k, i, row), self.operands[k].type, None)
+
         with counted(b, self.length) as i:
             columns = self.columns(b, i)
-            with counted(b, self.vectors) as s:
-                values = self._elements(b, i, s, columns, first)
-                values += [
-                    self.load(b, self._of_copy(b, offset, i, s), type, self.width, None)
-                    for offset, type in zip(self.kept_at if kept else (), kept, strict=True)
-                ]
-                results = self.emitter(b, self.width).graph(graph, values + self._loaded(b, lent, s))
-                for k, value in zip(self.sinks, results, strict=True):
-                    self.store(b, value, self._in_array(b, k, i, s), self.operands[k].type, None)
+            if not self.light:
+                with counted(b, self.vectors) as s:
+                    vector(i, s, columns)
+            else:
+                last = b.sub(self.vectors, I64(1))
+                vector(i, I64(0), columns)
+                with counted(b, last, 1, I64(1)) as s:
+                    vector(i, s, columns, within=True)
+                with b.if_then(b.icmp_signed(">", last, I64(0))):
+                    vector(i, last, columns)
 
     def terms(
         self, b: ir.IRBuilder, run: LinkedRun, lent: list[Slots], first: bool, i: ir.Value, s: ir.Value,
         columns: dict[int, ir.Value],
     ) -> list[Words]:  # fmt: skip
         """What a vector of elements adds to each total."""
-        values = self._elements(b, i, s, columns, first) + self._loaded(b, lent, s)
+        values = self._elements(b, i, s, self._row(b, s), columns, first) + self._loaded(b, lent, s)
         found, kept = self._split(run, self.emitter(b, self.width).graph(run.graph, values))
         for offset, type, word in zip(self.kept_at if kept else (), run.kept, kept, strict=True):
             self.store(b, word, self._of_copy(b, offset, i, s), type, None)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from fastact.cpu import quotients
 from fastact.cpu.flags import stack
 from fastact.cpu.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.rowfacts import Facts, lanes, operands
@@ -33,6 +34,9 @@ STRETCH = 2048
 
 class RowBuilder(RowPieces):
     """Builds the module of a linked program."""
+
+    in_passing = False
+    """Whether numbers of rows are computed of vector after vector, so that the divider is what others wait for."""
 
     def __init__(self, linked: LinkedProgram, target: Target) -> None:
         super().__init__(target)
@@ -56,7 +60,10 @@ class RowBuilder(RowPieces):
     # -- numbers of the row -------------------------------------------------------------------------------------------
     def _given(self, b: ir.IRBuilder, graph: Graph, inputs: Words, rows: int) -> tuple[Words, Words]:
         """The held and the lent words that a graph for numbers of the row gives."""
-        outputs = self.emitter(b, rows if rows > 1 else 0).graph(graph, inputs)
+        emitter = self.emitter(b, rows if rows > 1 else 0)
+        if self.target.slow_divider and self.in_passing:
+            emitter.multiplied = quotients.worthwhile(graph.live(), rows)
+        outputs = emitter.graph(graph, inputs)
         held = self.linked.held
         count = len(outputs) // (held + len(self.linked.lent))
         return outputs[: count * held], outputs[count * held :]
@@ -210,17 +217,25 @@ class RowBuilder(RowPieces):
         assert self.linked.result is not None
         graph, lanes = self.linked.result, self.target.vector_bytes // 4  # in float64, two registers
 
-        def body(i: ir.Value, mask: ir.Value | None) -> None:
-            values = [self._values(b, row, i, lanes, mask) for row, _ in rows]
+        def results(i: ir.Value, read: ir.Value | None, written: ir.Value | None) -> None:
+            values = [self._values(b, row, i, lanes, read) for row, _ in rows]
             for (row, scalars), own in zip(rows, values, strict=True):
                 shared = [
                     first if self.operands[k].kind == "column" else value
                     for k, first, value in zip(self.inputs, values[0], own, strict=True)
                 ]
                 shared += [self.picked(b, s, list(range(lanes))) for s in scalars]
-                self._put(b, row, graph, shared, i, lanes, mask)
+                self._put(b, row, graph, shared, i, lanes, written)
 
-        self._pieces(b, I64(0), rows[0][0].length, lanes, body)
+        row = rows[0][0]
+        size, before = self.operands[self.sinks[0]].size, stack(b, I64)
+        beyond = b.and_(b.ptrtoint(row.places[self.sinks[0]], I64), I64(LINE - 1))
+        b.store(I64(0), before)
+        with b.if_then(b.and_(b.icmp_signed("!=", beyond, I64(0)), b.icmp_signed(">=", row.length, I64(EVEN)))):
+            count = b.lshr(b.sub(I64(LINE), beyond), I64(size.bit_length() - 1))
+            results(I64(0), None, self.mask(b, count, lanes))
+            b.store(count, before)
+        self._pieces(b, b.load(before, typ=I64), row.length, lanes, lambda i, mask: results(i, mask, mask))
 
     def _put(
         self, b: ir.IRBuilder, row: Row, graph: Graph, values: Words, i: ir.Value, lanes: int, mask: ir.Value | None

@@ -21,8 +21,9 @@ from fastact.link.rows import LinkedRun, Total
 
 VECTORS = 8
 """Vectors of rows that are computed together, a strip, at most; half as many where a strip would be too large."""
-WIDE = 64
-"""The same where nothing is added up, so that rows of the array are read and written along."""
+WIDE = 66
+"""The same where nothing is added up, so that rows of the array are read and written along: with the first and the
+last, which need not begin at lines."""
 FIRST = I64(0)
 LEVELS = 5
 """Of the tree, that of four leaves and that of the root included, at most."""
