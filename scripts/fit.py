@@ -4,7 +4,8 @@
     python scripts/fit.py exp tanh_small  fit these tables, keep the others, and write the file
     python scripts/fit.py --check         fit everything and compare with the file; exit 1 when it differs
 
-The tables are declared in scripts/tables.py and scripts/pieces.py, the fitting is in scripts/remez.py.
+The tables are declared in scripts/tables.py, scripts/pieces.py and scripts/tangents.py, the fitting is in
+scripts/remez.py.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import argparse
 import runpy
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from flint import arb
-from pieces import PIECES
+from pieces import PIECES, Pieces
 from remez import Coefficient, expansion, midpoint
 from tables import CONSTANTS, ENTRIES, Table
+from tangents import TANGENTS, Tangents
 
 OUTPUT = Path(__file__).resolve().parents[1] / "fastact" / "kernels" / "coefficients.py"
 
@@ -49,7 +52,21 @@ def wrapped(numbers: tuple[Coefficient, ...], indent: int) -> str:
     return lines.replace(glue, " ")
 
 
-def render(tables: dict[str, dict[str, Table]], pieces: dict[str, Table]) -> str:
+def rows_of(name: str, heading: str, entries: Sequence[Pieces | Tangents], tables: dict[str, Table]) -> list[str]:
+    lines = [f"# {heading}", f"{name}: dict[str, Table] = {{"]
+    for entry in entries:
+        table = tables[entry.name]
+        lines.append(f"    # {entry.formula}, {entry.domain}")
+        reached = f"degree {entry.degree}, error 2^{table.error:.2f} relative"
+        lines.append(f"    # {reached}; python scripts/fit.py {entry.name}")
+        lines.append(f'    "{entry.name}": Table(\n        (')
+        for row in table.coefficients:
+            lines += ["            (", wrapped(row, 16), "            ),"]
+        lines.append(f"        ),\n        {table.error!r},\n    ),")
+    return [*lines, "}", ""]
+
+
+def render(tables: dict[str, dict[str, Table]], pieces: dict[str, Table], tangents: dict[str, Table]) -> str:
     lines, shared = [HEADER, "TABLES: dict[str, dict[str, Table]] = {"], []
     for entry in ENTRIES:
         lines.append(f'    "{entry.name}": {{')
@@ -66,18 +83,10 @@ def render(tables: dict[str, dict[str, Table]], pieces: dict[str, Table]) -> str
             lines.append(f"            ),\n            {table.error!r},\n        ),")
         lines.append("    },")
     lines += ["}", "# Levels whose targets one table meets.", *shared, ""]
-    lines.append("# Polynomials on intervals: one row of coefficients for each, the leading ones (high, low) pairs.")
-    lines.append("PIECES: dict[str, Table] = {")
-    for piece in PIECES:
-        table = pieces[piece.name]
-        lines.append(f"    # {piece.formula}, {piece.domain}")
-        reached = f"degree {piece.degree}, error 2^{table.error:.2f} relative"
-        lines.append(f"    # {reached}; python scripts/fit.py {piece.name}")
-        lines.append(f'    "{piece.name}": Table(\n        (')
-        for row in table.coefficients:
-            lines += ["            (", wrapped(row, 16), "            ),"]
-        lines.append(f"        ),\n        {table.error!r},\n    ),")
-    lines += ["}", ""]
+    heading = "Polynomials on intervals: one row of coefficients for each, the leading ones (high, low) pairs."
+    lines += rows_of("PIECES", heading, PIECES, pieces)
+    heading = "Tangents: for each interval the number c, the line, the curve, and minus what the error is besides."
+    lines += rows_of("TANGENTS", heading, TANGENTS, tangents)
     lines.append("# Each constant is the unevaluated sum of its parts; every part is rounded from what is left.")
     lines.append("CONSTANTS: dict[str, tuple[float, ...]] = {")
     for name, formula, value, bits in CONSTANTS:
@@ -100,11 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="tables to fit (default: all)")
     parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     options = parser.parse_args(arguments)
-    known = [entry.name for entry in (*ENTRIES, *PIECES)]
+    known = [entry.name for entry in (*ENTRIES, *PIECES, *TANGENTS)]
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"no such table: {', '.join(unknown)}; there are {', '.join(known)}")
     written = runpy.run_path(str(OUTPUT)) if OUTPUT.exists() else {}
-    old, old_pieces = written.get("TABLES", {}), written.get("PIECES", {})
+    old, old_rows = written.get("TABLES", {}), [written.get(name, {}) for name in ("PIECES", "TANGENTS")]
     new = {}
     for entry in ENTRIES:
         if entry.name in old and options.names and entry.name not in options.names:
@@ -112,15 +121,17 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             new[entry.name] = entry.tables()
             report(entry.name, new[entry.name])
-    pieces = {}
-    for piece in PIECES:
-        if piece.name in old_pieces and options.names and piece.name not in options.names:
-            pieces[piece.name] = Table(*old_pieces[piece.name])
-        else:
-            rows, error = piece.rows()
-            pieces[piece.name] = Table(tuple(rows), error)
-            print(f"{piece.name:18s} {len(rows)} pieces, degree {piece.degree}, error 2^{error:.2f}", flush=True)
-    text = render(new, pieces)
+    rows: list[dict[str, Table]] = []
+    for entries, before in zip((PIECES, TANGENTS), old_rows, strict=True):
+        rows.append({})
+        for entry in entries:
+            if entry.name in before and options.names and entry.name not in options.names:
+                rows[-1][entry.name] = Table(*before[entry.name])
+            else:
+                found, error = entry.rows()
+                rows[-1][entry.name] = Table(tuple(found), error)
+                print(f"{entry.name:18s} {len(found)} rows, degree {entry.degree}, error 2^{error:.2f}", flush=True)
+    text = render(new, *rows)
     if not options.check:
         OUTPUT.write_text(text)
         return 0
@@ -129,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     fitted = [(name, level, table) for name, levels in new.items() for level, table in levels.items()]
     stale = [f"{name} {level}" for name, level, table in fitted if old.get(name, {}).get(level) != table]
-    stale += [name for name, table in pieces.items() if old_pieces.get(name) != table]
+    for made, before in zip(rows, old_rows, strict=True):
+        stale += [name for name, table in made.items() if before.get(name) != table]
     print(f"{OUTPUT.name} is stale: {', '.join(stale) or 'a comment or a constant'}; run python scripts/fit.py")
     return 1
 

@@ -27,6 +27,8 @@ from fastact.accuracy.case import Case, differ
 from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.sweep import AllFloat32, SampledFloat64, Sweep
 from fastact.accuracy.ulp import from_bits, from_ordinal
+from fastact.link import single
+from fastact.link.values import Real
 
 ROOT = Path(__file__).parent.parent
 INSTALLED = certificates.installed()
@@ -178,6 +180,24 @@ def test_an_error_of_the_last_place_is_found() -> None:
 def test_one_wrong_result_is_found() -> None:
     wrong = changed("exp", lambda value, x: op.where(x.equals(1.5), value * (1.0 + 2.0**-22), value))
     assert 1.5 in np.concatenate(sweep_of(wrong).run()["exact"].open)
+
+
+def test_what_other_processors_compute_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One result of float64 is wrong, which stands in for pairs where tables lie in memory, and decides close cases."""
+    honest = REGISTRY["tanh"]
+    monkeypatch.setattr(single, "CLEARLY", 1.0)
+
+    def body(x: Any) -> Any:
+        value = honest.value(x)
+        return op.where(x.equals(1.5), value * (1.0 + 2.0**-22), value) if isinstance(value, Real) else value
+
+    for value, error in ((honest.value, 0.5), (body, 1.0)):
+        audit = Audit(replace(honest, value=value), "value", "float32", ("exact",))
+        errors = np.empty(2)
+        audit.errors(np.float32([1.5, 1.25]), [errors])
+        assert audit.results("exact", np.float32([1.5]))[0] == np.float32(np.tanh(1.5))
+        assert abs(errors[0]) == 1.0 if error == 1.0 else abs(errors[0]) < error
+        assert abs(errors[1]) < 0.5
 
 
 def test_nan_and_zeros_of_the_wrong_sign_are_found() -> None:

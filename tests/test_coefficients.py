@@ -10,7 +10,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from fastact.kernels.coefficients import CONSTANTS, PIECES, TABLES
+from fastact.kernels.coefficients import CONSTANTS, PIECES, TABLES, TANGENTS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 LEVELS = [(name, level) for name, levels in TABLES.items() for level in levels]
@@ -345,6 +345,37 @@ def test_pieces_have_rows_of_one_form(name):
     assert form == tuple(sorted(form, reverse=True)), "pairs lead"
     word = np.float32 if "single" in name else np.float64
     assert all(word(high) + word(low) == high for row in rows for high, low in row[: sum(form)])
+
+
+# name: (function, its slope, where intervals meet).
+LINES = {"tanh_tangents": (mp.tanh, lambda y: mp.sech(y) ** 2, (mp.mpf(21) / 32, mp.mpf("9.0625")))}
+
+
+def test_every_table_of_tangents_is_checked_here():
+    assert set(TANGENTS) == set(LINES)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_tangents_are_as_near_as_they_say(name):
+    draw = random.Random(name)
+    function, slope, (start, end) = LINES[name]
+    sums = [mp.mpf(2) ** k * (8 + part) / 8 for k in range(-2, 4) for part in range(8)]
+    edges = [mp.mpf(0), *(s - start for s in sums if start < s < start + end), end]
+    rows, stated = TANGENTS[name]
+    assert len(rows) == 32 == len(edges) - 1
+    assert all(float(np.float32(x)) == x for row in rows for x in row)
+    largest = mp.mpf(0)
+    with mp.workprec(250):
+        for (low, high), (c, value, rise, *curve, besides) in zip(pairwise(edges), rows, strict=True):
+            assert abs(c - (low + high) / 2) <= (high - low) / 4 if low else c == 0
+            assert float(np.float32(function(c))) == value and float(np.float32(slope(c))) == rise
+            for turn in range(60):
+                h = low - c + (high - low) * (draw.random() if turn > 1 else turn)
+                bend = h * h * mp.polyval(curve[::-1], h)
+                over = abs(value + rise * h + bend - function(c + h)) - mp.mpf(2) ** -24 * abs(bend)
+                assert over <= -2 * besides * mp.mpf(2) ** -24
+                largest = max(largest, over / function(c + h) if h + c else 0)
+    assert stated - 1 < mp.log(largest, 2) <= stated
 
 
 @pytest.mark.parametrize(("name", "level"), LEVELS)

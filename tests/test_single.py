@@ -5,16 +5,20 @@ from __future__ import annotations
 import ctypes
 import functools
 import operator
+from dataclasses import replace
 
 import mpmath as mp
 import numpy as np
 import pytest
 
 from fastact.cpu.compile import address
+from fastact.cpu.target import baseline
 from fastact.cpu.ufunc import LOOP, make_ufunc
 from fastact.kernels import REGISTRY, operations
+from fastact.kernels.blocks import pair_single_tangents
 from fastact.link import forms, linker, single
 from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_PAIR
+from fastact.link.graph import Graph
 from fastact.link.linker import Linking, link
 
 RANGES = {
@@ -84,8 +88,42 @@ def test_the_cheaper_arithmetic_is_taken():
     sigmoid = forms.kernel(REGISTRY["sigmoid"], "value", "float32", "exact").graph
     kinds = {node.op for node in sigmoid.live()}
     assert "lookup" in kinds, "pairs of float32 look powers of two up"
-    tanh = forms.kernel(REGISTRY["tanh"], "value", "float32", "exact").graph
-    assert not any(node.op == "lookup" and node.type == "f32" for node in tanh.live())
+    erfc = forms.kernel(REGISTRY["erfc"], "value", "float32", "exact").graph
+    assert not any(node.op == "lookup" and node.type == "f32" for node in erfc.live())
+
+
+def test_float64_stands_in_where_tables_lie_in_memory():
+    graph = forms.kernel(REGISTRY["tanh"], "value", "float32", "exact").graph
+    other = graph.without_tables()
+    assert sum(node.op == "lookup" and node.type == "f32" for node in graph.live()) == 9
+    assert not any(node.op == "lookup" and node.type == "f32" for node in other.live())
+    assert [node.type for node in other.outputs] == [node.type for node in graph.outputs] == ["f32"]
+    assert single.cost(other, single.IN_MEMORY) < single.cost(graph, single.IN_MEMORY)
+    narrow, wide = baseline("avx,avx2,fma").target(), replace(baseline("avx,avx2,fma").target(), avx512=True)
+    assert narrow.suited(graph).digest() == other.digest() and wide.suited(graph) is graph
+    assert graph.digest() != graph.part(graph.outputs).digest(), "what stands in is part of the kernel"
+    exp = forms.kernel(REGISTRY["exp"], "value", "float32", "exact").graph
+    assert not exp.instead and narrow.suited(exp) is exp
+    alarming = Graph()
+    x = alarming.input("f32")
+    alarming.outputs += [alarming.node("fneg", "f32", x), alarming.node("fcmp", "i1", x, x, data="uno")]
+    alarming.instead.append(alarming.node("fabs", "f32", x))
+    assert [node.op for node in alarming.without_tables().outputs] == ["fabs", "fcmp"]
+    x = np.random.default_rng(3).uniform(-10, 10, 100_000).astype(np.float32)
+    assert (run(_values(graph))(x) == run(_values(other))(x)).all()
+
+
+@pytest.mark.parametrize("low, high", [(2.0**-10, 2.0**-5), (2.0**-5, 9.0625)])
+def test_lines_that_touch_have_the_error_that_is_granted(low, high):
+    linking = Linking(SINGLE_PAIR)
+    pair = pair_single_tangents.tanh(linking.receive("float32"))
+    x = np.random.default_rng(4).uniform(low, high, 2_000_000).astype(np.float32)
+    words = []
+    for word in (*pair.magnitude[:2], pair.uncertain):
+        linking.graph.outputs[:] = [word.node]
+        words.append(run(linking.graph)(x).astype(np.float64))
+    errors = np.abs(words[0] - np.tanh(x.astype(np.float64)) + words[1]) / np.abs(words[2]) / single.HALF_PLACE
+    assert 0.8 * linking.granted < errors.max() < linking.granted
 
 
 def test_two_inputs_stay_in_float64():

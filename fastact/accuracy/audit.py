@@ -175,6 +175,12 @@ class _Judge:
         error = zero.choose(overflowed | (y.is_nan() & self.undefined), error)
         return nan.choose(self.undefined & ~y.is_nan(), error)
 
+    def agreeing(self, stored: Node, other: Node, error: Real) -> Real:
+        """The error of a result; a whole unit where what other processors compute has not the same bits."""
+        one, two = Real(self.context, stored), Real(self.context, other)
+        different = one.bits().compare("ne", two.bits()) & ~(one.is_nan() & two.is_nan())
+        return self.context.real(1.0).choose(different, error)
+
     def _certain(self, result: Real) -> Condition:
         """Whether the truth is far enough from every rounding boundary and the result is its rounding."""
         bits = self.hi.bits()
@@ -209,8 +215,13 @@ class Audit:
         judge.bind(graft(reference(declaration, form, dtype), graph, inputs))
         linked = functools.partial(kernel, declaration, usual_form(declaration, form), dtype)
         for tier in self.tiers:
-            (y,) = graft(linked(tier).graph, graph, inputs)
-            graph.outputs.append(judge.error(y, tier).node)
+            found = linked(tier).graph
+            (y,) = graft(found, graph, inputs)
+            error = judge.error(y, tier)
+            if found.instead:
+                (other,) = graft(found.without_tables(), graph, inputs)
+                error = judge.agreeing(y, other, error)
+            graph.outputs.append(error.node)
         self.graph = graph
         self._loop = Loop(graph)
         self._kernels: dict[str, Loop] = {}

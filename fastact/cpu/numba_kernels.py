@@ -84,7 +84,7 @@ class Kernel:
         Where a vector may pass by what only rare elements need, LLVM would spoil that: what it vectorises, it computes
         in full for every element. There the function stays a call, and LLVM is told of its twins for whole vectors.
         """
-        result, graph = ir.Module(label), self.graph
+        result, graph = ir.Module(label), target.suited(self.graph)
         if any(isinstance(step, Detour) for step in order(graph, detours=True)):
             widest = target.vector_bytes * 8 // max(BITS[node.type] for node in graph.inputs + graph.outputs)
             widths = [width for width in (widest, widest // 2, widest // 4) if width > 1]

@@ -43,6 +43,10 @@ class Target:
     slow_divider: bool = False
     """Whether it multiplies many registers in the time in which it divides one, and has AVX-512's approximations."""
 
+    def suited(self, graph: Graph) -> Graph:
+        """A graph, or what takes less time here."""
+        return graph if self.avx512 else graph.without_tables()
+
     def width(self, graph: Graph) -> int:
         """Elements per vector: as many of the storage type as fill four registers, those of 16 bits counted as 32.
 
@@ -61,6 +65,7 @@ class Sweeps:
     def __init__(self, graph: Graph, target: Target, name: str, fetched: int = 0, varying: int = 0) -> None:
         """``fetched``: of how many operands the processor is told early what will be needed; ``varying``: how many
         inputs come before those that are often the same for all elements, 0 if there are none of these."""
+        graph = target.suited(graph)
         self.graph, self.target = graph, target
         self.fetched = fetched
         self.alarm = len(graph.outputs) > 1 and graph.outputs[-1].type == "i1"

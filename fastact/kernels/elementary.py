@@ -7,7 +7,7 @@ from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
-from fastact.kernels.blocks.roots import exp_in_products
+from fastact.kernels.blocks.roots import exp_in_products, in_short_pairs
 from fastact.kernels.declare import declare
 from fastact.kernels.operations import Value
 
@@ -256,7 +256,7 @@ def _tanh_from_output(g: Value, y: Value) -> Value:
 )
 def tanh(x: Value) -> Value:
     """The hyperbolic tangent."""
-    return op.tanh(x)
+    return x.context.blocks.tanh_alone(x) if in_short_pairs(x) else op.tanh(x)
 
 
 def _sigmoid_gradient(x: Value) -> Value:

@@ -26,17 +26,23 @@ NOTHING = 2**7
 """Of pairs of which not all bits count, 2^-41 of a number."""
 
 
+SIGNS = {"f32": -(2**31), "f64": -(2**63)}
+
+
 class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "relative", "second", "slack", "uncertain")
+    __slots__ = ("_normal", "first", "magnitude", "relative", "second", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
         self.uncertain = hi
         self.relative: Real | None = None
         """The second word over the first, where that is how it came about."""
+        self.magnitude: tuple[Real, Real, Real] | None = None
+        """The words of what has its size and is not negative, and a number that has its sign, if that is how it came
+        about."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:
@@ -50,6 +56,14 @@ class Pair:
         """A rounding of the number, of a zero with the sign that the first word has."""
         known = self.second is None or self.context.bounds(self.uncertain)[0] > 0.0
         return hi if known else hi.copysign(self.first)
+
+    def signed_as(self, x: Real) -> Pair:
+        """A positive number with the sign of another."""
+        sign = x.bits() & SIGNS[x.node.type]
+        assert self.second is not None
+        result = Pair(self.first.copysign(x), (self.second.bits() ^ sign).as_real(), self.slack)
+        result.magnitude = self.first, self.second, x
+        return result
 
     @property
     def hi(self) -> Real:

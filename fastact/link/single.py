@@ -44,6 +44,10 @@ DEAR = {
     ("fpext", "f64"): 3.3, ("fptrunc", "f32"): 3.3, ("lookup", "f32"): 1.5, ("lookup", "f64"): 3.0,
 }  # fmt: skip
 """The same of operations that take longer than others of their type."""
+IN_MEMORY = DEAR | {("lookup", "f32"): 8.0, ("lookup", "f64"): 12.0}
+"""The same where no instruction finds elements of tables in registers; in the units of such processors."""
+CLEARLY = 0.8
+"""The part of the cost in pairs that float64 has to be below there to be taken instead."""
 SHORT = 25.0
 """What costs less waits for memory."""
 DECISION = 9.0
@@ -109,7 +113,7 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     granted = linking.granted if product is None else product.granted
     y, other = _ends(pair, (PAIR_ERROR + granted) * HALF_PLACE)
     different = y.bits() ^ other.bits()
-    y = pair.signed(y)
+    y = pair.signed(y) if pair.magnitude is None else y.copysign(pair.magnitude[2])
     signs = [*linking.signs, *_out_of_range(linking, pair, y, product)]
     if product is not None:
         signs += _product_out_of_range(linking, y, product)
@@ -118,7 +122,9 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     near = linking.detour = different.compare("ne", 0)
     double = wide()
     if decisive is None:
-        return y.unless(near, Real(linking, double.convert("f32").node))
+        settled = Real(linking, double.convert("f32").node)
+        linking.graph.instead.append(settled.node)
+        return y.unless(near, settled)
     rounded, close = _rounded_and_close(double)
     y = y.unless(near, Real(linking, rounded.node))
     close = Condition(linking, close.node).only_where(near)
@@ -133,7 +139,8 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
         error = error + ROUNDED_SUM
         above, below = (pair.first.fma(pair.relative + e, pair.first) for e in (error, -error))
         return above, below
-    above, below = (pair.first + pair.uncertain.fma(e, pair.second) for e in (error, -error))
+    first, second = (pair.first, pair.second) if pair.magnitude is None else pair.magnitude[:2]
+    above, below = (first + pair.uncertain.fma(e, second) for e in (error, -error))
     return above, below
 
 
@@ -207,10 +214,12 @@ def cheaper(wide: Graph, paired: Graph | None, settled: bool) -> Graph:
     rounding of float64 has to be decided."""
     if paired is None or cost(wide) < SHORT or cost(paired) > 1.03 * cost(wide) + (0.0 if settled else DECISION):
         return wide
+    if paired.instead and cost(paired.without_tables(), IN_MEMORY) > CLEARLY * cost(paired, IN_MEMORY):
+        paired.instead.clear()
     return paired
 
 
-def cost(graph: Graph) -> float:
+def cost(graph: Graph, dear: dict[tuple[str, str], float] = DEAR) -> float:
     """About the time that sixteen results take, where none needs a detour."""
     usual: set[Node] = set()
     stack = list(graph.outputs)
@@ -220,11 +229,11 @@ def cost(graph: Graph) -> float:
             usual.add(node)
             # The condition of what is rare is tested once for a whole vector.
             stack += (node.args[0], node.args[2]) if node.data == "rare" else node.args
-    return sum(_cost(node) for node in usual if node.op not in ("input", "constant"))
+    return sum(_cost(node, dear) for node in usual if node.op not in ("input", "constant"))
 
 
-def _cost(node: Node) -> float:
+def _cost(node: Node, dear: dict[tuple[str, str], float]) -> float:
     if node.op in ("bitcast", "fneg"):
         return 0.0
     kind = node.args[0].type if node.op in ("fcmp", "icmp") else node.type
-    return DEAR.get((node.op, kind), COSTS.get(kind, 1.0))
+    return dear.get((node.op, kind), COSTS.get(kind, 1.0))

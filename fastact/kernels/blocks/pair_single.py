@@ -237,6 +237,12 @@ def erf(x: Value) -> Value:
     return pair_single_pieces.erf(x)
 
 
+def tanh_alone(x: Value) -> Value:
+    from fastact.kernels.blocks import pair_single_tangents
+
+    return pair_single_tangents.tanh(x)
+
+
 def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     from fastact.kernels.blocks import pair_single_normal
 

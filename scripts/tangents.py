@@ -1,0 +1,147 @@
+"""Functions tabulated by tangents: on each interval a line that touches the function, in float32, and a curve.
+
+Next to the middle of an interval there are numbers c at which both the function and its slope are float32 but for a
+small part of a last place: the line T + S h, h = y - c, then has one word to each coefficient. What it lacks is
+h^2 (C_0 + C_1 h + ...), the curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import floor, log2
+
+import numpy as np
+from flint import arb
+from pieces import POINTS
+from remez import Coefficient, Grid, Problem, midpoint, minimax, rounded, stated
+
+BITS = 24
+UNIT = 2.0**-BITS
+"""What a float32 is rounded by at most, relative to itself."""
+GRANTED = 0.9
+"""Error of the curve, in units of it, that is no part of what a row says besides."""
+NOTHING = 2.0**-14
+"""An error of so many units of the function counts as much as one unit of the curve."""
+SPAN = 0.5
+"""The part of an interval in which c is looked for."""
+MOST, BEST = 2**20, 8
+"""How many numbers are looked at, and how many of them closely."""
+GRANTED_IN_ALL = 2
+"""Units of the curve that its error and roundings are granted."""
+ROUNDINGS = 3
+"""Units of the curve that computing it takes, for what it costs that c is not in the middle."""
+POWERS = 13
+"""Of Taylor's series next to the middle."""
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """`exact` at c + h as T + S h + h^2 (C_0 + C_1 h + ...) on the intervals between `edges`. Rows are c, T, S, the C
+    and minus the error that there may be besides that of the curve. The first c is 0: the function is odd, and its
+    slope there is 1."""
+
+    name: str
+    formula: str
+    domain: str
+    exact: Callable[[arb], arb]
+    terms: Callable[[float, int], list[arb]]  # so many of Taylor's coefficients at a number
+    edges: tuple[float, ...]
+    degree: int
+
+    def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
+        """The rows, and log2 of the largest error besides, relative to the function."""
+        found = [self.row(low, high) for low, high in pairwise(self.edges)]
+        return [row for row, _ in found], stated(max(error for _, error in found))
+
+    def row(self, low: float, high: float) -> tuple[tuple[Coefficient, ...], float]:
+        c = self.centre(low, high) if low else 0.0
+        true, true_slope = self.terms(c, 2)
+        curve = [] if low else [0.0]  # that of an odd function
+
+        def exact(h: arb) -> arb:
+            rest = (self.exact(c + h) - true - true_slope * h) / (h * h)
+            return rest if low else rest / h
+
+        def scale(h: arb) -> arb:
+            """Next to c an error of the curve is nothing to the function."""
+            return abs(exact(h)) + (true * NOTHING / (h * h) if low else 0)
+
+        grid, fitted = Grid(Problem(low - c, high - c, exact, lambda h, p: p, scale), POINTS), []
+        last = self.degree - 2 - len(curve)
+        for k in range(last + 1):
+            best, _ = minimax(grid, [arb(x) for x in fitted], last)
+            fitted.append(rounded(best[k], BITS))
+        row = (c, rounded(true, BITS), rounded(true_slope, BITS), *curve, *fitted)
+        besides, relative = self.besides(low, high, row)
+        return (*row, -besides), relative
+
+    def besides(self, low: float, high: float, row: tuple[float, ...]) -> tuple[float, float]:
+        """By how much the error exceeds what the curve is granted, rounded up; and relative to the function."""
+        c, value, slope, *curve = (arb(x) for x in row)
+        problem = Problem(low - row[0], high - row[0], self.exact, lambda h, p: p, self.exact)
+        largest, relative, points = 0.0, UNIT**2, 4 * POINTS
+        for place in range(points + 1):
+            h, bend = problem.point(place / points), arb(0)
+            true = self.exact(c + h)
+            for x in reversed(curve):
+                bend = bend * h + x
+            bend = bend * h * h
+            over = abs(value + slope * h + bend - true) - GRANTED * UNIT * abs(bend)
+            largest, relative = max(largest, float(over.mid())), max(relative, float((over / true).mid()))
+        # Between the points it is hardly larger.
+        return rounded(arb(largest * 1.01 / (GRANTED_IN_ALL * UNIT)), 8), relative * 1.01
+
+    def centre(self, low: float, high: float) -> float:
+        """A float32 next to the middle; a float32 of the interval less that number is one, too."""
+        step = 2.0 ** (floor(log2(high * (1 - UNIT))) - BITS + 1)
+        middle, count = round((low + high) / 2 / step), min(int((high - low) * SPAN / 2 / step), MOST // 2)
+        # In float64, by additions and multiplications, which give the same numbers everywhere.
+        terms = [float(x.mid()) for x in self.terms(middle * step, POWERS + 2)]
+        d, values, slopes = np.arange(-count, count + 1) * step, 0.0, 0.0
+        for k in reversed(range(POWERS + 1)):
+            values, slopes = values * d + terms[k], slopes * d + terms[k + 1] * (k + 1)
+        misses = (np.abs(x - x.astype(np.float32)) for x in (values, slopes))
+        places = np.argsort(_missed(*misses, d, terms[2]), kind="stable")[:BEST]
+
+        def closely(c: float) -> float:
+            misses = (abs(midpoint(x) - midpoint(arb(rounded(x, BITS)))) for x in self.terms(c, 2))
+            return _missed(*map(float, misses), c - middle * step, terms[2])
+
+        return min((middle * step + float(d[place]) for place in places), key=closely)
+
+
+def _missed(value, slope, distance, bend):
+    """What is lost by what T and S lack and by a distance from the middle; S h matters where it exceeds a unit of the
+    curve."""
+    bend = abs(bend) * UNIT
+    return value + slope * slope / (4 * bend) + ROUNDINGS * bend * distance * distance
+
+
+def tanh_terms(c: float, count: int) -> list[arb]:
+    """From t' = 1 - t^2."""
+    found = [arb(c).tanh()]
+    for k in range(count - 1):
+        square = sum((found[i] * found[k - i] for i in range(k + 1)), arb(0))
+        found.append(((0 if k else 1) - square) / (k + 1))
+    return found
+
+
+def octaves(start: float, end: float, parts: int = 8) -> tuple[float, ...]:
+    """Where intervals meet, so many of which go to each octave of start + y, from y = 0 to the end."""
+    sums = [2.0**octave * (1 + part / parts) for octave in range(-2, 5) for part in range(parts)]
+    return (0.0, *(total - start for total in sums if start < total < start + end), end)
+
+
+TANGENTS = [
+    Tangents(
+        "tanh_tangents",
+        "tanh(c_j + h) = T_j + S_j h + h^2 C_j(h)",
+        "32 intervals, 8 to each octave of 21/32 + y, up to y = 9.0625",
+        exact=lambda y: y.tanh(),
+        terms=tanh_terms,
+        edges=octaves(0.65625, 9.0625),
+        degree=6,
+    ),
+]
