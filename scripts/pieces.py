@@ -101,17 +101,39 @@ NORMAL_END = 12.84375
 NORMAL_PAIR_END = 12.0
 
 
+def scaled_normal(y: arb) -> arb:
+    """exp(y^2/2) Phi(-y)."""
+    return (y * y / 2).exp() * normal(y)
+
+
 def normal_tail(name: str, degree: int, intervals: tuple[tuple[float, float], ...], **more: int) -> Pieces:
     parts = sum(1 for centre, _ in intervals if centre < 1.0)
     return Pieces(
         name,
         "exp(y^2/2) Phi(-y), y = c_j + h",
         f"c_j the centres of {len(intervals)} intervals: {parts} to each octave of 1 + y",
-        exact=lambda y: (y * y / 2).exp() * (y / arb(2).sqrt()).erfc() / 2,
+        exact=scaled_normal,
         intervals=intervals,
         degree=degree,
         bits=24,
         **more,
+    )
+
+
+def times_normal_tail(name: str, degree: int, start: float, end: float) -> Pieces:
+    """Intervals on which y + start keeps its exponent and the first two bits of its mantissa; the first centre is 0."""
+    edges = [2.0**octave * (1 + part / 4) - start for octave in range(4) for part in range(4)]
+    spans = list(pairwise([0.0, *edges[1:], 16.0 - start]))
+    assert spans[-1][0] < end < spans[-1][1]
+    return Pieces(
+        name,
+        "y exp(y^2/2) Phi(-y), y = c_j + h",
+        f"c_j the centres of {len(spans)} intervals: 4 to each octave of {start} + y, 0 the first",
+        exact=lambda y: y * scaled_normal(y),
+        intervals=((0.0, spans[0][1]), *(((low + high) / 2, (high - low) / 2) for low, high in spans[1:])),
+        degree=degree,
+        bits=24,
+        root=0,
     )
 
 
@@ -177,7 +199,7 @@ PIECES = [
         bits=24,
         scale=lambda y: normal(y) + NORMAL_FEW,
     ),
-    normal_tail("normal_single", 5, octaves(1.0, 14.4, 4)),
+    times_normal_tail("normal_single", 5, 1.078125, 14.4),
     normal_tail("normal_single_pair", 7, short_numbers(1.0, NORMAL_PAIR_END), pairs=3),
     Pieces(
         "erf_single_pair",

@@ -280,9 +280,9 @@ def short_numbers(start, end, parts=8):
 def sixteen(start, parts=4):
     """The intervals on which start + y keeps its exponent and two bits more, or three for eight parts to an octave; the
     first has its centre at 0."""
-    scales = [(mp.mpf(2) ** octave, mp.mpf(part) / parts) for octave in range(-2, 4) for part in range(parts)]
+    scales = [(mp.mpf(2) ** octave, mp.mpf(part) / parts) for octave in range(-2, 5) for part in range(parts)]
     edges = [scale * (1 + part) - start for scale, part in scales]
-    spans = list(pairwise([edge for edge in edges if edge >= 0]))[: 4 * parts]
+    spans = list(pairwise([mp.mpf(0), *(edge for edge in edges if edge > 0)]))[: 4 * parts]
     return [(mp.mpf(0), spans[0][1]), *(((a + b) / 2, (b - a) / 2) for a, b in spans[1:])]
 
 
@@ -301,7 +301,7 @@ INTERVALS = {
     "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "normal_single_half": (normal_tail, even(mp.mpf(3) / 16), whole),
     "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
-    "normal_single": (normal, octaves(1, mp.mpf("14.4"), 4)),
+    "normal_single": (lambda y: y * normal(y), sixteen(mp.mpf("1.078125"))),
     "normal_single_pair": (normal, short_numbers(1, 12)),
     "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
     "tanh_intervals_single_rough": (mp.tanh, sixteen(mp.mpf("0.625"))),
@@ -328,7 +328,7 @@ def test_stated_error_of_pieces_is_reached(name):
             coefficients = [total(c) for c in row][::-1]
             for turn in range(60):
                 h = reach * (mp.cos(mp.pi * draw.random()) if turn > 1 else (-1) ** turn)
-                if "intervals" in name and not centre:
+                if ("intervals" in name or name == "normal_single") and not centre:
                     h = (h + reach) / 2 or reach
                 truth = function(centre + h)
                 value = mp.polyval(coefficients, h) + (0 if centre else begun(name, h))

@@ -138,18 +138,31 @@ def on_interval(h: Value, name: str, j: Value, first: int, size: int = 32, lift:
 NORMAL_REACH = 12.84375
 """Up to here the probability times a number up to 2^7 is no subnormal float32."""
 NORMAL_FIRST = 12
-"""The number of the first interval, that of 1: the last bits of its exponent, and the first two of its mantissa."""
-NORMAL_CENTRES = tuple(2.0 ** (k // 4) * (1.0 + (k % 4 + 0.5) / 4.0) - 1.0 for k in ((j + 4) % 16 for j in range(16)))
+"""The number of the first interval: the last bits of the exponent of 1, and the first two of its mantissa."""
+NORMAL_START, NORMAL_START_ROUGH = 1.078125, 1.0
+"""There are four intervals to each octave of that and y."""
+
+
+def _on_normal_interval(y: Value, table: str, start: float, from_zero: bool, lift: int = 0) -> Value:
+    """The polynomial of an interval; ``from_zero``: the first has its centre at 0."""
+    octaves = (2.0 ** (k // 4) * (1.0 + (k % 4 + 0.5) / 4.0) - start for k in ((j + 4) % 16 for j in range(16)))
+    centres = (0.0 if from_zero and j == NORMAL_FIRST else centre for j, centre in enumerate(octaves))
+    j = (y + start).bits().shift_right_logical(y.context.arithmetic.mantissa_bits - 2) & 15
+    return on_interval(y - y.lookup(tuple(centres), j), table, j, NORMAL_FIRST, 16, lift)
+
+
+def _times_normal(y: Value, lift: int = 0) -> Value:
+    """y exp(y^2/2) times the probability that a normally distributed number exceeds y, times 2^``lift``: it hardly
+    changes where y is large."""
+    return _on_normal_interval(y, "normal_single", NORMAL_START, True, lift)
 
 
 def normal_tail(y: Value) -> Value:
-    """The probability that a normally distributed number exceeds y, for 0 <= y <= `NORMAL_REACH` in float32:
-    exp(-y^2/2) = 2^n exp(r) times a polynomial on one of four intervals to each octave of y + 1, 2^n being added to the
-    exponent of the rest."""
+    """y times the probability that a normally distributed number exceeds it, for 0 <= y <= `NORMAL_REACH` in float32:
+    exp(-y^2/2) = 2^n exp(r) times a polynomial, 2^n being added to the exponent of the rest. Where the polynomial has
+    few digits to keep, y is left out."""
     context, a = y.context, y.context.arithmetic
-    j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
-    table = "normal_single" + ("_rough" if a.rough else "")
-    g = on_interval(y - y.lookup(NORMAL_CENTRES, j), table, j, NORMAL_FIRST, 16)
+    g = _on_normal_interval(y, "normal_single_rough", NORMAL_START_ROUGH, False) if a.rough else _times_normal(y)
     exponent = minus_square(y, half=True)
     high, low = (exponent.hi, exponent.low) if hasattr(exponent, "hi") else (exponent, None)
     r, n = single._reduce_exp(high)
@@ -165,7 +178,7 @@ NORMAL_LIFT = 32
 
 
 def lifted_normal_tail(y: Value) -> Value:
-    """2^NORMAL_LIFT times the probability of `normal_tail`, for 0 <= y <= `NORMAL_END`, with all digits of float32:
+    """2^NORMAL_LIFT y times the probability of `normal_tail`, for 0 <= y <= `NORMAL_END`, with all digits of float32:
     -y^2/2 is carried in two words."""
     context, a = y.context, y.context.arithmetic
     half = y * -0.5
@@ -179,22 +192,24 @@ def lifted_normal_tail(y: Value) -> Value:
     square = r * r
     lower, upper = r.fma(curve[1], curve[0]), r.fma(curve[3], curve[2])
     e = square.fma(square.fma(square.fma(curve[4], upper), lower), r)
-    j = (y + 1.0).bits().shift_right_logical(a.mantissa_bits - 2) & 15
-    g = on_interval(y - y.lookup(NORMAL_CENTRES, j), "normal_single", j, NORMAL_FIRST, 16, NORMAL_LIFT)
+    g = _times_normal(y, NORMAL_LIFT)
     return (g.fma(e, g).bits() + (whole << a.mantissa_bits)).as_real()
 
 
 def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
-    """max(x, 0) - y Phi(-y) with y = |x|: y times the lifted probability is a normal number, and rounded once more with
-    the sum. Where digits may be lost without it, and what is said otherwise where x < -`NORMAL_REACH`, if results are
-    not all 0 there."""
+    """max(x, 0) - y Phi(-y) with y = |x|: y times the lifted probability is a normal number unless y is tiny, and
+    rounded once more with the sum. Where digits may be lost without it, and what is said otherwise where
+    x < -`NORMAL_REACH`, if results are not all 0 there."""
     a = x.context.arithmetic
     if not (a.careless or a.wide):
         y = minimum(abs(x), NORMAL_END)
-        return (y * lifted_normal_tail(y)).fma(-(2.0**-NORMAL_LIFT), maximum(x, 0.0))
+        return lifted_normal_tail(y).fma(-(2.0**-NORMAL_LIFT), maximum(x, 0.0))
     value = otherwise(x)
     y = minimum(abs(x), NORMAL_REACH)
-    near = (-y).fma(normal_tail(y), maximum(x, 0.0))
+    if a.rough:
+        near = (-y).fma(normal_tail(y), maximum(x, 0.0))
+    else:
+        near = maximum(x, 0.0) - normal_tail(y)
     return near if a.wide else near.unless(x < -NORMAL_REACH, x.context.word_of(value))
 
 
