@@ -72,6 +72,15 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("tanhshrink", "backward", "float64", (1.887967669998849, 0.03208579884341715)),
     ("tanhshrink", "backward", "float64", (1.8520326400164722, 0.0646909977759123)),
     ("gelu", "backward", "float64", (1.2543976688641742e-32, -1.2520901834388414)),
+    ("gelu_tanh", "backward", "float64", (0.7974865688825588, -17.962581782521255)),
+    # Terms of which half cancels, or an exponential squared that overflows itself.
+    ("xielu", "value", "float32", (17.41587257385254, -1.3485875, -0.49449486, -2.2795262336730957, -9.593784e-07)),
+    ("xielu", "value", "float32", (20.123483657836914, -1.258447, 3.816472e-07, -1.8764928579330444, -5.914734e-06)),
+    ("xielu", "value", "float32", (-0.98002487, -0.1091932, -0.40377214550971985, 0.09380195289850235, -9.504392e-07)),
+    ("xielu", "value", "float32", (-2.1924092834524345e-06, 1.6, -0.34445399, 0.58997863, -4.344135504652513e-06)),
+    ("xielu", "value", "float32", (70.98472595214844, -3.238906, 1.1740538e-07, -0.94169682264328, -6.919782e-06)),
+    ("xielu", "value", "float32", (-4.6803397e-08, 1.6838026, -0.1198547258973, -0.552037239074707, -1.8003998e-07)),
+    ("celu", "value", "float32", (-2.8175398212454406e-12, -2.5071585703796e-14)),
     # A slope next to its root, which a parameter moves there.
     ("swish", "backward", "bfloat16", (-5.84375, -11.0, 0.1162109375)),
     # A slope below the smallest number, and a large factor.

@@ -8,6 +8,7 @@ from fastact.kernels.blocks.log_quotients import log1p_exp_over
 from fastact.kernels.blocks.reach import over_one_plus_exp
 from fastact.kernels.blocks.roots import (
     exp_closely,
+    exp_in_products,
     factor_next_to_root,
     in_products,
     in_short_pairs,
@@ -249,14 +250,14 @@ def _mish_gradient(x: Value) -> Value:
     exact."""
     x = op.clip(x, op.tail(x), op.saturation(x))
     op.cancelling(x, MISH_ROOT)
-    e = op.exp(x)
+    e = exp_in_products(x)
     w = op.sum_and_rest(e, op.fma(e, e + 4.0, op.fma(x, 4.0, 6.0)), (x + 1.0) * 4.0)
     d = op.sum_and_rest(e, op.fma(e, op.fma(e, e + 4.0, 8.0), 8.0), 4.0)
     if in_products(x):
         # Above 0, 1 and what is beyond: products may be next to a power of two, which doubles errors.
         above, (n, rest) = x > 0.0, w
-        beyond = op.fma(e, op.fma(e, op.fma(x, 4.0, -2.0), op.fma(x, 4.0, -4.0)), -4.0)
-        w = op.where(above, beyond, n), op.where(above, 0.0, rest)
+        beyond, left = op.sum_and_rest(e, op.fma(e, op.fma(x, 4.0, -2.0), op.fma(x, 4.0, -4.0)), -4.0)
+        w = op.where(above, beyond, n), op.where(above, left, rest)
         slope = op.times_quotient(op.where(above, 1.0, e), w, d)
         return op.where(above, op.plain(slope) + 1.0, slope)
     slope = op.next_to_root(x, op.times_quotient(e, w, d), "mish_root", 2.0**-4)

@@ -137,7 +137,7 @@ def _growing(x: Value, alpha: Value) -> Value:
         e = op.exp(t)
         value = op.where(t > 80.0, e * alpha, alpha * op.where(t > 1.0, op.plain(e) - 1.0, near))
     else:
-        half = op.plain(op.exp(t * 0.5))  # exp(t) may overflow where its product does not
+        half = op.plain(exp_closely(t * 0.5, True))  # exp(t) may overflow where its product does not
         value = op.where(t > 80.0, half * word * half, op.plain(op.exp(t)) * word - word)
         value = op.where(t > 1.0, value, near * word)
         value = rescue.rescued(value, lambda: rescue.faint(x), _growing, x, alpha, but=((alpha, 1.0),))

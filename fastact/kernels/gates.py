@@ -8,6 +8,7 @@ from fractions import Fraction
 from fastact.kernels import operations as op
 from fastact.kernels.activations import mish, silu
 from fastact.kernels.blocks.products import Rate, product
+from fastact.kernels.blocks.roots import in_products
 from fastact.kernels.declare import REGISTRY, Body, declare_gate
 from fastact.kernels.elementary import sigmoid
 from fastact.kernels.exponential import quick_gelu
@@ -159,15 +160,23 @@ LIMIT = 7.0
 QUICK = Rate(linear=True)
 
 
+def _linear(b: Value) -> tuple[Value, Value | None]:
+    """The clipped b and 1, with what the rounding of the sum left where single words make products of it."""
+    held = op.clip(b, -LIMIT, LIMIT)
+    total = held + 1.0
+    return total, op.plain(held) - (op.plain(total) - 1.0) if in_products(b) else None
+
+
 def _clipped(a: Value, b: Value) -> Value:
     """The activation of min(a, 7) times the clipped b and 1."""
     a = op.minimum(a, LIMIT)
-    return product(quick_gelu(a), a, (op.clip(b, -LIMIT, LIMIT) + 1.0,), QUICK, _clipped, (a, b))
+    linear, left = _linear(b)
+    return product(quick_gelu(a), a, (linear,), QUICK, _clipped, (a, b), left)
 
 
 def _clipped_slope(g: Value, a: Value, b: Value) -> Value:
-    gradient = REGISTRY["quick_gelu"].gradient
-    return product(gradient(a), a, (g, op.clip(b, -LIMIT, LIMIT) + 1.0), Rate(), _clipped_slope, (g, a, b))
+    gradient, (linear, left) = REGISTRY["quick_gelu"].gradient, _linear(b)
+    return product(gradient(a), a, (g, linear), Rate(), _clipped_slope, (g, a, b), left)
 
 
 _quick_times = _times(quick_gelu, QUICK)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks.cubic import minus_cubic, rounded
+from fastact.kernels.blocks.cubic import minus_cubic, rounded, short_enough
 from fastact.kernels.blocks.products import next_to_zero
 from fastact.kernels.blocks.roots import (
     exp_closely,
@@ -114,10 +114,12 @@ def gelu(x: Value) -> Value:
 def _gelu_by_tail(x: Value) -> Value:
     y, exponent, g = _normal(x)
     if in_products(x):  # erfcx of what the rounding of its argument left: its derivative is 2 z erfcx z - 2/sqrt(pi)
-        rate = op.exactly("SQRT1_2")
+        rate, half = op.exactly("SQRT1_2"), y * 0.5
         z = y * op.constant(x, "SQRT1_2")
         rest = op.fma(y, rate - Fraction(rounded(rate, x.context)), op.fma(y, op.constant(x, "SQRT1_2"), -z))
-        g = op.fma(rest, op.fma(z * 2.0, g, -op.constant(x, "TWO_OVER_SQRT_PI")), g)
+        more = rest * op.fma(z * 2.0, g, -op.constant(x, "TWO_OVER_SQRT_PI"))
+        tail = op.exp_times(exponent, op.fma(half, g, half * more))
+        return op.where(x < 0.0, -tail, op.plain(x) - op.plain(tail))
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
     return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
@@ -163,16 +165,19 @@ def _gelu_tanh_gradient(x: Value) -> Value:
     """With e = exp(-2 u) of y = |x| and w = 2 du/dy: (1 + e + y w e)/(1 + e)^2 for x >= 0, e (1 + e - y w)/(1 + e)^2
     below."""
     y, square, e = _limited(x, partial(exp_closely, in_full=not in_products(x)))
-    (w, rest), negative = op.sum_and_rest(square, 3 * CUBE * _rate(), _rate()), x < 0.0
+    # In products of so few digits that what the sum lacks is exact.
+    curve, start = 3 * CUBE * _rate(), short_enough(_rate(), x.context) if in_products(x) else _rate()
+    (w, rest), negative = op.sum_and_rest(square, curve, start), x < 0.0
     op.cancelling(x, GELU_TANH_ROOT)
     factor = op.where(negative, -y, y * e)
     u = e + 1.0
     n, d = op.sum_and_rest(factor, w, u), op.sum_and_rest(e, e + 2.0, 1.0)
     slope = op.where(negative, e, 1.0) * (n[0] / d[0])
     if rest is not None:
-        rest = rest + (_rate() - Fraction(rounded(_rate(), x.context)))
+        rest = rest + (_rate() - Fraction(rounded(start, x.context)))
         if in_products(x):
-            rest = op.fma(op.fma(y, y, -square), 3 * CUBE * _rate(), rest)
+            rest = op.fma(square, curve - Fraction(rounded(curve, x.context)), rest)
+            rest = op.fma(op.fma(y, y, -square), curve, rest)
         left = n[1] + op.fma(factor, rest, op.plain(e) - (u - 1.0))
         slope = _mended(op.where(negative, e, 1.0), (n[0], left), d)
     return next_to_root(x, op.next_to_root(x, slope, "gelu_tanh_root"), "gelu_tanh_root")
@@ -195,6 +200,14 @@ def _gelu_tanh_gradient(x: Value) -> Value:
 )
 def gelu_tanh(x: Value) -> Value:
     """x s(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3): through e = exp(-2 |u|), its argument carried in two words, so
-    that the tail stays right, where 1 + tanh(u) cancels."""
-    _, _, e = _limited(x, partial(exp_closely, in_full=short(x)) if in_products(x) else op.exp)
-    return op.maximum(x, -_reach(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
+    that the tail stays right, where 1 + tanh(u) cancels. In products e/(1 + e) for x < 0 is e less e times that, of
+    which the roundings hardly count."""
+    if not in_products(x):
+        _, _, e = _limited(x, op.exp)
+        return op.maximum(x, -_reach(x)) * op.where(x < 0.0, e, 1.0) / (e + 1.0)
+    _, _, e = _limited(x, partial(exp_closely, in_full=short(x)))
+    limited, negative, word = op.maximum(x, -_reach(x)), x < 0.0, op.plain(e)
+    far = limited * op.where(negative, e, 1.0) / (e + 1.0)
+    q = op.where(negative, word, op.plain(limited)) / (word + 1.0)
+    value = op.where(negative, op.plain(limited) * op.fma(-word, q, word), q)
+    return far.where_near(value) if hasattr(far, "where_near") else value

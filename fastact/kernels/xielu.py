@@ -62,11 +62,6 @@ def _sigmoid(alpha: Value) -> Value:
     return xielu_ties.sigmoid(alpha, value) if xielu_ties.tells(alpha, alpha) else value
 
 
-def _less(x: Value) -> Value:
-    """(expm1(x) - x)/x^2 for -1 <= x <= 0."""
-    return x.context.blocks.short_polynomial(x, x.context.table("expm1_less"))
-
-
 def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
     """The value, which is what remained of terms of some size; in wider arithmetic where that is little of them."""
     if x.context.arithmetic.pair:
@@ -122,7 +117,7 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
         inside, curve = -NEXT_TO_ZERO, op.maximum(y, -NEXT_TO_ZERO) * 0.5
     else:
         curve = op.maximum(y, -1.0)
-        inside, curve = -1.0, curve * _less(curve)
+        inside, curve = -1.0, curve * xielu_far.less(curve)
     if not _ends_before(eps, inside):
         near = x * op.plain(_telling(a * curve, b, x) + b)
         far = op.where((y >= inside) & (y <= op.plain(eps)), near, far)
@@ -152,6 +147,8 @@ def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     a, y = _positive(alpha_p), op.plain(x)
     slope, most = a * op.minimum(y, _leading(x, beta)), _leading(x, beta)
     total = _telling(slope, op.plain(beta), x) + op.plain(beta)
+    if xielu_words.applies(x) and not rescue.known(beta):
+        total = xielu_words.line_above(_positive, op.minimum(y, most), alpha_p, op.plain(beta))
     usual = x * op.plain(total if rescue.known(beta) else rescue.sum_or_infinity(total, slope))
     return op.where(y > most, x * a * x, usual)
 
@@ -204,7 +201,7 @@ def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """2 a x + beta for a beta that may cancel the other term."""
     y = op.plain(x)
     if xielu_words.applies(x):
-        return xielu_words.slope_above(_positive, y, alpha_p, beta)
+        return xielu_words.line_above(_positive, y * 2.0, alpha_p, beta)
     in_words = not (y.context.arithmetic.pair or in_plenty(y))
     a = y.context.wider(_positive, alpha_p) if in_words else _positive(alpha_p)  # its last place counts
     near = op.plain(x * a * 2.0)
@@ -273,11 +270,11 @@ def _rise(x: Value) -> Value:
     y = op.plain(x)
     near = op.maximum(op.minimum(y, 0.0), -1.0)
     if rescue.narrow(x) and not y.context.arithmetic.careless:  # what roundings left is added: products need it
-        a = near * (less := _less(near))
+        a = near * (less := xielu_far.less(near))
         b = near * a
         near = b + op.fma(near, op.fma(near, less, -a), op.fma(near, a, -b))
     else:
-        near = x * (near * _less(near))
+        near = x * (near * xielu_far.less(near))
     far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
     value = op.where(y >= -1.0, near, far)
     return op.where(y < -LARGE, -x if hasattr(x, "plain") else op.lessened(-x), value)
@@ -286,7 +283,7 @@ def _rise(x: Value) -> Value:
 def _rise_above_eps(x: Value, eps: Value) -> Value:
     m, inside = op.plain(eps), op.maximum(op.plain(eps), -1.0)
     below = op.plain(op.exp(op.minimum(m, -1.0))) + (-1.0 - x)  # of x = -1 the exponential remains
-    return op.where(m >= -1.0, inside * (inside * _less(inside)) + (m - x), below)
+    return op.where(m >= -1.0, inside * (inside * xielu_far.less(inside)) + (m - x), below)
 
 
 def _rising(x: Value, eps: Value) -> Value:
@@ -389,7 +386,9 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     above = op.where(y > 0.0, x, 1.0)
     upper = _above(above, alpha_p, beta)
     if not _adds(beta):
-        upper = _careful(upper, op.absolute(op.plain(above) * op.plain(beta)), _above, above, alpha_p, beta)
+        size = op.absolute(op.plain(above) * op.plain(beta))
+        size = size * FEW if xielu_words.applies(x) else size  # two words of s leave all digits of most sums
+        upper = _careful(upper, size, _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
     value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
     inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)

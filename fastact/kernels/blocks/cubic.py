@@ -13,11 +13,16 @@ def rounded(constant: Fraction, context: Value) -> float:
     return float.fromhex(context.real(constant).node.data)
 
 
-def minus_cubic(y: Value, a: Fraction, b: Fraction) -> Value:
-    """-y (a + b y^2) for y >= 0 and positive a and b, as two words where its rounding would count.
+def short_enough(a: Fraction, context: Value) -> Fraction:
+    """A number near a: a multiple of the last place of a + b y^2, as long as that is below 128, which makes the
+    difference of the two exact."""
+    quantum = 2.0 ** (6 - context.arithmetic.mantissa_bits)
+    return Fraction(round(a / Fraction(quantum)) * quantum)
 
-    The first word of a is short: a multiple of the last place of a + b y^2, as long as that is below 128, which makes
-    the difference of the two exact."""
+
+def minus_cubic(y: Value, a: Fraction, b: Fraction) -> Value:
+    """-y (a + b y^2) for y >= 0 and positive a and b, as two words where its rounding would count. The first word of a
+    is short."""
     context = y.context
     square = y * y
     if context.arithmetic.pair:
@@ -26,8 +31,7 @@ def minus_cubic(y: Value, a: Fraction, b: Fraction) -> Value:
         return result
     if context.arithmetic.careless:
         return (y * square).fma(-b, y * -a)
-    quantum = 2.0 ** (6 - context.arithmetic.mantissa_bits)
-    a_high, b_high = float(round(a / Fraction(quantum)) * quantum), rounded(b, context)
+    a_high, b_high = float(short_enough(a, context)), rounded(b, context)
     slope = square.fma(b_high, a_high)
     rest = square.fma(b_high, a_high - slope) + square.fma(b - Fraction(b_high), a - Fraction(a_high))
     rest = y.fma(y, -square).fma(b_high, rest)

@@ -50,8 +50,10 @@ def product(
     rate: Rate,
     body: Callable[..., Value],
     inputs: tuple[Value, ...],
+    left: Value | None = None,
 ) -> Value:
-    """``value``, a function of a, times the factors; the same as ``body(*inputs)``."""
+    """``value``, a function of a, times the factors; the same as ``body(*inputs)``. ``left``: what the rounding of the
+    last factor left, of which single words make use."""
     context, arithmetic = a.context, a.context.arithmetic
     p = functools.reduce(operator.mul, factors)
     if arithmetic.guarded:
@@ -71,16 +73,20 @@ def product(
     result = value * p
     if len(factors) > 1:
         lost = lost | (abs(p) > (2.0**120 if single else 2.0**1000))
-        if not arithmetic.careless:
-            result = _mended(value, p, factors)
+    if (len(factors) > 1 or left is not None) and not arithmetic.careless:
+        result = _mended(value, p, factors, left)
     return result.unless(lost, context.wider(body, *inputs))
 
 
-def _mended(value: Value, p: Value, factors: tuple[Value, ...]) -> Value:
-    """The value times the product p of two factors, what the rounding of that left included; without any, the zero is
-    added that leaves all zeros their signs."""
-    first, second = map(op.plain, factors)
-    rest = op.fma(first, second, -p)
+def _mended(value: Value, p: Value, factors: tuple[Value, ...], left: Value | None) -> Value:
+    """The value times the product p of factors, what the roundings of that and of the last of them left included;
+    without any, the zero is added that leaves all zeros their signs."""
+    if len(factors) > 1:
+        first, second = map(op.plain, factors)
+        rest = op.fma(first, second, -p)
+        rest = rest if left is None else op.fma(first, left, rest)
+    else:
+        rest = left
     return op.fma(value, p, op.where(rest.equals(0.0), -0.0, value * rest))
 
 

@@ -42,7 +42,7 @@ def _apart(value: Value, like: Value) -> Value:
     return rescue.apart(op.plain(value), like)
 
 
-def _less(x: Value) -> Value:
+def less(x: Value) -> Value:
     """(expm1(x) - x)/x^2 for -1 <= x <= 0."""
     return x.context.blocks.short_polynomial(x, x.context.table("expm1_less"))
 
@@ -52,7 +52,7 @@ def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     y, limit, s = op.plain(x), op.plain(eps), _positive(alpha_n)
     b = s.plus(beta)
     inside = op.clip(y, -1.0, 0.0)
-    near = x * (b * (x * _less(inside))).plus(beta)
+    near = x * (b * (x * less(inside))).plus(beta)
     far = (b * _apart(op.expm1(op.minimum(op.where(y <= limit, y, limit), 0.0)), x)).plus(-(s * x))
     # Above eps terms with the larger of s and beta come together.
     rise = (b * rising(x, eps)).plus(beta * x)
@@ -78,7 +78,7 @@ def rising(x: Value, eps: Value) -> Value:
     further = rescue.apart(-1.0 - y, x).plus(op.exp(op.minimum(m, -1.0)))
     inside = op.clip(m, -1.0, 0.0)
     above = _apart(op.expm1(inside), x).plus(-x)
-    near = op.where(y <= limit, x * x * _less(inside), above)
+    near = op.where(y <= limit, x * x * less(inside), above)
     return op.where(m < -1.0, further, near)
 
 

@@ -19,6 +19,8 @@ LARGE = 2.0**100
 """Beyond it cancelling terms are not looked into."""
 PART, IN_PARTS = 0.55, 2.0**-4
 """What is left of terms in single words where the next wider arithmetic takes over; of exponentials in two words."""
+STILL = 0.75, 1.5
+"""Of an exponential that stands still, and the same where any parameters may be met."""
 UNKNOWN = {"f32": 2.0**-20, "f64": 2.0**-44}
 """The part of beta + s where that is so whatever the exponential is."""
 BARELY = {"f32": -40.0, "f64": -80.0}
@@ -47,15 +49,22 @@ def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, ep
     rest = op.fma(b.low, e, -rest)
     far = op.fma(b.hi, e, -line) + (rest if more is None else op.fma(b.hi, more, rest))
     inside = op.maximum(y, -1.0)
-    curve = inside * context.blocks.short_polynomial(inside, context.table("expm1_less"))
-    near = y * op.fma(b.hi, curve, beta)
+    less = context.blocks.short_polynomial(inside, context.table("expm1_less"))
+    curve = inside * less
+    near = y * (total := op.fma(b.hi, curve, beta))
+    if not known(beta):
+        rest = op.fma(b.hi, op.fma(inside, less, -curve), b.low * curve)
+        near = op.fma(y, total, op.where(total.equals(0.0), near, y * rest))
     # Above eps the exponential stands still.
     still = b.hi * op.expm1(op.minimum(eps, 0.0))
     value = op.where(y > eps, op.fma(-s.hi, y, still), op.where(y >= -1.0, near, far))
     size = op.absolute(b.hi)
     part = size * (PART if more is None else IN_PARTS)
     little = op.where(y >= -1.0, op.absolute(curve * y) * (size * PART), op.fma(e, part, part * UNKNOWN[word]))
-    little = op.where(y > eps, op.absolute(still) * 0.75, little)
+    stays = op.absolute(still) * STILL[not known(beta)]
+    if not known(beta):  # and of x = 0 it is all there is
+        stays = op.where(y.equals(0.0), 0.0, stays)
+    little = op.where(y > eps, stays, little)
     cancels = ~(op.absolute(value) >= little) | (y < -LARGE)  # or terms are infinite
     if not known(beta):
         cancels = cancels | size.equals(0.0)  # of what is 0 here the sign remains
@@ -79,10 +88,10 @@ def slope_below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Val
     return op.where(y < eps, value, op.where(y.is_nan(), y, -s.hi))
 
 
-def slope_above(positive: Body, y: Value, alpha_p: Value, beta: Value) -> Value:
-    """2 s y + beta with s = softplus(alpha_p), of which beta may cancel two thirds."""
-    s, twice = y.context.wider_pair(positive, alpha_p), y * 2.0
-    return op.fma(twice, s.low, op.fma(twice, s.hi, beta))
+def line_above(positive: Body, y: Value, alpha_p: Value, beta: Value) -> Value:
+    """s y + beta with s = softplus(alpha_p), of which beta may cancel most."""
+    s = y.context.wider_pair(positive, alpha_p)
+    return op.fma(y, s.low, op.fma(y, s.hi, beta))
 
 
 def _sigmoid(alpha: Value) -> tuple[Value, Value]:
