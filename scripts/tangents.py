@@ -32,6 +32,8 @@ GRANTED_IN_ALL = 2
 """Units of the curve that its error and roundings are granted."""
 ROUNDINGS = 3
 """Units of the curve that computing it takes, for what it costs that c is not in the middle."""
+NEXT_TO_NOTHING = 2.0**-80
+"""Where quotients have their limit."""
 POWERS = 13
 """Of Taylor's series next to the middle."""
 
@@ -39,8 +41,9 @@ POWERS = 13
 @dataclass(frozen=True)
 class Tangents:
     """`exact` at c + h as T + S h + h^2 (C_0 + C_1 h + ...) on the intervals between `edges`. Rows are c, T, S, the C
-    and minus the error that there may be besides that of the curve. The first c is 0: the function is odd, and its
-    slope there is 1."""
+    and the error that there may be besides that of the curve, in what that is counted in. If the function is odd, the
+    first c is 0, and its slope there is 1; if it is even, the first c is like others, but its slope is next to nothing.
+    """
 
     name: str
     formula: str
@@ -49,6 +52,7 @@ class Tangents:
     terms: Callable[[float, int], list[arb]]  # so many of Taylor's coefficients at a number
     edges: tuple[float, ...]
     degree: int
+    odd: bool = True
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest error besides, relative to the function."""
@@ -56,17 +60,18 @@ class Tangents:
         return [row for row, _ in found], stated(max(error for _, error in found))
 
     def row(self, low: float, high: float) -> tuple[tuple[Coefficient, ...], float]:
-        c = self.centre(low, high) if low else 0.0
+        through_zero = self.odd and not low
+        c = 0.0 if through_zero else self.centre(low, high)
         true, true_slope = self.terms(c, 2)
-        curve = [] if low else [0.0]  # that of an odd function
+        curve = [0.0] if through_zero else []
 
         def exact(h: arb) -> arb:
             rest = (self.exact(c + h) - true - true_slope * h) / (h * h)
-            return rest if low else rest / h
+            return rest / h if through_zero else rest
 
         def scale(h: arb) -> arb:
             """Next to c an error of the curve is nothing to the function."""
-            return abs(exact(h)) + (true * NOTHING / (h * h) if low else 0)
+            return abs(exact(h)) + (0 if through_zero else true * NOTHING / (h * h))
 
         grid, fitted = Grid(Problem(low - c, high - c, exact, lambda h, p: p, scale), POINTS), []
         last = self.degree - 2 - len(curve)
@@ -75,23 +80,31 @@ class Tangents:
             fitted.append(rounded(best[k], BITS))
         row = (c, rounded(true, BITS), rounded(true_slope, BITS), *curve, *fitted)
         besides, relative = self.besides(low, high, row)
-        return (*row, -besides), relative
+        return (*row, besides), relative
 
     def besides(self, low: float, high: float, row: tuple[float, ...]) -> tuple[float, float]:
-        """By how much the error exceeds what the curve is granted, rounded up; and relative to the function."""
+        """By how much the error exceeds what the curve is granted, rounded up, with such a sign that adding it to h^2
+        times the curve makes that larger; and relative to the function."""
         c, value, slope, *curve = (arb(x) for x in row)
         problem = Problem(low - row[0], high - row[0], self.exact, lambda h, p: p, self.exact)
-        largest, relative, points = 0.0, UNIT**2, 4 * POINTS
+        largest, relative, points, bends = 0.0, UNIT**2, 4 * POINTS, [0.0]
         for place in range(points + 1):
             h, bend = problem.point(place / points), arb(0)
             true = self.exact(c + h)
             for x in reversed(curve):
                 bend = bend * h + x
+            # Where the curve is smaller than its terms are, their roundings are not those of the curve.
+            rounding = UNIT * h * h * max(arb(0), abs(bend - curve[0]) - abs(bend))
             bend = bend * h * h
-            over = abs(value + slope * h + bend - true) - GRANTED * UNIT * abs(bend)
+            bends.append(float(bend.mid()))
+            over = abs(value + slope * h + bend - true) - GRANTED * UNIT * abs(bend) + rounding
             largest, relative = max(largest, float(over.mid())), max(relative, float((over / true).mid()))
         # Between the points it is hardly larger.
-        return rounded(arb(largest * 1.01 / (GRANTED_IN_ALL * UNIT)), 8), relative * 1.01
+        size = largest * 1.01 / (GRANTED_IN_ALL * UNIT)
+        if min(bends) < 0.0 < max(bends):
+            size += 2 * max(max(bends), -min(bends))
+        up = rounded(arb(size), 8)
+        return up if min(bends) >= 0.0 < max(bends) else -up, relative * 1.01
 
     def centre(self, low: float, high: float) -> float:
         """A float32 next to the middle; a float32 of the interval less that number is one, too."""
@@ -128,6 +141,20 @@ def tanh_terms(c: float, count: int) -> list[arb]:
     return found
 
 
+def over_cube(y: arb) -> arb:
+    """(y - tanh y)/y^3."""
+    return (y - y.tanh()) / y**3 if y > NEXT_TO_NOTHING else arb(1) / 3
+
+
+def over_cube_terms(c: float, count: int) -> list[arb]:
+    """From what Taylor's coefficients times those of y^3 give."""
+    rest = [(arb(c) if not k else arb(1 if k == 1 else 0)) - x for k, x in enumerate(tanh_terms(c, count))]
+    cube, found = (arb(c) ** 3, 3 * arb(c) ** 2, 3 * arb(c), arb(1)), []
+    for k, x in enumerate(rest):
+        found.append((x - sum((cube[i] * found[k - i] for i in range(1, min(k, 3) + 1)), arb(0))) / cube[0])
+    return found
+
+
 def octaves(start: float, end: float, parts: int = 8) -> tuple[float, ...]:
     """Where intervals meet, so many of which go to each octave of start + y, from y = 0 to the end."""
     sums = [2.0**octave * (1 + part / parts) for octave in range(-2, 5) for part in range(parts)]
@@ -143,5 +170,15 @@ TANGENTS = [
         terms=tanh_terms,
         edges=octaves(0.65625, 9.0625),
         degree=6,
+    ),
+    Tangents(
+        "tanhshrink_tangents",
+        "(y - tanh(y))/y^3 = T_j + S_j h + h^2 C_j(h), y = c_j + h",
+        "the same intervals",
+        exact=over_cube,
+        terms=over_cube_terms,
+        edges=octaves(0.65625, 9.0625),
+        degree=6,
+        odd=False,
     ),
 ]

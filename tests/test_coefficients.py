@@ -348,7 +348,17 @@ def test_pieces_have_rows_of_one_form(name):
 
 
 # name: (function, its slope, where intervals meet).
-LINES = {"tanh_tangents": (mp.tanh, lambda y: mp.sech(y) ** 2, (mp.mpf(21) / 32, mp.mpf("9.0625")))}
+ENDS = mp.mpf(21) / 32, mp.mpf("9.0625")
+
+
+def over_cube(y):
+    return (y - mp.tanh(y)) / y**3 if y else mp.mpf(1) / 3
+
+
+LINES = {
+    "tanh_tangents": (mp.tanh, lambda y: mp.sech(y) ** 2, ENDS),
+    "tanhshrink_tangents": (over_cube, lambda y: mp.tanh(y) ** 2 / y**3 - 3 * (y - mp.tanh(y)) / y**4, ENDS),
+}
 
 
 def test_every_table_of_tangents_is_checked_here():
@@ -367,13 +377,15 @@ def test_tangents_are_as_near_as_they_say(name):
     largest = mp.mpf(0)
     with mp.workprec(250):
         for (low, high), (c, value, rise, *curve, besides) in zip(pairwise(edges), rows, strict=True):
-            assert abs(c - (low + high) / 2) <= (high - low) / 4 if low else c == 0
+            assert abs(c - (low + high) / 2) <= (high - low) / 4 if low or name != "tanh_tangents" else c == 0
             assert float(np.float32(function(c))) == value and float(np.float32(slope(c))) == rise
             for turn in range(60):
                 h = low - c + (high - low) * (draw.random() if turn > 1 else turn)
                 bend = h * h * mp.polyval(curve[::-1], h)
                 over = abs(value + rise * h + bend - function(c + h)) - mp.mpf(2) ** -24 * abs(bend)
-                assert over <= -2 * besides * mp.mpf(2) ** -24
+                assert over <= 2 * abs(besides) * mp.mpf(2) ** -24
+                # What is added has the sign of the curve, or more than its size.
+                assert bend * besides >= 0 or abs(besides) >= 2 * abs(bend)
                 largest = max(largest, over / function(c + h) if h + c else 0)
     assert stated - 1 < mp.log(largest, 2) <= stated
 

@@ -18,6 +18,7 @@ from fastact.cpu.target import Processor, host
 from fastact.cpu.ufunc import make_ufunc
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import pair
+from fastact.kernels.coefficients import TABLES
 from fastact.link.arithmetic import PAIR
 from fastact.link.graph import Graph
 from fastact.link.linker import Linking
@@ -284,3 +285,19 @@ def test_detours_that_wait_for_one_another_are_given_up():
     after_a = graph.node("select", "f64", second, zero, graph.node("fadd", "f64", a, y), data="rare")
     graph.outputs = [after_a, after_b]
     assert order(graph, True) == graph.live()
+
+
+def test_falling_polynomials_keep_the_digits_of_pairs():
+    coefficients = TABLES["tanhshrink_pair"]["pair"].coefficients
+
+    def body(z):
+        p = pair.falling_polynomial(op.plain(z), coefficients)
+        return p.pair(p.hi), p.pair(p.low)
+
+    z = np.random.default_rng(0).uniform(0.0, 0.25, 500)
+    exact = [sum(map(Fraction, c)) if isinstance(c, tuple) else Fraction(c) for c in coefficients]
+    errors = []
+    for x, high, low in zip(z, *compiled(in_pairs(body, 1), 1, 2)(z), strict=True):
+        truth = sum(c * Fraction(x) ** k for k, c in enumerate(exact))
+        errors.append(abs((Fraction(high) + Fraction(low)) / truth - 1))
+    assert Fraction(1, 2**90) < max(errors) < Fraction(1, 2**69)

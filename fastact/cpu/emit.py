@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import clips, detours, extremes, masks, quotients
+from fastact.cpu import clips, detours, extremes, masks, quotients, tables
 from fastact.cpu.order import Detour, order
 from fastact.cpu.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.words import SCALARS, constant, typed
@@ -58,6 +58,8 @@ class Emitter(Conversions):
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
         self.apart, self.part = apart and width > 1, part
         self.apart_masks = False
+        self.eights = False
+        """Whether tables are looked up eight elements at a time (`Target`)."""
         self.multiplied: dict[Node, int] = {}
         """Quotients and roots of which so many registers do without the divider (`quotients`)."""
         self.stored: dict[int, Any] = {}
@@ -128,6 +130,7 @@ class Emitter(Conversions):
             values = self.nodes(extremes.truths(detour.condition), dict(values))
         if detours.divisible(detour, self.width, self.part):
             part = Emitter(b, self.part, self.half_instructions, self.avx512, self.bfloat_instructions)
+            part.eights = self.eights
             chosen = detours.in_parts(self, part, detour, values)
         else:
             self.nodes(detour.nodes, values)
@@ -217,6 +220,8 @@ class Emitter(Conversions):
         permuted = self.width and self.width % lanes == 0 and len(entries) in (8, 16, 32) and len(entries) >= lanes
         if self.avx512 and permuted and (node.type, node.args[0].type) in (("f64", "i64"), ("f32", "i32")):
             return self.permutation(entries, index, node.type, lanes)
+        if self.eights and tables.serves(node, self.width):
+            return tables.in_eights(self, node, index)
         name = "table_" + "_".join((node.type, str(len(entries)), format(zlib.crc32("".join(node.data).encode()), "x")))  # type: ignore[arg-type]
         table = self.module.globals.get(name)
         if table is None:

@@ -42,6 +42,8 @@ class Target:
     """Whether short bodies past the caches are quicker if what they read is asked for in the second cache only."""
     slow_divider: bool = False
     """Whether it multiplies many registers in the time in which it divides one, and has AVX-512's approximations."""
+    eights: bool = False
+    """Whether it has AVX2 and not AVX-512: it finds one of eight elements of a table in a register."""
 
     def suited(self, graph: Graph) -> Graph:
         """A graph, or what takes less time here."""
@@ -122,6 +124,7 @@ class Sweeps:
         emitter = Emitter(
             b, w, target.half_instructions, target.avx512, target.bfloat_instructions, self.bfloat, w // REGISTERS
         )
+        emitter.eights = target.eights
         return function, emitter
 
     def _multiplied(self, steps: Sequence[Node | Detour]) -> dict[Node, int]:

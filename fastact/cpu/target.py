@@ -64,6 +64,7 @@ class Processor:
         return Target(
             self.vector_bytes, self.half_instructions, flags, self.avx512, bfloat, streams,
             second_level=self.intel_server, slow_divider=self.intel_server,
+            eights=self.has("avx2") and not self.avx512,
         )  # fmt: skip
 
 

@@ -274,6 +274,8 @@ def _tanhshrink_backward(g: Value, x: Value) -> Value:
 def tanhshrink(x: Value) -> Value:
     """x - tanh x = x^3 P(x^2) next to 0; further out (|x| - 1) + 2 e/(1 + e) with e = exp(-2|x|), two terms of one
     sign."""
+    if in_short_pairs(x):
+        return x.context.blocks.tanhshrink_alone(x)
     y = op.absolute(op.plain(x))
     pair = x.context.arithmetic.pair
     # So small a z no longer counts; but a product with 0 would not know its sign.

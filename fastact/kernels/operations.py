@@ -225,9 +225,10 @@ def exactly(name: str) -> Any:
 
 
 def series(x: Value, name: str) -> Value:
-    """The polynomial of a table of that name; in double-double arithmetic of the one for a shorter interval."""
+    """The polynomial of a table of that name, whose terms fall; in double-double arithmetic of the one for a shorter
+    interval."""
     context = x.context
-    return context.blocks.short_polynomial(x, context.table(name + "_pair" if context.arithmetic.pair else name))
+    return context.blocks.falling_polynomial(x, context.table(name + "_pair" if context.arithmetic.pair else name))
 
 
 # -- more or fewer words to a number --------------------------------------------------------------------------------

@@ -44,10 +44,10 @@ DEAR = {
     ("fpext", "f64"): 3.3, ("fptrunc", "f32"): 3.3, ("lookup", "f32"): 1.5, ("lookup", "f64"): 3.0,
 }  # fmt: skip
 """The same of operations that take longer than others of their type."""
-IN_MEMORY = DEAR | {("lookup", "f32"): 8.0, ("lookup", "f64"): 12.0}
-"""The same where no instruction finds elements of tables in registers; in the units of such processors."""
-CLEARLY = 0.8
-"""The part of the cost in pairs that float64 has to be below there to be taken instead."""
+IN_MEMORY = DEAR | {("lookup", "f32"): 13.0, ("lookup", "f64"): 13.0}
+"""The same where no instruction finds one of many elements in registers; in the units of such processors."""
+SPARED = 25.0
+"""By how much less float64 has to cost there to be taken instead: both have to be proved."""
 SHORT = 25.0
 """What costs less waits for memory."""
 DECISION = 9.0
@@ -214,7 +214,7 @@ def cheaper(wide: Graph, paired: Graph | None, settled: bool) -> Graph:
     rounding of float64 has to be decided."""
     if paired is None or cost(wide) < SHORT or cost(paired) > 1.03 * cost(wide) + (0.0 if settled else DECISION):
         return wide
-    if paired.instead and cost(paired.without_tables(), IN_MEMORY) > CLEARLY * cost(paired, IN_MEMORY):
+    if paired.instead and cost(paired.without_tables(), IN_MEMORY) > cost(paired, IN_MEMORY) - SPARED:
         paired.instead.clear()
     return paired
 

@@ -110,3 +110,16 @@ def short_polynomial(x: Value, coefficients: tuple) -> Value:
     for high, low in reversed(coefficients[:pairs]):
         p = p * x + x.pair(x.context.real(high), x.context.real(low))
     return p
+
+
+def falling_polynomial(x: Value, coefficients: tuple) -> Value:
+    """The same where each coefficient is larger than all that is added to it: sums need not find out which term is."""
+    pairs = sum(isinstance(c, tuple) for c in coefficients)
+    p, p_low = polynomial(x.hi, coefficients[pairs:]), None
+    for high, low in reversed(coefficients[:pairs]):
+        term, rest = two_product(p, x.hi)
+        for a, b in ((p, x.lo), (p_low, x.hi)):
+            rest = rest if a is None or b is None else a.fma(b, rest)
+        p, left = fast_two_sum(x.context.real(high), term)
+        p_low = left + (rest + low)
+    return x.pair(*fast_two_sum(p, p_low))

@@ -243,6 +243,12 @@ def tanh_alone(x: Value) -> Value:
     return pair_single_tangents.tanh(x)
 
 
+def tanhshrink_alone(x: Value) -> Value:
+    from fastact.kernels.blocks import pair_single_tangents
+
+    return pair_single_tangents.tanhshrink(x)
+
+
 def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     from fastact.kernels.blocks import pair_single_normal
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
+from fastact.kernels.blocks.exactly import two_product
 from fastact.kernels.blocks.single import limited, pattern
 from fastact.kernels.coefficients import TANGENTS
 from fastact.kernels.operations import Value
@@ -20,18 +21,51 @@ END = 9.0625
 SIZE = 32
 GRANTED = 2.0 * 2.25
 """The error of h^2 C(h), in 2^-25 of it."""
+SMALL = 2.0**-36
+"""Of smaller numbers the cubes have not all bits of pairs."""
 
 
 def tanh(x: Value) -> Value:
-    """The function as a result: what its error is relative to is far smaller than it, which products know nothing of.
+    """The function as a result: its error is relative to what is far smaller, which products know nothing of."""
+    context = x.context
+    context.granted += GRANTED
+    context.held[x.hi.node] = inf, 1.0  # one word is right however small x is, and beyond the end
+    high, low, doubt = _touched(limited(abs(x.hi), -inf, END), "tanh_tangents")
+    result = x.pair(high, low).signed_as(x.hi)
+    result.uncertain = doubt
+    return result
 
-    With h = |x| - c it is T + h V, V = S + h C(h), both sums in two words: the error is one of h^2 C(h), and what the
+
+def tanhshrink(x: Value) -> Value:
+    """The same of y^3 times what y - tanh y, y = |x|, is a multiple of; beyond the end y - 1 and a little more."""
+    context, size = x.context, abs(x.hi)
+    context.granted += GRANTED
+    small = size.bits()
+    context.signs.append((small - pattern(context.arithmetic, SMALL)) & (0 - small))
+    context.held[x.hi.node] = inf, inf
+    y = limited(size, -inf, END)
+    high, low, doubt = _touched(y, "tanhshrink_tangents")
+    square, square_low = two_product(y, y)
+    cube, cube_low = two_product(square, y)
+    cube_low = square_low.fma(y, cube_low)
+    product, rest = two_product(cube, high)
+    rest = cube_low.fma(high, cube.fma(low, rest))
+    beyond, less = size > END, size - 1.0
+    first, second = less.choose(beyond, product), ((size - less) - (1.0 - 2.0**-23)).choose(beyond, rest)
+    result = x.pair(first, second).signed_as(x.hi)
+    result.uncertain = cube * doubt
+    return result
+
+
+def _touched(y: Value, name: str) -> tuple[Value, Value, Value]:
+    """A function of y in two words, and what their error is relative to.
+
+    With h = y - c it is T + h V, V = S + h C(h), both sums in two words: the error is one of h^2 C(h), and what the
     last column of the table says besides."""
-    context, rows = x.context, TANGENTS["tanh_tangents"].coefficients
-    y = limited(abs(x.hi), -inf, END)
-    shift = context.arithmetic.mantissa_bits - 3
+    arithmetic, rows = y.context.arithmetic, TANGENTS[name].coefficients
+    shift = arithmetic.mantissa_bits - 3
     j = (y + START).bits().shift_right_logical(shift) & (SIZE - 1)
-    first = pattern(context.arithmetic, START) >> shift & (SIZE - 1)
+    first = pattern(arithmetic, START) >> shift & (SIZE - 1)
 
     def entry(k: int) -> Value:
         column = [row[k] for row in rows]
@@ -45,9 +79,4 @@ def tanh(x: Value) -> Value:
     steep = h.fma(curve, slope)
     steep_low = h.fma(curve, slope - steep)
     high = h.fma(steep, value)
-    low = h.fma(steep_low, h.fma(steep, value - high))
-    context.granted += GRANTED
-    context.held[x.hi.node] = inf, 1.0  # one word is right however small x is, and beyond the end
-    result = x.pair(high, low).signed_as(x.hi)
-    result.uncertain = (h * h).fma(curve, entry(8))
-    return result
+    return high, h.fma(steep_low, h.fma(steep, value - high)), (h * h).fma(curve, entry(8))

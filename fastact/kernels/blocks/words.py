@@ -17,6 +17,7 @@ from fastact.kernels.blocks.single import (
     reciprocal,
     rsqrt,
 )
+from fastact.kernels.blocks.single import polynomial as falling_polynomial
 from fastact.kernels.blocks.single import polynomial as short_polynomial
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "exp_times",
     "expm1",
     "exponents_from",
+    "falling_polynomial",
     "gelu",
     "log",
     "log1p",
