@@ -44,9 +44,9 @@ TRUTH = {
 
 
 def words(name):
-    """The two words that a block makes of a float32, as functions of arrays."""
+    """The two words that a block makes of a float32, and what their error is relative to, as functions of arrays."""
     found = []
-    for word in ("hi", "low"):
+    for word in ("hi", "low", "uncertain"):
         linking = Linking(SINGLE_PAIR)
         value = getattr(operations, name)(linking.receive("float32"))
         linking.graph.outputs.append(getattr(value, word).node)
@@ -70,12 +70,12 @@ def test_blocks_have_the_bits_that_are_granted(name):
     x = sample(name)
     x = x[(x > RANGES[name][0]) & (x < RANGES[name][1]) & (x != 0)]
     with np.errstate(all="ignore"):
-        hi, lo = (word(x) for word in words(name))
+        found = [word(x) for word in words(name)]
     with mp.workprec(120):
         errors = [
-            abs((mp.mpf(float(h)) + mp.mpf(float(t))) / TRUTH[name](mp.mpf(float(v))) - 1)
-            for v, h, t in zip(x, hi, lo, strict=True)
-            if TRUTH[name](mp.mpf(float(v))) != 0
+            abs(mp.mpf(float(h)) + mp.mpf(float(t)) - TRUTH[name](mp.mpf(float(v)))) / abs(mp.mpf(float(size)))
+            for v, h, t, size in zip(x, *found, strict=True)
+            if size != 0
         ]
     assert len(errors) > 400
     linking = Linking(SINGLE_PAIR)

@@ -39,6 +39,8 @@ class Knowledge:
         """Error that a result in a pair of float32 may have, in 2^-25 of it."""
         self.signs: list[Integer] = []
         """Integers that are negative where a pair of float32 may lack bits."""
+        self.left: list[Condition] = []
+        """Where a pair of float32 is left to a wider arithmetic whatever it is."""
         self.held: dict[Node, tuple[float, float]] = {}
         """The limits that these set to the size of numbers."""
         self._ends: dict[tuple[int, float], tuple[Condition | None, bool]] = {}
@@ -74,6 +76,10 @@ class Knowledge:
         if known is None or serves:
             return here if known is None else known
         return here.only_where(known)
+
+    def leave(self, condition: Condition) -> None:
+        """Leave elements to a wider arithmetic."""
+        self.left.append(condition)
 
     def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
         """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
