@@ -28,6 +28,7 @@ RANGES = {
     "log": (1e-37, 1e38),
     "log2": (1e-37, 1e38),
     "log1p": (-0.9, 3e4),
+    "logit": (1e-15, 1 - 2.0**-24),
     "rsqrt": (1.2e-38, 1e38),
     "erf": (-3.9, 3.9),
 }
@@ -38,6 +39,7 @@ TRUTH = {
     "log": mp.log,
     "log2": lambda x: mp.log(x, 2),
     "log1p": mp.log1p,
+    "logit": lambda x: mp.log(x / (1 - x)),
     "rsqrt": lambda x: 1 / mp.sqrt(x),
     "erf": mp.erf,
 }

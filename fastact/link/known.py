@@ -65,9 +65,9 @@ class Knowledge:
         self.products[value.first.node.index] = Product(rate, _word(argument).node, nodes, granted)
         self.granted = 0.0
 
-    def not_above(self, value: Any, least: float) -> Condition:
-        """A condition that holds wherever a number is not above a limit, and hardly ever besides."""
-        here = _word(value) <= least
+    def not_above(self, value: Any, least: float, below: bool = False) -> Condition:
+        """A condition that holds wherever a number is not above a limit, or not below it, and hardly ever besides."""
+        here = _word(value) >= least if below else _word(value) <= least
         key = (_word(value).node.index, least)
         if key not in self._ends:
             return here
@@ -82,9 +82,9 @@ class Knowledge:
         self.left.append(condition)
 
     def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
-        """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
-        wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
-        ever besides."""
+        """Remember a condition that holds wherever a number is not above a limit, or below it for the upper one: that a
+        pair of float32 is left to a wider arithmetic, if none is given. So a test is spared, or made on a detour only.
+        ``serves``: it holds hardly ever besides."""
         self._ends[_word(value).node.index, least] = known, serves
 
     def bounds(self, value: Any) -> tuple[float, float]:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
 from fastact.kernels.blocks.pair import logarithm_words
-from fastact.kernels.blocks.pair_single_logs import log, log1p_of_input, log2
+from fastact.kernels.blocks.pair_single_logs import log as log
+from fastact.kernels.blocks.pair_single_logs import log1p_of_input
+from fastact.kernels.blocks.pair_single_logs import log2 as log2
+from fastact.kernels.blocks.pair_single_logs import logit as logit
 from fastact.kernels.blocks.single import limited, polynomial
 from fastact.kernels.operations import Value
 

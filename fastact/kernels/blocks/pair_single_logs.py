@@ -49,20 +49,40 @@ def log1p_of_input(x: Value) -> Value:
     context.leave(~((y >= 2.0**-7) & (y <= 2.0**16)))
     context.end(x.hi, -1.0)
     context.held[x.hi.node] = 1.0, 1.0
-    bits = y.bits()
-    j = (bits >> 18) & 31
-    c = _entry(x, j, lambda entry: 2.0**127 * round(128 * math.exp(-entry[0])) / 128)
-    k = (c.bits() - (bits & 0x7F800000)).as_real()
+    n, j, k = _divided(x, y)
     p, e = two_product(k, x.hi)
     # Either |k - 1| >= |k x|, or one is at most twice the other and nothing is lost.
     f, f_low = fast_two_sum(k - 1.0, p)
-    f_low = f_low + e
-    a, rest = _added(x, (bits >> 23).to_real("f32"), j)
-    # log(1 + f + f') = log(1 + f) + f'/(1 + f)
+    value = _of_two_words(x, n, j, f, f_low + e)
+    value.like = x.hi
+    return value
+
+
+def logit(x: Value) -> Value:
+    """log(x/(1 - x)), the quotient in two words."""
+    context = x.context
+    context.leave(~((x.hi >= 2.0**-60) & (x.hi < 1.0)))
+    context.end(x.hi, 0.0)
+    context.end(x.hi, 1.0)
+    context.held[x.hi.node] = 1.0, 1.0
+    y = 1.0 - x.hi
+    reciprocal = 1.0 / y
+    q = x.hi * reciprocal
+    q_low = (-q).fma((1.0 - y) - x.hi, (-q).fma(y, x.hi)) * reciprocal
+    context.note(y, 2.0**-24, 1.0)
+    n, j, k = _divided(x, q)
+    f_low = q_low * k
+    value = _of_two_words(x, n, j, q.fma(k, -1.0), f_low)
+    value.uncertain = abs(f_low).fma(2.0**15, value.uncertain)
+    return value
+
+
+def _of_two_words(x: Value, n: Value, j: Value, f: Value, f_low: Value) -> Value:
+    """n ln 2 - log c + log(1 + f + f'), of which the latter is log(1 + f) + f'/(1 + f)."""
+    a, rest = _added(x, n, j)
     value = _sum(x, a, f, f, None, f_low.fma((-f).fma(1.0 - f, 1.0), rest))
     # One more sum.
-    context.granted += 0.3 * GRANTED
-    value.like = x.hi
+    x.context.granted += 0.3 * GRANTED
     return value
 
 
@@ -90,6 +110,14 @@ def _reduced(x: Value) -> tuple[Value, Value, Value]:
     j = (bits >> 18) & 31
     c = _entry(x, j, lambda entry: round(128 * math.exp(-entry[0])) / 128)
     return (bits >> 23).to_real("f32"), j, m.fma(c, -1.0)
+
+
+def _divided(x: Value, y: Value) -> tuple[Value, Value, Value]:
+    """n + 127, j and k = c/2^n of a number y."""
+    bits = y.bits()
+    j = (bits >> 18) & 31
+    c = _entry(x, j, lambda entry: 2.0**BIAS * round(128 * math.exp(-entry[0])) / 128)
+    return (bits >> 23).to_real("f32"), j, (c.bits() - (bits & 0x7F800000)).as_real()
 
 
 def _entry(x: Value, j: Value, of: Callable[[tuple[float, float]], float], table: str = "log_table_above") -> Value:
