@@ -209,6 +209,8 @@ def test_what_factors_multiply_has_the_error_that_is_granted(name):
     pair = pairs.doubled(value)
     pairs.graph.outputs.append(pair.first.node)
     doubtful = functools.reduce(operator.or_, [*pairs.signs, pairs.integer(0)])
+    left = functools.reduce(operator.or_, pairs.left, pairs.integer(0).compare("ne", 0))
+    doubtful = pairs.integer(-1).choose(left, doubtful)
     wide, _, (truth,) = linker._run(form.body, DOUBLE_WIDE, 1, "float32", fixed, False)
     wide.graph.outputs.append(truth.node)
     draw = np.random.default_rng(2)

@@ -49,11 +49,14 @@ def log1p_of_input(x: Value) -> Value:
     context.leave(~((y >= 2.0**-7) & (y <= 2.0**16)))
     context.end(x.hi, -1.0)
     context.held[x.hi.node] = 1.0, 1.0
-    n, j, k = _divided(x, y)
+    bits = y.bits()
+    j = (bits >> 18) & 31
+    k = _over_power(_reciprocal(x, j, BIAS), bits)
     p, e = two_product(k, x.hi)
     # Either |k - 1| >= |k x|, or one is at most twice the other and nothing is lost.
     f, f_low = fast_two_sum(k - 1.0, p)
-    value = _of_two_words(x, n, j, f, f_low + e)
+    f_low = f_low + e
+    value = _of_two_words(x, (bits >> 23).to_real("f32"), j, f, f_low)
     value.like = x.hi
     return value
 
@@ -70,7 +73,10 @@ def logit(x: Value) -> Value:
     q = x.hi * reciprocal
     q_low = (-q).fma((1.0 - y) - x.hi, (-q).fma(y, x.hi)) * reciprocal
     context.note(y, 2.0**-24, 1.0)
-    n, j, k = _divided(x, q)
+    bits = q.bits()
+    j = (bits >> 18) & 31
+    c = _reciprocal(x, j, BIAS)
+    n, k = (bits >> 23).to_real("f32"), _over_power(c, bits)
     f_low = q_low * k
     value = _of_two_words(x, n, j, q.fma(k, -1.0), f_low)
     value.uncertain = abs(f_low).fma(2.0**15, value.uncertain)
@@ -108,16 +114,18 @@ def _reduced(x: Value) -> tuple[Value, Value, Value]:
     bits = x.hi.bits()
     m = ((bits & 0x7FFFFF) | 0x3F800000).as_real()
     j = (bits >> 18) & 31
-    c = _entry(x, j, lambda entry: round(128 * math.exp(-entry[0])) / 128)
+    c = _reciprocal(x, j)
     return (bits >> 23).to_real("f32"), j, m.fma(c, -1.0)
 
 
-def _divided(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """n + 127, j and k = c/2^n of a number y."""
-    bits = y.bits()
-    j = (bits >> 18) & 31
-    c = _entry(x, j, lambda entry: 2.0**BIAS * round(128 * math.exp(-entry[0])) / 128)
-    return (bits >> 23).to_real("f32"), j, (c.bits() - (bits & 0x7F800000)).as_real()
+def _reciprocal(x: Value, j: Value, power: float = 0.0) -> Value:
+    """The j-th c, times a power of two."""
+    return _entry(x, j, lambda entry: 2.0**power * round(128 * math.exp(-entry[0])) / 128)
+
+
+def _over_power(c: Value, bits: Value) -> Value:
+    """c/2^n of 2^`BIAS` c and the bits of 2^n m."""
+    return (c.bits() - (bits & 0x7F800000)).as_real()
 
 
 def _entry(x: Value, j: Value, of: Callable[[tuple[float, float]], float], table: str = "log_table_above") -> Value:
