@@ -323,6 +323,26 @@ def log_reciprocals(size: int = 32, below: int = 8, short: bool = False) -> list
     return chosen
 
 
+def log_reciprocals_above(size: int = 32) -> list[float]:
+    """The multiples c of 1/64, or of 1/128 where m c - 1 is a float32 for a float32 m even so, that bring m c nearest
+    to 1 on each of ``size`` equal intervals of m from 1 to 2; 1 on the first and 1/2 on the last one, so that nothing
+    is to be added next to 1."""
+    chosen = [1.0]
+    for i in range(1, size - 1):
+        ends = 1 + i / size, 1 + (i + 1) / size
+
+        def distance(c: float, ends: tuple[float, float] = ends) -> float:
+            return max(abs(m * c - 1) for m in ends)
+
+        fine = min((k / 128 for k in range(64, 129)), key=distance)
+        coarse = min((k / 64 for k in range(32, 65)), key=distance)
+        chosen.append(fine if distance(fine) <= 1 / 64 else coarse)
+    return [*chosen, 0.5]
+
+
+LOG_ABOVE = -0.0206, 1 / 32  # how far these leave m c from 1
+
+
 LOG_START = 1 - 9.5 / 32
 """The first of 16 intervals of m, of 2^-4 of the bit patterns of a binade each: 1 is in the middle of the tenth."""
 LOG_REACH = 0.0323  # farthest that log_factors and log1p_factors leave m c from 1
@@ -552,6 +572,21 @@ ENTRIES: list[Polynomial | Values] = [
         # The first part is a multiple of 2^-17, as n times the first part of LN2_SINGLE is: their sum is exact.
         parts={"single_pair": (-17, 24)},
     ),
+    Values(
+        "log_table_above",
+        "-log c_j",
+        "c_j of 7 bits or less, nearest to 1/m on the j-th of 32 intervals of m from 1 to 2",
+        values=lambda: [-arb(c).log() for c in log_reciprocals_above()],
+        parts={"single_pair": (-17, 24)},
+    ),
+    Values(
+        "log2_table_above",
+        "-log2 c_j",
+        "c_j as in log_table_above",
+        values=lambda: [-arb(c).log() / arb(2).log() for c in log_reciprocals_above()],
+        parts={"single_pair": (-17, 24)},
+    ),
+    log1p("log_above", "-0.0206 <= f <= 1/32", *LOG_ABOVE, targets={"single_pair": -31.0}),
     # log m = -log c + log(1 + r) with r = m c - 1, and log2 likewise
     *factors_and_terms("log", LOG_INTERVALS, partial(log_factors, base=1), 1),
     log_reduced("log_reduced", 1, LOG_TARGETS),

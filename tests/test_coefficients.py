@@ -76,6 +76,7 @@ POLYNOMIALS = {
         lambda x: mp.sin(x) ** 2,
     ),
     "log_pair": log_like(-mp.mpf(1.5) / 64, mp.mpf(1.5) / 64),
+    "log_above": log_like(mp.mpf("-0.0206"), mp.mpf(1) / 32),
     "log_small": log_like(-mp.mpf(1.02) / 32, mp.mpf(1.02) / 32),
     "tanh_small": tanh_like(mp.mpf("0.55")),
     "tanh_tiny": tanh_like(mp.mpf("0.3")),
@@ -167,7 +168,15 @@ POLYNOMIALS |= {
 # 64/m for 32 values of m between 0.875 and 1.71.
 LOG_RECIPROCALS = [73, 72, 71, *range(69, 65, -1), 64, 64, 62, 60, 59, 57, 55, 54, 53, *range(51, 38, -1), 39, 38, 37]
 SHORT_RECIPROCALS = [74, 72, 70, 70, 68, 68, 66, *LOG_RECIPROCALS[7:]]
+SHORT_PARTS = ("log_table", "log_table_short", "log_table_above", "log2_table_above")
+# 128/m for 32 values of m between 1 and 2.
+ABOVE_RECIPROCALS = [
+    128, 122, 118, 116, 112, 109, 106, 104, 101, 99, 96, 94, 92, 90, 88, 86,
+    84, 83, 81, 80, 78, 77, 75, 74, 72, 71, 70, 69, 68, 67, 66, 64,
+]
 VALUES = {
+    "log_table_above": lambda j: -mp.log(mp.mpf(ABOVE_RECIPROCALS[j]) / 128),
+    "log2_table_above": lambda j: -mp.log(mp.mpf(ABOVE_RECIPROCALS[j]) / 128, 2),
     "log_table_short": lambda j: -mp.log(mp.mpf(SHORT_RECIPROCALS[j]) / 64),
     "log_table": lambda j: -mp.log(mp.mpf(LOG_RECIPROCALS[j]) / 64),
     "exp_table": lambda j: mp.power(2, mp.mpf(j) / 32),
@@ -397,7 +406,7 @@ def test_coefficients_have_the_format_of_their_level(name, level):
     assert all(isinstance(c, tuple) for c in coefficients[: len(pairs)]), "pairs lead"
     # The high parts of tables of logarithms are short, for the sake of exact sums.
     word = np.float32 if level.startswith("single") else np.float64
-    assert all(word(high) + word(low) == high for high, low in pairs) or name in ("log_table", "log_table_short")
+    assert all(word(high) + word(low) == high for high, low in pairs) or name in SHORT_PARTS
     assert all(isinstance(c, float) for c in coefficients[len(pairs) :])
     assert bool(pairs) == (level in ("pair", "single_pair"))
     if level.startswith("single"):

@@ -28,6 +28,7 @@ RANGES = {
     "log": (1e-37, 1e38),
     "log2": (1e-37, 1e38),
     "log1p": (-0.9, 3e4),
+    "logit": (1e-15, 1 - 2.0**-24),
     "rsqrt": (1.2e-38, 1e38),
     "erf": (-3.9, 3.9),
 }
@@ -38,15 +39,16 @@ TRUTH = {
     "log": mp.log,
     "log2": lambda x: mp.log(x, 2),
     "log1p": mp.log1p,
+    "logit": lambda x: mp.log(x / (1 - x)),
     "rsqrt": lambda x: 1 / mp.sqrt(x),
     "erf": mp.erf,
 }
 
 
 def words(name):
-    """The two words that a block makes of a float32, as functions of arrays."""
+    """The two words that a block makes of a float32, and what their error is relative to, as functions of arrays."""
     found = []
-    for word in ("hi", "low"):
+    for word in ("hi", "low", "uncertain"):
         linking = Linking(SINGLE_PAIR)
         value = getattr(operations, name)(linking.receive("float32"))
         linking.graph.outputs.append(getattr(value, word).node)
@@ -70,12 +72,12 @@ def test_blocks_have_the_bits_that_are_granted(name):
     x = sample(name)
     x = x[(x > RANGES[name][0]) & (x < RANGES[name][1]) & (x != 0)]
     with np.errstate(all="ignore"):
-        hi, lo = (word(x) for word in words(name))
+        found = [word(x) for word in words(name)]
     with mp.workprec(120):
         errors = [
-            abs((mp.mpf(float(h)) + mp.mpf(float(t))) / TRUTH[name](mp.mpf(float(v))) - 1)
-            for v, h, t in zip(x, hi, lo, strict=True)
-            if TRUTH[name](mp.mpf(float(v))) != 0
+            abs(mp.mpf(float(h)) + mp.mpf(float(t)) - TRUTH[name](mp.mpf(float(v)))) / abs(mp.mpf(float(size)))
+            for v, h, t, size in zip(x, *found, strict=True)
+            if size != 0
         ]
     assert len(errors) > 400
     linking = Linking(SINGLE_PAIR)
@@ -214,6 +216,8 @@ def test_what_factors_multiply_has_the_error_that_is_granted(name):
     pair = pairs.doubled(value)
     pairs.graph.outputs.append(pair.first.node)
     doubtful = functools.reduce(operator.or_, [*pairs.signs, pairs.integer(0)])
+    left = functools.reduce(operator.or_, pairs.left, pairs.integer(0).compare("ne", 0))
+    doubtful = pairs.integer(-1).choose(left, doubtful)
     wide, _, (truth,) = linker._run(form.body, DOUBLE_WIDE, 1, "float32", fixed, False)
     wide.graph.outputs.append(truth.node)
     draw = np.random.default_rng(2)

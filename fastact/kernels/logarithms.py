@@ -146,6 +146,8 @@ def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
 def logit(x: Value) -> Value:
     """log(x/(1 - x)) = +-log(a/(1 - a)) with a the smaller of x and 1 - x, which is exact; what the quotient lacks for
     its rounding, which counts next to 1/2, is added. -inf at 0, inf at 1, NaN outside."""
+    if x.context.arithmetic.guarded:
+        return op.logit(x)
     return _signed(x, op.log_odds(_nearer(x)))
 
 

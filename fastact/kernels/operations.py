@@ -328,6 +328,11 @@ def log_odds(x: Value) -> Value:
     return _block("log_odds", x)
 
 
+def logit(x: Value) -> Value:
+    """log(x/(1 - x)), of pairs of float32."""
+    return _block("logit", x)
+
+
 def log1p(x: Value) -> Value:
     """log(1 + x). Of an exponential that is far from the normal numbers it is that exponential, and keeps its power of
     two apart: so softplus is right down to the smallest subnormal."""

@@ -77,7 +77,7 @@ def alarm(
         if domain[0] != float("-inf"):
             conditions.append(x.context.not_above(x, domain[0]))
         if domain[1] != float("inf"):
-            conditions.append(x >= domain[1])
+            conditions.append(x.context.not_above(x, domain[1], below=True))
         return _either(conditions)
 
     return marked

@@ -39,6 +39,8 @@ class Knowledge:
         """Error that a result in a pair of float32 may have, in 2^-25 of it."""
         self.signs: list[Integer] = []
         """Integers that are negative where a pair of float32 may lack bits."""
+        self.left: list[Condition] = []
+        """Where a pair of float32 is left to a wider arithmetic whatever it is."""
         self.held: dict[Node, tuple[float, float]] = {}
         """The limits that these set to the size of numbers."""
         self._ends: dict[tuple[int, float], tuple[Condition | None, bool]] = {}
@@ -63,9 +65,9 @@ class Knowledge:
         self.products[value.first.node.index] = Product(rate, _word(argument).node, nodes, granted)
         self.granted = 0.0
 
-    def not_above(self, value: Any, least: float) -> Condition:
-        """A condition that holds wherever a number is not above a limit, and hardly ever besides."""
-        here = _word(value) <= least
+    def not_above(self, value: Any, least: float, below: bool = False) -> Condition:
+        """A condition that holds wherever a number is not above a limit, or not below it, and hardly ever besides."""
+        here = _word(value) >= least if below else _word(value) <= least
         key = (_word(value).node.index, least)
         if key not in self._ends:
             return here
@@ -75,10 +77,14 @@ class Knowledge:
             return here if known is None else known
         return here.only_where(known)
 
+    def leave(self, condition: Condition) -> None:
+        """Leave elements to a wider arithmetic."""
+        self.left.append(condition)
+
     def end(self, value: Any, least: float, known: Condition | None = None, serves: bool = False) -> None:
-        """Remember a condition that holds wherever a number is not above a limit: that a pair of float32 is left to a
-        wider arithmetic, if none is given. So a test is spared, or made on a detour only. ``serves``: it holds hardly
-        ever besides."""
+        """Remember a condition that holds wherever a number is not above a limit, or below it for the upper one: that a
+        pair of float32 is left to a wider arithmetic, if none is given. So a test is spared, or made on a detour only.
+        ``serves``: it holds hardly ever besides."""
         self._ends[_word(value).node.index, least] = known, serves
 
     def bounds(self, value: Any) -> tuple[float, float]:

@@ -33,7 +33,7 @@ class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "magnitude", "relative", "second", "slack", "uncertain")
+    __slots__ = ("_normal", "first", "like", "magnitude", "relative", "second", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
@@ -43,6 +43,8 @@ class Pair:
         self.magnitude: tuple[Real, Real, Real] | None = None
         """The words of what has its size and is not negative, and a number that has its sign, if that is how it came
         about."""
+        self.like: Real | None = hi
+        """Which word has the sign of a rounding that is 0; None if that needs no other."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:
@@ -53,9 +55,10 @@ class Pair:
         return self._normal
 
     def signed(self, hi: Real) -> Real:
-        """A rounding of the number, of a zero with the sign that the first word has."""
-        known = self.second is None or self.context.bounds(self.uncertain)[0] > 0.0
-        return hi if known else hi.copysign(self.first)
+        """A rounding of the number, of a zero with the sign that the first word has, or another one is said to have."""
+        if self.like is None or self.second is None or self.context.bounds(self.uncertain)[0] > 0.0:
+            return hi
+        return hi.copysign(self.like)
 
     def signed_as(self, x: Real) -> Pair:
         """A positive number with the sign of another."""

@@ -119,7 +119,8 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
         signs += _product_out_of_range(linking, y, product)
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
-    near = linking.detour = different.compare("ne", 0)
+    near = functools.reduce(Condition.__or__, linking.left, different.compare("ne", 0))
+    linking.detour = near
     double = wide()
     if decisive is None:
         settled = Real(linking, double.convert("f32").node)

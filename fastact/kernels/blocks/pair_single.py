@@ -11,6 +11,10 @@ from collections.abc import Callable
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
 from fastact.kernels.blocks.pair import logarithm_words
+from fastact.kernels.blocks.pair_single_logs import log as log
+from fastact.kernels.blocks.pair_single_logs import log1p_of_input
+from fastact.kernels.blocks.pair_single_logs import log2 as log2
+from fastact.kernels.blocks.pair_single_logs import logit as logit
 from fastact.kernels.blocks.single import limited, polynomial
 from fastact.kernels.operations import Value
 
@@ -136,24 +140,6 @@ def expm1(x: Value) -> Value:
 
 
 # -- logarithms -----------------------------------------------------------------------------------------------------
-def log(x: Value) -> Value:
-    """n ln 2 - log c + log(m c), x = 2^n m."""
-    context = x.context
-    n, c, a, a_low, moved = _reduce_log(x.hi)
-    context.signs += [n + 125, 127 - n]
-    context.end(x.hi, 0.0)
-    context.held[x.hi.node] = 1.0, 1.0
-    scale = moved & -(2**23)
-    f, f_low = (x.hi.bits() - scale).as_real().fma(c, -1.0), None
-    if x.lo is not None:
-        f, f_low = fast_two_sum(f, x.lo * c * (_bits(1.0) - scale).as_real())
-    return x.pair(*logarithm_words(x, a, a_low, f, f_low), LOOSE_LOG)
-
-
-def log2(x: Value) -> Value:
-    return log(x) * x.context.constant("LOG2E")
-
-
 def log_odds(x: Value) -> Value:
     """log(x/(1 - x)) = -log1p((1 - 2 x)/x) for x <= 1/2."""
     return 0.0 - log1p((1.0 - x * 2.0) / x)  # +0 at 1/2
@@ -163,6 +149,8 @@ def log1p(x: Value) -> Value:
     """log(1 + x) = n ln 2 - log c + log(1 + f), f = k x + (k - 1) with k = c/2^n; 1 + x, of which n and c depend, need
     not be exact."""
     context = x.context
+    if x.lo is None and x.hi.node.op == "input":
+        return log1p_of_input(x)
     low, high = context.bounds(x)
     n, c, a, a_low, moved = _reduce_log(x.hi + 1.0)
     if not 0.0 <= low <= high <= 2.0**15:
