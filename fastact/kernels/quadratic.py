@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
 from fastact.kernels.blocks.quotients import over
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
@@ -131,6 +131,10 @@ def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
     return op.between(y, 0.0, 1.0, g / 6.0, 0.0)
 
 
+def _hardsigmoid_in_words(x: Value) -> Value:
+    return closely.line(op.clip(x, -3.0, 3.0), 3.0, 6)
+
+
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
     """slope x + offset held within [0, 1]; the product in two words, since the sum cancels next to its root."""
     return op.clip(op.narrowed(rescue.product_plus((x, slope), offset)), 0.0, 1.0)
@@ -166,8 +170,8 @@ def _vanishing(x: Value, slope: Value, offset: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="clip(x/6 + 1/2, 0, 1)",
-    settled=("grad",),
-    settled_in_pairs=("value",),
+    settled=("value", "grad"),
+    words={"value": _hardsigmoid_in_words},
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
     from_output=_hardsigmoid_from_output,
@@ -214,10 +218,16 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
+def _hardswish_gradient_in_words(x: Value) -> Value:
+    inner = closely.line(x, 1.5, 3)
+    return op.where(x >= 3.0, 1.0, op.where(x <= -3.0, 0.0, inner))
+
+
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
-    settled_in_pairs=("grad",),
+    settled=("grad",),
+    words={"grad": _hardswish_gradient_in_words},
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
     gradient_roots=(-1.5,),
