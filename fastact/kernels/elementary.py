@@ -214,6 +214,17 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     return rescue.chain(_rsqrt_from_output, (g, y), g, y, y, y, -0.5)
 
 
+def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:
+    """-1/(2 d) with d = x sqrt(x) in two words, where x/sqrt(x) serves as sqrt(x) in what is small: a quotient by the
+    first word, and what it misses."""
+    s = op.sqrt(x)
+    d = x * s
+    d_low = (-s).fma(s, x).fma(s * 0.5, x.fma(s, -d))
+    q = -0.5 / d
+    rest = q.fma(d_low, q.fma(d, 0.5))
+    return closely.rounded(q, rest * (q + q), closely.beyond(x, 2.0**80), closely.below(x, 2.0**-60))
+
+
 @declare(
     family=FAMILY,
     formula="1/sqrt(x)",
@@ -221,6 +232,7 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     backward=_rsqrt_backward,
     from_output=_rsqrt_from_output,
     settled=("value", "grad"),
+    words={"grad": _rsqrt_gradient_in_words},
     numpy="1/np.sqrt(x)",
     peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
     domain=(0.0, float("inf")),
