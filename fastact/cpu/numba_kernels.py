@@ -48,7 +48,8 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
     """The graph of a kernel's value alone; what is said of floating-point flags is of no use in compiled code."""
     chosen = forms(REGISTRY[name])[form]
     products = chosen.multiplied(dtype)
-    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, products)
+    count, words = len(chosen.arguments), chosen.words
+    return link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, products, words=words)
 
 
 @dataclass(frozen=True)

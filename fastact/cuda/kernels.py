@@ -40,7 +40,8 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
         return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
     products = chosen.multiplied(dtype)
-    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, products)
+    count, words = len(chosen.arguments), chosen.words
+    return link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, products, words=words)
 
 
 @dataclass(frozen=True)

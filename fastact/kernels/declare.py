@@ -107,8 +107,9 @@ class Declaration:
     settled: tuple[str, ...] = ()
     """Forms whose float64 evaluation, rounded once, is right on every float32 input, with parameters at their defaults,
     as their certificates prove; the close cases of all others are decided in double-double arithmetic."""
-    settled_in_pairs: tuple[str, ...] = ()
-    """The same of forms for which pairs of float32 are enough: quotients by constants, mostly."""
+    words: dict[str, Body] = field(default_factory=dict)
+    """Form -> body in words of float32 for float32 ``exact``, with parameters at their defaults: a result that is right
+    everywhere, or one with a condition that holds where it may not be, which is then left to the other body."""
     critical: tuple[float, ...] = ()
     """Inputs whose neighbourhoods deserve attention: roots of the function and its gradient, saturation, seams."""
     gradient_roots: tuple[float, ...] = ()

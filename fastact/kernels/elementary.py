@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
 from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
@@ -214,6 +214,17 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     return rescue.chain(_rsqrt_from_output, (g, y), g, y, y, y, -0.5)
 
 
+def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:
+    """-1/(2 d) with d = x sqrt(x) in two words, where x/sqrt(x) serves as sqrt(x) in what is small: a quotient by the
+    first word, and what it misses."""
+    s = op.sqrt(x)
+    d = x * s
+    d_low = (-s).fma(s, x).fma(s * 0.5, x.fma(s, -d))
+    q = -0.5 / d
+    rest = q.fma(d_low, q.fma(d, 0.5))
+    return closely.rounded(q, rest * (q + q), closely.beyond(x, 2.0**80), closely.below(x, 2.0**-60))
+
+
 @declare(
     family=FAMILY,
     formula="1/sqrt(x)",
@@ -221,6 +232,7 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     backward=_rsqrt_backward,
     from_output=_rsqrt_from_output,
     settled=("value", "grad"),
+    words={"grad": _rsqrt_gradient_in_words},
     numpy="1/np.sqrt(x)",
     peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
     domain=(0.0, float("inf")),
@@ -243,12 +255,24 @@ def _tanh_from_output(g: Value, y: Value) -> Value:
     return g * ((1.0 - y) * (y + 1.0))
 
 
+def _tanh_from_output_in_words(g: Value, y: Value) -> tuple[Value, Value]:
+    """g (t + rest) with 1 - y^2 = t + rest: t is 1 less the rounding of y^2, which makes 1 - t exact. It has the sign
+    of g, also where that is 0."""
+    square = y * y
+    t = 1.0 - square
+    low = g * (-y).fma(y, 1.0 - t)
+    above, less = (g.fma(t, low * end) for end in closely.ENDS)
+    near = closely.doubt(above, less, closely.beyond(op.absolute(g), 2.0**100), closely.beyond(square, 1.0))
+    return op.copysign(op.absolute(above), g), near | closely.tiny(g, 2.0**-60)
+
+
 @declare(
     family=FAMILY,
     formula="tanh(x)",
     gradient=_tanh_gradient,
     from_output=_tanh_from_output,
     settled=("value", "grad"),
+    words={"from_output": _tanh_from_output_in_words},
     numpy="np.tanh(x)",
     peers={"torch": "torch.tanh(x)", "jax": "jax.numpy.tanh(x)", "numexpr": "tanh(x)"},
     critical=(0.0, 9.01, -9.01, 19.07, -19.07),

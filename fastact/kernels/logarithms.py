@@ -164,11 +164,17 @@ def _sqrt_from_output(g: Value, y: Value) -> Value:
     return op.where(y > largest_half(y), g * 0.5 / y, g / (y * 2.0))
 
 
+def _sqrt_from_output_in_words(g: Value, y: Value) -> tuple[Value, Value]:
+    """Twice y is exact where it is finite, so that one operation is rounded."""
+    return g / (y * 2.0), op.absolute(y) > largest_half(y)
+
+
 @declare(
     family=FAMILY,
     formula="sqrt(x)",
     gradient=_sqrt_gradient,
     from_output=_sqrt_from_output,
+    words={"from_output": _sqrt_from_output_in_words},
     numpy="np.sqrt(x)",
     peers={"torch": "torch.sqrt(x)", "jax": "jax.numpy.sqrt(x)", "numexpr": "sqrt(x)"},
     domain=(0.0, float("inf")),

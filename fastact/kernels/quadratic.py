@@ -8,7 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
+from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.kernels.blocks.quotients import over
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
@@ -84,10 +85,22 @@ def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
     return op.unless_nan(op.where(x.is_nan(), op.plain(x), 1.0), scale, bias)
 
 
+def _star_relu_in_words(x: Value, scale: Value, bias: Value) -> tuple[Value, Value]:
+    """The product in two words, to which the bias is added without error. An infinite product leaves no number there,
+    for which any serves."""
+    r = op.maximum(x, 0.0)
+    p, e = two_product(r, scale)
+    h = p * r
+    t, rest = two_sum(h, bias)
+    low = rest + e.fma(r, p.fma(r, -h))
+    return closely.rounded(t, op.where(low < 2.0**120, low, 2.0**120))
+
+
 @declare(
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
     settled=("value", "grad"),
+    words={"value": _star_relu_in_words},
     parameters=(
         Parameter(
             "scale", 0.8944, learned=True, gradient=_star_relu_gradient_scale, backward=_star_relu_backward_scale
@@ -131,6 +144,10 @@ def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
     return op.between(y, 0.0, 1.0, g / 6.0, 0.0)
 
 
+def _hardsigmoid_in_words(x: Value) -> Value:
+    return closely.line(op.clip(x, -3.0, 3.0), 3.0, 6)
+
+
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
     """slope x + offset held within [0, 1]; the product in two words, since the sum cancels next to its root."""
     return op.clip(op.narrowed(rescue.product_plus((x, slope), offset)), 0.0, 1.0)
@@ -166,8 +183,8 @@ def _vanishing(x: Value, slope: Value, offset: Value) -> Value:
 @declare(
     family=FAMILY,
     formula="clip(x/6 + 1/2, 0, 1)",
-    settled=("grad",),
-    settled_in_pairs=("value",),
+    settled=("value", "grad"),
+    words={"value": _hardsigmoid_in_words},
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
     from_output=_hardsigmoid_from_output,
@@ -214,10 +231,29 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
+def _hardswish_gradient_in_words(x: Value) -> Value:
+    inner = closely.line(x, 1.5, 3)
+    return op.where(x >= 3.0, 1.0, op.where(x <= -3.0, 0.0, inner))
+
+
+def _hardswish_in_words(x: Value) -> tuple[Value, Value]:
+    """x (s + d) in two words p + e, where s + d = x + 3, and a sixth of them. Of what is next to 0 the second word
+    would be lost; the sign is that of x, be it next to -3 or a zero."""
+    high, low = closely.words(SIXTH)
+    y = op.maximum(x, -3.0)
+    s, d = fast_two_sum(x.lift(3.0), y)
+    p, e = two_product(y, s)
+    e = y.fma(d, e) * high
+    above, less = (p.fma(high, p.fma(low + end, e)) for end in (2.0**-48, -(2.0**-48)))
+    near = closely.doubt(above, less) | closely.tiny(x, 2.0**-90)
+    return op.copysign(op.absolute(op.where(x >= 3.0, x, above)), x), near
+
+
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
-    settled_in_pairs=("grad",),
+    settled=("grad",),
+    words={"value": _hardswish_in_words, "grad": _hardswish_gradient_in_words},
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
     gradient_roots=(-1.5,),
@@ -280,10 +316,21 @@ def _sparse_plus_from_output(g: Value, y: Value) -> Value:
     return op.where(y <= 0.0, 0.0, op.where(y >= 1.0, g, g * op.sqrt(y)))
 
 
+def _sparse_plus_in_words(x: Value) -> tuple[Value, Value]:
+    """(h + rest)^2 with (x + 1)/2 = h + rest: h^2 + 2 h rest, rounded once, since the square of the rest is nothing
+    beside the doubt."""
+    y = op.maximum(x, -1.0)
+    h = y.fma(0.5, 0.5)
+    rest = y.fma(0.5, 0.5 - h)
+    above, less = (h.fma(h, h * (2.0 * end) * rest) for end in closely.ENDS)
+    return op.where(x >= 1.0, x, above), closely.doubt(above, less)
+
+
 @declare(
     family=FAMILY,
     formula="where(x >= 1, x, where(x <= -1, 0, (x + 1)**2/4))",
     settled=("value", "grad"),
+    words={"value": _sparse_plus_in_words},
     gradient=sparse_sigmoid,
     backward=_sparse_plus_backward,
     from_output=_sparse_plus_from_output,

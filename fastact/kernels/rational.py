@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
+from fastact.kernels.blocks.exactly import fast_two_sum
 from fastact.kernels.blocks.products import next_to_zero
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.roots import short
@@ -37,12 +38,25 @@ def _softsign_from_output(g: Value, y: Value) -> Value:
     return g * r * r
 
 
+def _softsign_in_words(x: Value) -> tuple[Value, Value]:
+    """Of |x|: times -1/s, where s + e is 1 + |x| without error, and what that quotient misses. As long as both are
+    negative, zeros keep a sign that x gives back."""
+    y = op.minimum(op.absolute(x), 2.0**120)
+    large, small = op.where(y > 1.0, y, 1.0), op.where(y > 1.0, 1.0, y)
+    s, e = fast_two_sum(large, small)
+    r = -1.0 / s
+    q = y * r
+    above, near = closely.rounded(q, q.fma(e, q.fma(s, y)) * r)
+    return op.copysign(op.absolute(above), x), near
+
+
 @declare(
     family=FAMILY,
     formula="x/(1 + abs(x))",
     gradient=_softsign_gradient,
     backward=_over_square,
     from_output=_softsign_from_output,
+    words={"value": _softsign_in_words},
     aliases=("soft_sign",),
     numpy="x/(1 + np.abs(x))",
     peers={
@@ -177,10 +191,27 @@ def _squareplus_product(g: Value, y: Value, b: Value) -> Value:
     return op.where(y <= 0.0, 0.0, value)
 
 
+def _squareplus_in_words(x: Value, b: Value) -> tuple[Value, Value]:
+    """h for x >= 0 and 1/h below, for b = 4. With z = |x|/2 it is h = z + sqrt(z^2 + 1), and the sum under the root is
+    t + rest without error: its last place is not above 1. One quotient serves for 1/h and for what the root misses."""
+    z = op.absolute(x) * 0.5
+    t = z.fma(z, 1.0)
+    s = op.sqrt(t)
+    rest = (-s).fma(s, t) + z.fma(z, 1.0 - t)
+    h, e = fast_two_sum(s, z)
+    inverse = 0.5 / (h * s)
+    low, q = rest.fma(h * inverse, e), (s + s) * inverse
+    missing = (-q).fma(low, (-q).fma(h, 1.0))
+    below = x < 0.0
+    high = op.where(below, q, h)
+    return closely.rounded(high, op.where(below, missing * q, low), closely.beyond(z, 2.0**12))
+
+
 @declare(
     family=FAMILY,
     formula="(x + sqrt(x*x + b))/2",
     settled=("value",),
+    words={"value": _squareplus_in_words},
     parameters=(Parameter("b", 4.0, within="at least 0", summary="Squared width of the bend; relu where it is 0."),),
     gradient=_squareplus_gradient,
     from_output=_squareplus_from_output,

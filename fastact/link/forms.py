@@ -21,8 +21,8 @@ class Form:
 
     ``variant`` names the form that takes over when one of its further parameters is given by keyword, ``usual`` the one
     for calls that leave all parameters out: they are constants of it, ``fixed``. ``base`` is the way back from both.
-    ``settled`` is the word, of which pairs are meant of f32, that is known to be enough for float32 ``exact``; "" where
-    close cases have to be decided.
+    ``settled``: float64 is known to be enough for float32 ``exact``; elsewhere close cases have to be decided.
+    ``words`` is a body in words of float32 that comes before that.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Form:
     usual: str = ""
     base: str = ""
     fixed: tuple[float, ...] = ()
-    settled: str = ""
+    settled: bool = False
+    words: Callable[..., Any] | None = None
 
     @property
     def products(self) -> bool:
@@ -81,22 +82,21 @@ def forms(declaration: Declaration) -> dict[str, Form]:
             found.append(variant)
             found[found.index(form)] = replace(form, variant=variant.name)
     complete = {
-        form.name: replace(form, parameters=_parameters(declaration, form), settled=_settled(declaration, form.name))
+        form.name: replace(
+            form,
+            parameters=_parameters(declaration, form),
+            settled=declaration.silent or form.name in declaration.settled,
+            words=declaration.words.get(form.name),
+        )
         for form in found
     }
     for form in tuple(complete.values()):
         usual = _usual(form)
         if usual is not None:  # and nothing is settled of other values of the parameters
-            form = replace(form, settled="")
+            form = replace(form, settled=False, words=None)
             complete[usual.name] = usual
             complete[form.name] = replace(form, usual=usual.name)
     return complete
-
-
-def _settled(declaration: Declaration, form: str) -> str:
-    if form in declaration.settled_in_pairs:
-        return "f32"
-    return "f64" if declaration.silent or form in declaration.settled else ""
 
 
 def _usual(form: Form) -> Form | None:
@@ -175,7 +175,8 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
         return Kernel(graph, None, varying)
     flags = alarm(domain, poles, chosen.place)
     products = chosen.multiplied(dtype)
-    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed)
+    words = chosen.words
+    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed, words=words)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots: tuple[float, ...] = ()
     if "value" in (form, chosen.base):

@@ -204,51 +204,44 @@ class Linking(Context):
         return functools.reduce(Condition.__or__, self.doubts, different)
 
 
-def _round_to_odd(x: Real) -> Real:
-    """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
-    y = x.convert("f32")
-    back = y.convert("f64")
-    bits = y.bits()
-    wide_one = Integer(x.context, x.context.graph.constant("i32", 1))
-    too_far = wide_one.choose(abs(back) > abs(x), 0)
-    inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
-    return ((bits - too_far) | inexact).as_real()
-
-
 def link(
     body: Callable[..., Any],
     inputs: int,
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None = None,
-    settled: str = "",
+    settled: bool = False,
     fixed: tuple[float, ...] = (),
     products: bool = False,
     summed: bool = False,
     further: int = 0,
+    words: Callable[..., Any] | None = None,
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
-    ``settled``: what is known to be enough for float32 ``exact``, "f64" or pairs of "f32"; otherwise close cases are
-    decided in wider arithmetic.
+    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in wider
+    arithmetic.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
     does, since not enough is known of errors in float32.
     ``summed``: the first argument is the sum of two inputs, rounded to the dtype.
-    ``further``: how many inputs besides the argument of an activation and one factor are factors, too."""
+    ``further``: how many inputs besides the argument of an activation and one factor are factors, too.
+    ``words``: a body that has the results of float32 ``exact`` in words of float32, with where they are in doubt."""
     constants = [round_to_dtype(value, dtype) for value in fixed]
     if tier == "exact" and dtype in SINGLE_WORDS:
         linking, arguments, results = _run(body, SINGLE_WORDS[dtype], inputs, dtype, constants, summed)
-        words = [linking.word_of(value) for value in results]
-        if all(rounded_once(linking, word.node) for word in words):
-            linking.graph.outputs += [word.node for word in words]
+        nodes = [linking.word_of(value).node for value in results]
+        if all(rounded_once(linking, node) for node in nodes):
+            linking.graph.outputs += nodes
             if alarm is not None:
                 linking.alarm(alarm(*arguments, *map(linking.number, constants)))
             return linking.graph
+    if tier == "exact" and dtype == "float32" and words is not None:
+        return _by_words(words, body, inputs, alarm, settled, constants, products, summed)
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
     if tier == "exact" and dtype == "float32" and inputs == 1 + products + further:
         paired = _paired(body, inputs, alarm, settled, constants, products, summed)
-        return single.cheaper(graph, paired, bool(settled))
+        return single.cheaper(graph, paired, settled)
     if dtype not in sixteen.DTYPES:
         return graph
     if tier == "rough" and _fast_is_cheaper(body, inputs + len(fixed), dtype, settled, products):
@@ -256,7 +249,7 @@ def link(
     return on_stored_bits(graph, dtype)
 
 
-def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: str, products: bool) -> bool:
+def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: bool, products: bool) -> bool:
     """Whether ``fast`` stands in for ``rough``: for all forms of a body, whatever of its arguments is constant, since
     they are to have the same bits."""
     tiers = ("rough", "fast")
@@ -271,7 +264,7 @@ def _linked(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None,
-    settled: str,
+    settled: bool,
     constants: list[Fraction],
     products: bool,
     summed: bool,
@@ -288,13 +281,13 @@ def _linked(
     if double:
         for place, value in enumerate(results):
             y = linking.word_of(value)
-            near = linking.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
-            linking.deliver(_round_to_odd(y).unless(near, _in_pairs(again, place)), dtype)
+            near = linking.doubtful(y, functools.partial(sixteen.narrowed_to_odd, dtype=dtype))
+            linking.deliver(sixteen.round_to_odd(y).unless(near, sixteen.in_pairs(again, place)), dtype)
     elif tier == "exact" and dtype in sixteen.DTYPES:
         for place, value in enumerate(results):
             y = linking.word_of(value)
-            wide = functools.partial(_in_words, again, place, dtype if inputs > 1 else "")
-            pairs = functools.partial(_in_pairs, again, place) if dtype == "bfloat16" and not settled else None
+            wide = functools.partial(sixteen.in_words, again, place, dtype if inputs > 1 else "")
+            pairs = functools.partial(sixteen.in_pairs, again, place) if dtype == "bfloat16" and not settled else None
             linking.graph.outputs.append(sixteen.decide(linking, y, dtype, wide, pairs))
     elif tier == "exact" and dtype == "float32" and not settled:
         for place, value in enumerate(results):
@@ -311,11 +304,35 @@ def _linked(
     return linking.graph
 
 
+def _by_words(
+    words: Callable[..., Any],
+    body: Callable[..., Any],
+    inputs: int,
+    alarm: Callable[..., Any] | None,
+    settled: bool,
+    constants: list[Fraction],
+    products: bool,
+    summed: bool,
+) -> Graph:
+    """The graph of a float32 body that has its results in words, but for those in doubt, which are left to float64."""
+    linking, arguments, results = _run(words, SINGLE_FAST, inputs, "float32", constants, summed)
+    y, *doubts = results
+    if doubts:
+        linking.arithmetic = replace(SINGLE_FAST, products=products)
+        again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
+        wide = functools.partial(_item, again, DOUBLE_WIDE, 0)
+        y = single.left(linking, y, doubts[0], wide, None if settled else functools.partial(_item, again, PAIR, 0))
+    linking.deliver(y, "float32")
+    if alarm is not None:
+        linking.alarm(alarm(*arguments, *map(linking.number, constants)))
+    return linking.graph
+
+
 def _paired(
     body: Callable[..., Any],
     inputs: int,
     alarm: Callable[..., Any] | None,
-    settled: str,
+    settled: bool,
     constants: list[Fraction],
     products: bool,
     summed: bool,
@@ -331,9 +348,6 @@ def _paired(
         return None
     again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
     for place, value in enumerate(results):
-        if settled == "f32":
-            linking.deliver(linking.doubled(value).hi, "float32")
-            continue
         wide = functools.partial(_item, again, DOUBLE_WIDE, place)
         decisive = None if settled else functools.partial(_item, again, PAIR, place)
         linking.deliver(single.decide_pair(linking, value, wide, decisive), "float32")
@@ -378,23 +392,3 @@ def _again(
 
 def _item(again: Callable[[Arithmetic], tuple[Any, ...]], arithmetic: Arithmetic, place: int) -> Any:
     return again(arithmetic)[place]
-
-
-def _narrowed_to_odd(y: Real, dtype: str) -> Node:
-    return sixteen.narrowed(y.context, _round_to_odd(y), dtype)
-
-
-def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int, dtype: str = "") -> Real:
-    """A result in float64, rounded to float32 so that a further rounding is as if done at once. Of forms of several
-    inputs, the ``dtype`` of which is given then, nobody has tried all: their close cases are decided in pairs."""
-    y = again(DOUBLE_WIDE)[place]
-    if not dtype:
-        return _round_to_odd(y)
-    y = y.context.word_of(y)
-    near = y.context.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
-    return _round_to_odd(y).unless(near, _in_pairs(again, place))
-
-
-def _in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
-    """A result in a pair of words, likewise."""
-    return _round_to_odd(single.pair_to_odd(again(PAIR)[place]))

@@ -1,15 +1,22 @@
 """Results that are rounded but once: a selection among inputs, exact constants and single operations on them.
 
+Constants may be computed from others, as long as nothing is rounded.
+
 They are correctly rounded in single words as they come, and nothing is gained by working at twice the precision.
 """
 
 from __future__ import annotations
 
+import operator
+from fractions import Fraction
+from math import isfinite
+
 from fastact.link.graph import Node
-from fastact.link.values import Context
+from fastact.link.values import Context, round_to_word
 
 ROUNDING = ("fadd", "fsub", "fmul", "fdiv", "fma", "sqrt")
 SIGNS = ("fneg", "fabs", "copysign")
+EXACTLY = {"fadd": operator.add, "fsub": operator.sub, "fmul": operator.mul}
 
 
 def rounded_once(context: Context, node: Node) -> bool:
@@ -27,4 +34,20 @@ def _exact(context: Context, node: Node) -> bool:
         return True
     if node.op == "constant":
         return node.index not in context.inexact
+    if node.op in EXACTLY:
+        return _number(context, node) is not None
     return node.op in (*SIGNS, "select", "fcmp", "and", "or", "xor") and all(_exact(context, a) for a in node.args)
+
+
+def _number(context: Context, node: Node) -> Fraction | None:
+    """The number that a constant is, or a sum or product of constants that its word holds; None of anything else."""
+    if node.op == "constant" and node.index not in context.inexact:
+        value = float.fromhex(str(node.data))
+        return Fraction(value) if isfinite(value) else None
+    if node.op not in EXACTLY:
+        return None
+    a, b = (_number(context, argument) for argument in node.args)
+    if a is None or b is None:
+        return None
+    result: Fraction = EXACTLY[node.op](a, b)
+    return result if Fraction(round_to_word(result, node.type)) == result else None

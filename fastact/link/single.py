@@ -121,11 +121,20 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
     near = functools.reduce(Condition.__or__, linking.left, different.compare("ne", 0))
     linking.detour = near
+    result = left(linking, y, near, wide, decisive)
+    if decisive is None:
+        linking.graph.instead.append(wide().convert("f32").node)
+    return result
+
+
+def left(
+    linking: Linking, y: Real, near: Condition, wide: Callable[[], Any], decisive: Callable[[], Any] | None
+) -> Real:
+    """A float32, but where a condition holds a ``wide`` value rounded, and where that is close to a boundary a
+    ``decisive`` one, unless there is none."""
     double = wide()
     if decisive is None:
-        settled = Real(linking, double.convert("f32").node)
-        linking.graph.instead.append(settled.node)
-        return y.unless(near, settled)
+        return y.unless(near, Real(linking, double.convert("f32").node))
     rounded, close = _rounded_and_close(double)
     y = y.unless(near, Real(linking, rounded.node))
     close = Condition(linking, close.node).only_where(near)

@@ -10,8 +10,10 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fastact.link.arithmetic import DOUBLE_WIDE, PAIR, Arithmetic
 from fastact.link.graph import Node
-from fastact.link.values import Condition, Real, round_to_dtype
+from fastact.link.single import pair_to_odd
+from fastact.link.values import Condition, Integer, Real, round_to_dtype
 
 if TYPE_CHECKING:
     from fastact.link.linker import Linking
@@ -91,3 +93,35 @@ def is_sixteen(node: Node, dtype: str) -> bool:
         finite = abs(value) < 2.0**15
         return bool(round_to_dtype(value, dtype) == value) if finite else value != value or abs(value) == float("inf")
     return node.op == WIDENED[dtype]
+
+
+# -- rounded to odd on the way --------------------------------------------------------------------------------------
+def round_to_odd(x: Real) -> Real:
+    """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
+    y = x.convert("f32")
+    back = y.convert("f64")
+    bits = y.bits()
+    wide_one = Integer(x.context, x.context.graph.constant("i32", 1))
+    too_far = wide_one.choose(abs(back) > abs(x), 0)
+    inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
+    return ((bits - too_far) | inexact).as_real()
+
+
+def narrowed_to_odd(y: Real, dtype: str) -> Node:
+    return narrowed(y.context, round_to_odd(y), dtype)
+
+
+def in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int, dtype: str = "") -> Real:
+    """A result in float64, rounded to float32 so that a further rounding is as if done at once. Of forms of several
+    inputs, the ``dtype`` of which is given then, nobody has tried all: their close cases are decided in pairs."""
+    y = again(DOUBLE_WIDE)[place]
+    if not dtype:
+        return round_to_odd(y)
+    y = y.context.word_of(y)
+    near = y.context.doubtful(y, functools.partial(narrowed_to_odd, dtype=dtype))
+    return round_to_odd(y).unless(near, in_pairs(again, place))
+
+
+def in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
+    """A result in a pair of words, likewise."""
+    return round_to_odd(pair_to_odd(again(PAIR)[place]))
