@@ -14,6 +14,7 @@ from fastact.cuda import package
 from fastact.cuda.package import LANES, PACK, SIZES
 from fastact.cuda.rare import usual
 from fastact.kernels import GATES, REGISTRY
+from fastact.link.close import settled
 from fastact.link.forms import forms
 from fastact.link.gates import ARGUMENTS
 from fastact.link.graph import Graph
@@ -39,8 +40,8 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
         body = gate.value if form == "value" else gate.backward
         return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
-    products = chosen.multiplied(dtype)
-    return link(chosen.body, len(chosen.arguments), dtype, tier, None, chosen.settled, chosen.fixed, products)
+    known, products = settled(REGISTRY[name], chosen, dtype), chosen.multiplied(dtype)
+    return link(chosen.body, len(chosen.arguments), dtype, tier, None, known, chosen.fixed, products)
 
 
 @dataclass(frozen=True)

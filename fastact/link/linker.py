@@ -15,6 +15,7 @@ from fastact.kernels.blocks import short_words as short_blocks
 from fastact.kernels.blocks import words as word_blocks
 from fastact.link import single, sixteen
 from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_PAIR, Arithmetic
+from fastact.link.close import Close
 from fastact.link.graph import Graph, Node
 from fastact.link.known import is_multiple
 from fastact.link.once import rounded_once
@@ -204,24 +205,13 @@ class Linking(Context):
         return functools.reduce(Condition.__or__, self.doubts, different)
 
 
-def _round_to_odd(x: Real) -> Real:
-    """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
-    y = x.convert("f32")
-    back = y.convert("f64")
-    bits = y.bits()
-    wide_one = Integer(x.context, x.context.graph.constant("i32", 1))
-    too_far = wide_one.choose(abs(back) > abs(x), 0)
-    inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
-    return ((bits - too_far) | inexact).as_real()
-
-
 def link(
     body: Callable[..., Any],
     inputs: int,
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None = None,
-    settled: str = "",
+    settled: str | Close = "",
     fixed: tuple[float, ...] = (),
     products: bool = False,
     summed: bool = False,
@@ -229,8 +219,8 @@ def link(
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
-    ``settled``: what is known to be enough for float32 ``exact``, "f64" or pairs of "f32"; otherwise close cases are
-    decided in wider arithmetic.
+    ``settled``: what is known to be enough for float32 ``exact``, "f64" or pairs of "f32", or how 16 bits are
+    rounded rightly from float32; otherwise close cases are decided in wider arithmetic.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
     does, since not enough is known of errors in float32.
@@ -256,7 +246,7 @@ def link(
     return on_stored_bits(graph, dtype)
 
 
-def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: str, products: bool) -> bool:
+def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: str | Close, products: bool) -> bool:
     """Whether ``fast`` stands in for ``rough``: for all forms of a body, whatever of its arguments is constant, since
     they are to have the same bits."""
     tiers = ("rough", "fast")
@@ -271,14 +261,15 @@ def _linked(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None,
-    settled: str,
+    settled: str | Close,
     constants: list[Fraction],
     products: bool,
     summed: bool,
 ) -> Graph:
     """The graph in the arithmetic of the dtype and the tier, for ``exact`` with what decides close cases."""
     double = products and tier == "exact" and dtype in sixteen.DTYPES
-    arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
+    close = settled if tier == "exact" and isinstance(settled, Close) else None
+    arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, close.tier if close else tier]
     if arithmetic.short and (products or (inputs > 1 and not arithmetic.wide)):
         # What is multiplied with a further input may be smaller than any result, and has to keep its digits.
         arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
@@ -288,9 +279,9 @@ def _linked(
     if double:
         for place, value in enumerate(results):
             y = linking.word_of(value)
-            near = linking.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
-            linking.deliver(_round_to_odd(y).unless(near, _in_pairs(again, place)), dtype)
-    elif tier == "exact" and dtype in sixteen.DTYPES:
+            near = linking.doubtful(y, functools.partial(sixteen.narrowed_to_odd, dtype=dtype))
+            linking.deliver(sixteen.round_to_odd(y).unless(near, _in_pairs(again, place)), dtype)
+    elif tier == "exact" and dtype in sixteen.DTYPES and not close:
         for place, value in enumerate(results):
             y = linking.word_of(value)
             wide = functools.partial(_in_words, again, place, dtype if inputs > 1 else "")
@@ -305,7 +296,7 @@ def _linked(
             # Where digits cancel, there are none to spare.
             results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False))
         for value in results:
-            linking.deliver(value, dtype)
+            linking.deliver(close.applied(linking, linking.word_of(value), dtype) if close else value, dtype)
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph
@@ -315,7 +306,7 @@ def _paired(
     body: Callable[..., Any],
     inputs: int,
     alarm: Callable[..., Any] | None,
-    settled: str,
+    settled: str | Close,
     constants: list[Fraction],
     products: bool,
     summed: bool,
@@ -380,21 +371,17 @@ def _item(again: Callable[[Arithmetic], tuple[Any, ...]], arithmetic: Arithmetic
     return again(arithmetic)[place]
 
 
-def _narrowed_to_odd(y: Real, dtype: str) -> Node:
-    return sixteen.narrowed(y.context, _round_to_odd(y), dtype)
-
-
 def _in_words(again: Callable[[Arithmetic], tuple[Any, ...]], place: int, dtype: str = "") -> Real:
     """A result in float64, rounded to float32 so that a further rounding is as if done at once. Of forms of several
     inputs, the ``dtype`` of which is given then, nobody has tried all: their close cases are decided in pairs."""
     y = again(DOUBLE_WIDE)[place]
     if not dtype:
-        return _round_to_odd(y)
+        return sixteen.round_to_odd(y)
     y = y.context.word_of(y)
-    near = y.context.doubtful(y, functools.partial(_narrowed_to_odd, dtype=dtype))
-    return _round_to_odd(y).unless(near, _in_pairs(again, place))
+    near = y.context.doubtful(y, functools.partial(sixteen.narrowed_to_odd, dtype=dtype))
+    return sixteen.round_to_odd(y).unless(near, _in_pairs(again, place))
 
 
 def _in_pairs(again: Callable[[Arithmetic], tuple[Any, ...]], place: int) -> Real:
     """A result in a pair of words, likewise."""
-    return _round_to_odd(single.pair_to_odd(again(PAIR)[place]))
+    return sixteen.round_to_odd(single.pair_to_odd(again(PAIR)[place]))

@@ -15,9 +15,10 @@ from fastact.kernels.blocks.exactly import two_sum
 from fastact.kernels.declare_rows import Program, Run
 from fastact.link.arithmetic import DOUBLE_FAST, DOUBLE_ROUGH, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_ROUGH, Arithmetic
 from fastact.link.graph import Graph
-from fastact.link.linker import STORAGE, Linking, _round_to_odd
+from fastact.link.linker import STORAGE, Linking
 from fastact.link.pair import Pair
 from fastact.link.sixteen import DTYPES as SIXTEEN
+from fastact.link.sixteen import round_to_odd
 from fastact.link.values import Real
 
 INFINITY = float("inf")
@@ -57,7 +58,7 @@ class RowLinking(Linking):
     def hand_over(self, value: Any, dtype: str) -> None:
         """Round a result once to its dtype and make that an output."""
         if dtype in SIXTEEN and self.arithmetic.word == "f64":
-            value = _round_to_odd(self.word_of(value))
+            value = round_to_odd(self.word_of(value))
         self.deliver(value, dtype)
 
     def give(self, *values: Any) -> None:

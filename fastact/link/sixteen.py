@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastact.link.graph import Node
-from fastact.link.values import Condition, Real, round_to_dtype
+from fastact.link.values import Condition, Integer, Real, round_to_dtype
 
 if TYPE_CHECKING:
     from fastact.link.linker import Linking
@@ -91,3 +91,19 @@ def is_sixteen(node: Node, dtype: str) -> bool:
         finite = abs(value) < 2.0**15
         return bool(round_to_dtype(value, dtype) == value) if finite else value != value or abs(value) == float("inf")
     return node.op == WIDENED[dtype]
+
+
+def round_to_odd(x: Real) -> Real:
+    """float64 to float32 such that a further rounding to 16 bits is as if done at once."""
+    y = x.convert("f32")
+    back = y.convert("f64")
+    bits = y.bits()
+    wide_one = Integer(x.context, x.context.graph.constant("i32", 1))
+    too_far = wide_one.choose(abs(back) > abs(x), 0)
+    inexact = wide_one.choose(back.equals(x) | x.is_nan(), 0) ^ 1
+    return ((bits - too_far) | inexact).as_real()
+
+
+def narrowed_to_odd(y: Real, dtype: str) -> Node:
+    """A float64 rounded to 16 bits."""
+    return narrowed(y.context, round_to_odd(y), dtype)
