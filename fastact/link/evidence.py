@@ -61,7 +61,9 @@ def evidence(
     return on_stored_bits(linking.graph, dtype) if dtype in sixteen.DTYPES else linking.graph
 
 
-def alarm(domain: tuple[float, float], poles: tuple[float, ...], place: int = 0) -> Callable[..., Condition] | None:
+def alarm(
+    domain: tuple[float, float], poles: tuple[float, ...], place: int = 0
+) -> Callable[..., Condition] | None:
     """The body that marks inputs outside the domain or at a pole; None where every number is welcome."""
     edges = [edge for edge in domain if abs(edge) != float("inf")]
     if not edges and not poles:
@@ -79,3 +81,5 @@ def alarm(domain: tuple[float, float], poles: tuple[float, ...], place: int = 0)
         return _either(conditions)
 
     return marked
+
+
