@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.samples import stratified
 from fastact.accuracy.ulp import format_of
 from fastact.cpu.kernels import inner_ufunc
+from fastact.cuda.evaluate import evaluate
 from fastact.link import single
-from fastact.link.forms import kernel
-from fastact.link.linker import WORTH, Linking
+from fastact.link.close import Close, settled
+from fastact.link.forms import Form, forms, kernel
+from fastact.link.linker import WORTH, Linking, link
+from fastact.link.settled import SETTLED
 from fastact.link.sixteen import DTYPES, is_sixteen, rounds_well
 
 WITH_PARAMETERS = [
@@ -95,9 +99,10 @@ def test_products_and_quotients_of_all_numbers_are_rounded_once(dtype: str) -> N
 
 
 def test_rough_decisions_are_rare() -> None:
-    """float64 is asked where float32 leaves it open only: the graph of a kernel has one such place."""
+    """float64 is asked where float32 leaves it open only: the graph of a kernel has one such place
+    where parameters are given."""
     for dtype in DTYPES:
-        nodes = kernel(REGISTRY["mish"], "value", dtype, "exact").graph.live()
+        nodes = kernel(REGISTRY["softplus"], "value", dtype, "exact").graph.live()
         assert any(node.type == "f64" for node in nodes)
         assert any(node.op == "select" and node.data == "rare" for node in nodes)
 
@@ -108,3 +113,33 @@ def test_rough_does_not_cost_more_than_fast(dtype: str) -> None:
         if not declaration.parameters:  # with constants for them it may, so that bits are the same without
             rough, fast = (single.cost(kernel(declaration, "value", dtype, tier).graph) for tier in ("rough", "fast"))
             assert WORTH * rough < fast + 1e-9, name
+
+
+ENTRIES = sorted(SETTLED)
+
+
+def stored_results(form: Form, dtype: str, settled: str | Close) -> Any:
+    """All 65,536 results of `exact` with what is said to settle close cases; every NaN is the same."""
+    graph = link(form.body, 1, dtype, "exact", None, settled, form.fixed)
+    with np.errstate(all="ignore"):
+        results = evaluate(graph)(np.arange(1 << 16, dtype=np.uint16))[0]
+    return np.where((results & 0x7FFF) > (0x7C00 if dtype == "float16" else 0x7F80), 0x7FFF, results)
+
+
+@pytest.mark.parametrize(("name", "form", "dtype"), ENTRIES[SEED % 4 :: 4])
+def test_what_float32_settles_is_what_decisions_say(name: str, form: str, dtype: str) -> None:
+    """And what is put right would be wrong, and nothing else."""
+    chosen = forms(REGISTRY[name])[form]
+    close = settled(REGISTRY[name], chosen, dtype)
+    assert isinstance(close, Close)
+    right = stored_results(chosen, dtype, chosen.settled)
+    np.testing.assert_array_equal(stored_results(chosen, dtype, close), right)
+    wrong = np.flatnonzero(stored_results(chosen, dtype, replace(close, wrong=())) != right)
+    assert [place for place, _ in close.wrong] == wrong.tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_is_settled_for_parameters_that_are_given(dtype: str) -> None:
+    for form, decides in (("usual_value", False), ("value", True)):
+        graph = kernel(REGISTRY["softplus"], form, dtype, "exact").graph
+        assert any(node.type == "f64" for node in graph.live()) == decides

@@ -14,6 +14,7 @@ from fastact.cuda import package
 from fastact.cuda.package import LANES, PACK, SIZES
 from fastact.cuda.rare import usual
 from fastact.kernels import GATES, REGISTRY
+from fastact.link.close import settled
 from fastact.link.forms import forms
 from fastact.link.gates import ARGUMENTS
 from fastact.link.graph import Graph
@@ -39,9 +40,9 @@ def graph(name: str, form: str, dtype: str, tier: str) -> Graph:
         body = gate.value if form == "value" else gate.backward
         return link(body, len(ARGUMENTS[form]), dtype, tier, products=True)
     chosen = forms(REGISTRY[name])[form]
-    products = chosen.multiplied(dtype)
+    known, products = settled(REGISTRY[name], chosen, dtype), chosen.multiplied(dtype)
     count, words = len(chosen.arguments), chosen.words
-    return link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, products, words=words)
+    return link(chosen.body, count, dtype, tier, None, known, chosen.fixed, products, words=words)
 
 
 @dataclass(frozen=True)

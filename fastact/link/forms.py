@@ -159,6 +159,7 @@ BIASED = "biased"
 
 def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel:
     """The kernel of a function's form in a dtype and a tier."""
+    from fastact.link.close import settled
     from fastact.link.evidence import alarm, evidence
     from fastact.link.linker import link
 
@@ -168,15 +169,15 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
     count = len(chosen.arguments)
     from_input = "from_output" not in (form, chosen.base)
     poles = declaration.poles if from_input else ()
-    varying = chosen.place + 1 if chosen.parameters else 0
+    varying, known = chosen.place + 1 if chosen.parameters else 0, settled(declaration, chosen, dtype)
     domain = declaration.domain if from_input else (float("-inf"), float("inf"))
     if declaration.silent:
-        graph = link(chosen.body, count, dtype, tier, None, chosen.settled, chosen.fixed, summed=summed)
+        graph = link(chosen.body, count, dtype, tier, None, known, chosen.fixed, summed=summed)
         return Kernel(graph, None, varying)
     flags = alarm(domain, poles, chosen.place)
     products = chosen.multiplied(dtype)
     words = chosen.words
-    graph = link(chosen.body, count, dtype, tier, flags, chosen.settled, chosen.fixed, products, summed, words=words)
+    graph = link(chosen.body, count, dtype, tier, flags, known, chosen.fixed, products, summed, words=words)
     outputs = sum(node.type != "i1" for node in graph.outputs)
     roots: tuple[float, ...] = ()
     if "value" in (form, chosen.base):

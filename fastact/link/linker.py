@@ -15,6 +15,7 @@ from fastact.kernels.blocks import short_words as short_blocks
 from fastact.kernels.blocks import words as word_blocks
 from fastact.link import single, sixteen
 from fastact.link.arithmetic import ARITHMETICS, DOUBLE_FAST, DOUBLE_WIDE, PAIR, SINGLE_FAST, SINGLE_PAIR, Arithmetic
+from fastact.link.close import Close
 from fastact.link.graph import Graph, Node
 from fastact.link.known import is_multiple
 from fastact.link.once import rounded_once
@@ -210,7 +211,7 @@ def link(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None = None,
-    settled: bool = False,
+    settled: bool | Close = False,
     fixed: tuple[float, ...] = (),
     products: bool = False,
     summed: bool = False,
@@ -219,8 +220,8 @@ def link(
 ) -> Graph:
     """The graph of a body of ``inputs`` arguments in a dtype and a tier.
 
-    ``settled``: float64 is known to be enough for float32 ``exact``; otherwise close cases are decided in wider
-    arithmetic.
+    ``settled``: whether float64 is known to be enough for float32 ``exact``, or how 16 bits are rounded rightly from
+    float32; otherwise close cases are decided in wider arithmetic.
     ``fixed``: further arguments that are constants, rounded to the dtype as an input would be.
     ``products``: the results are products with further inputs; 16-bit ``exact`` then goes through float64 as float32
     does, since not enough is known of errors in float32.
@@ -249,7 +250,7 @@ def link(
     return on_stored_bits(graph, dtype)
 
 
-def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: bool, products: bool) -> bool:
+def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: bool | Close, products: bool) -> bool:
     """Whether ``fast`` stands in for ``rough``: for all forms of a body, whatever of its arguments is constant, since
     they are to have the same bits."""
     tiers = ("rough", "fast")
@@ -264,14 +265,15 @@ def _linked(
     dtype: str,
     tier: str,
     alarm: Callable[..., Any] | None,
-    settled: bool,
+    settled: bool | Close,
     constants: list[Fraction],
     products: bool,
     summed: bool,
 ) -> Graph:
     """The graph in the arithmetic of the dtype and the tier, for ``exact`` with what decides close cases."""
     double = products and tier == "exact" and dtype in sixteen.DTYPES
-    arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, tier]
+    close = settled if tier == "exact" and isinstance(settled, Close) else None
+    arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, close.tier if close else tier]
     if arithmetic.short and (products or (inputs > 1 and not arithmetic.wide)):
         # What is multiplied with a further input may be smaller than any result, and has to keep its digits.
         arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
@@ -283,7 +285,7 @@ def _linked(
             y = linking.word_of(value)
             near = linking.doubtful(y, functools.partial(sixteen.narrowed_to_odd, dtype=dtype))
             linking.deliver(sixteen.round_to_odd(y).unless(near, sixteen.in_pairs(again, place)), dtype)
-    elif tier == "exact" and dtype in sixteen.DTYPES:
+    elif tier == "exact" and dtype in sixteen.DTYPES and not close:
         for place, value in enumerate(results):
             y = linking.word_of(value)
             wide = functools.partial(sixteen.in_words, again, place, dtype if inputs > 1 else "")
@@ -298,7 +300,7 @@ def _linked(
             # Where digits cancel, there are none to spare.
             results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False))
         for value in results:
-            linking.deliver(value, dtype)
+            linking.deliver(close.applied(linking, linking.word_of(value), dtype) if close else value, dtype)
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph
@@ -309,7 +311,7 @@ def _by_words(
     body: Callable[..., Any],
     inputs: int,
     alarm: Callable[..., Any] | None,
-    settled: bool,
+    settled: bool | Close,
     constants: list[Fraction],
     products: bool,
     summed: bool,
@@ -332,7 +334,7 @@ def _paired(
     body: Callable[..., Any],
     inputs: int,
     alarm: Callable[..., Any] | None,
-    settled: bool,
+    settled: bool | Close,
     constants: list[Fraction],
     products: bool,
     summed: bool,

@@ -108,6 +108,7 @@ def round_to_odd(x: Real) -> Real:
 
 
 def narrowed_to_odd(y: Real, dtype: str) -> Node:
+    """A float64 rounded to 16 bits."""
     return narrowed(y.context, round_to_odd(y), dtype)
 
 

@@ -19,7 +19,8 @@ LN2 = math.log(2)
 
 def reduced(x: Value, unit: float, low: float, high: float, ahead: int = 0) -> tuple[Value, Value, float]:
     """r, 2^(n + ahead) and a sign, with sign r = x - n ``unit``, n being the whole number next to x/unit, for an x held
-    between two limits. Between them n + ahead is the exponent of a normal number, or one less, which gives 0.
+    between two limits. Between them n + ahead is the exponent of a normal number, or one less, which gives 0, or one
+    more, which gives infinity.
 
     The bias of exponents is pushed into the low bits with n. A number known as -y is not made: r is y + n unit then."""
     context, a = x.context, x.context.arithmetic
@@ -48,7 +49,8 @@ def _exponential(x: Value, name: str, unit: float, factor: Value | None = None) 
         value = value if factor is None else value * factor
     else:
         # The square of the exponential of x/2, rounded once, is right among the subnormal numbers too, and overflows.
-        reach = 2.0 * (a.bias - 1) * unit
+        # Up to here the root is a normal number: a subnormal one would take some processors many times as long.
+        reach = 2.0 * (a.bias - 2) * unit
         r, power, sign = reduced(x, 2.0 * unit, -reach, reach)
         root = powers(r, name, 0.5 * sign) * power
         value = root * root if factor is None else root * (root * factor)
@@ -76,6 +78,7 @@ def over_one_plus_exp(x: Value, t: Value) -> Value:
     a = t.context.arithmetic
     if a.wide:
         return x / one_plus_exp(t)
+    # At the upper limit the power is infinite, and the quotient 0: among the subnormal numbers it would take long.
     r, power, sign = reduced(t, LN2, -ABOVE, -a.tail, -LIFT)
     small = 2.0**-LIFT
     return (t.lift(x) * small) / powers(r, "exp", sign).fma(power, small)
