@@ -28,7 +28,6 @@ from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
 from fastact.cpu import rows
 from fastact.cpu.direct import Call, Calls, remember
-from fastact.cpu.places import address, addresses
 from fastact.precision import Approx, parse
 from fastact.programs import apply, empty, empty_like, kernel_for, name_of, ndarray
 
@@ -71,39 +70,46 @@ def _there(*arrays: Array | None) -> list[Array]:
     return [a for a in arrays if a is not None]
 
 
-Gradients = tuple[rows.Plan, rows.Plan]
-"""How those of x are found, and the sums over the rows."""
+class Gradients:
+    """The gradients of x, weight and bias, of arrays that are `along.plain`."""
 
+    def __init__(self) -> None:
+        self.first: Calls = {}
+        self.second: Calls = {}
+        """How that of x was found, and the sums over the rows."""
 
-def _begin(
-    found: rows.Kernel, tier: str, g: Array, x: Array, weight: Array | None, number: float, both: bool, out: Any
-) -> tuple[Gradients, Array, Array]:
-    """The gradient of x, and those of weight and bias; ``both``: rows have a mean besides an inverse deviation."""
-    length = x.shape[-1]
-    slopes, moments = empty((2, length), x.dtype), np.zeros((2, x.size // length))
-    sink = target = empty_like(x) if out is None else out
-    if x.ndim != 2:  # as many axes as what belongs to rows has beside it
-        g, x, target = g.reshape(-1, length), x.reshape(-1, length), sink.reshape(-1, length)
-    first = rows.in_order(found, _there(g, x, weight, target, *moments[not both :]), (number,))
-    second = rows.turned(kernel_for("norm_parameters", x.dtype, tier), (g, x, *moments, *slopes))
-    return (first, second), sink, slopes
+    def again(
+        self, key: tuple[Any, ...], g: Any, x: Any, weight: Any, number: float | None, both: bool
+    ) -> tuple[Array, Array, Array] | None:
+        """The same as it was done before, if it was; ``both``: rows have a mean besides an inverse deviation."""
+        first, second = self.first.get(key), self.second.get(key)
+        if first is None or second is None:
+            return None
+        slope, shift = empty((2, x.shape[-1]), x.dtype)
+        sink = empty(x.shape, x.dtype)
+        mean, r = empty((2, x.size // (x.shape[-1] or 1)))
+        done = first(g, x, weight, sink, mean, r, number) if both else first(g, x, weight, sink, r, number)
+        if done is None or second(g, x, mean if both else None, r, slope, shift) is None:
+            return None
+        return sink, slope, shift
 
-
-def _again(
-    plans: Gradients, g: Array, x: Array, weight: Array | None, number: float, both: bool
-) -> tuple[Array, Array]:
-    """The same as it was done before."""
-    length = x.shape[-1]
-    count = x.size // length
-    slopes, sink = empty((2, length), x.dtype), empty(x.shape, x.dtype)
-    moments = empty((2, count)) if both else np.zeros((2, count))
-    owners = g, x, weight, sink, slopes, moments
-    read = addresses((g, x) if weight is None else (g, x, weight))
-    slope, mean = address(slopes), address(moments)
-    r = mean + 8 * count
-    plans[0].at([*read, address(sink), mean, r] if both else [*read, address(sink), r], (number,), owners)
-    plans[1].at([read[0], read[1], mean, r, slope, slope + x.itemsize * length], (), owners)
-    return sink, slopes
+    def begin(
+        self, key: tuple[Any, ...], found: rows.Kernel, g: Array, x: Array, weight: Array | None, number: float,
+        both: bool, out: Any,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        length, given = x.shape[-1], (g, x, weight)
+        (slope, shift), moments = empty((2, length), x.dtype), np.zeros((2, x.size // length))
+        sink = target = empty_like(x) if out is None else out
+        if x.ndim != 2:  # as many axes as what belongs to rows has beside it
+            g, x, target = g.reshape(-1, length), x.reshape(-1, length), sink.reshape(-1, length)
+        own = list(moments[not both :])
+        plan = rows.in_order(found, _there(g, x, weight, target, *own), (number,))
+        usually = (_spacing(along.USUAL[x.dtype]),)
+        remember(self.first, key, Call(plan, given, sink, usually, elements=0, further=own))
+        sums = rows.turned(kernel_for("norm_parameters", x.dtype, key[0]), (g, x, *moments, slope, shift))
+        instead = None, None, None if both else moments[0].copy(), None  # a mean of 0
+        remember(self.second, key, Call(sums, (*given[:2], *moments), slope, (), instead, 0, (shift,)))
+        return sink, slope, shift
 
 
 class _Call:
@@ -184,7 +190,7 @@ class Norm:
     def __init__(self, name: str) -> None:
         self.__name__ = self.__qualname__ = name
         self._calls: Calls = {}
-        self._slopes: dict[tuple[Any, ...], Gradients] = {}
+        self._slopes = Gradients()
         """How calls are done, by tier and axis, by what arrays are that are `along.plain`, and by what else counts."""
 
     def _axes(self, form: str, axis: Axis) -> Callable[[int], tuple[int, ...]]:
@@ -258,18 +264,16 @@ class RmsNorm(Norm):
         """The gradients with respect to x and weight, from that with respect to the output, g.
 
         Without a weight, the second is what its gradient would be at 1. ``out`` takes the first."""
-        tier = parse(approx)
-        if (eps is None or usual(eps)) and along.plain(axis, g, x, columns=(weight,), out=out, apart=True):
+        tier, key = parse(approx), None
+        if type(x) is ndarray and type(axis) is int and (eps is None or usual(eps)):
+            key = tier, axis, x.dtype, x.shape, eps is not None and eps < TINY, weight is None
+            again = None if out is not None else self._slopes.again(key, g, x, weight, eps, False)
+            if again is not None:
+                return again[:2]
+        if key is not None and along.plain(axis, g, x, columns=(weight,), out=out, apart=True):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
-            key = tier, x.dtype, x.shape, number < TINY, weight is None
-            plans = self._slopes.get(key)
-            if plans is not None and out is None:
-                result, slopes = _again(plans, g, x, weight, number, False)
-                return result, slopes[0]
             found = _kernel("rms_norm_backward", x.dtype, tier, number < TINY, weight is not None, False)
-            plans, result, slopes = _begin(found, tier, g, x, weight, number, False, out)
-            rows.noted(self._slopes, key, plans)
-            return result, slopes[0]
+            return self._slopes.begin(key, found, g, x, weight, number, False, out)[:2]
         if elsewhere((g, x, weight), {"out": out}):
             from fastact.cuda import rowcall
 
@@ -355,17 +359,16 @@ class LayerNorm(Norm):
 
         Without a weight, the second is what its gradient would be at 1. The bias may be given as to the function, but
         no gradient depends on it. ``out`` takes the first."""
-        tier = parse(approx)
-        if usual(eps) and along.plain(axis, g, x, columns=(weight, bias), out=out, apart=True):
-            key = tier, x.dtype, x.shape, eps < TINY, weight is None
-            plans = self._slopes.get(key)
-            if plans is not None and out is None:
-                result, slopes = _again(plans, g, x, weight, eps, True)
-                return result, slopes[0], slopes[1]
+        tier, key = parse(approx), None
+        if type(x) is ndarray and type(axis) is int and usual(eps):
+            key = tier, axis, x.dtype, x.shape, eps < TINY, weight is None
+            if out is None and bias is None:
+                again = self._slopes.again(key, g, x, weight, eps, True)
+                if again is not None:
+                    return again
+        if key is not None and along.plain(axis, g, x, columns=(weight, bias), out=out, apart=True):
             found = _kernel("layer_norm_backward", x.dtype, tier, eps < TINY, weight is not None, False)
-            plans, result, slopes = _begin(found, tier, g, x, weight, eps, True, out)
-            rows.noted(self._slopes, key, plans)
-            return result, slopes[0], slopes[1]
+            return self._slopes.begin(key, found, g, x, weight, eps, True, out)
         if elsewhere((g, x, weight, bias), {"out": out}):
             from fastact.cuda import rowcall
 

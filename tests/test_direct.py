@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import direct, rows
+from fastact.cpu import direct, rows, threads
 
 SHAPE = 5, 48
 rng = np.random.default_rng(7)
@@ -221,14 +221,71 @@ _free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda place: None)
 failing, nothing = (ctypes.cast(f, ctypes.c_void_p).value for f in (_allocate, _free))
 
 
+GRADIENTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "rms_norm": (fastact.rms_norm, (G, X, A)),
+    "rms_norm without weight": (fastact.rms_norm, (G, X, None)),
+    "rms_norm of three axes": (fastact.rms_norm, (np.stack([G, X]), np.stack([X, G]), A)),
+    "layer_norm": (fastact.layer_norm, (G, X, A)),
+    "layer_norm without weight": (fastact.layer_norm, (G, X, None)),
+    "batch_norm": (fastact.batch_norm, (G, X, A, B, C)),
+    "batch_norm without weight": (fastact.batch_norm, (G, X, A, B, None)),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_again(name: str) -> None:
+    """The bits are those of the first call, whatever arrays and numbers come between."""
+    norm, arrays = GRADIENTS[name]
+    norm._slopes.__init__()
+
+    def bits(*args: Any, **options: Any) -> list[bytes]:
+        return [a.tobytes() for a in norm.backward(*args, **options)]
+
+    others = [None if a is None else 2 * a for a in arrays]
+    fixed = [None if a is None else a.copy() for a in arrays]
+    for a in fixed:
+        if a is not None:
+            a.flags.writeable = False
+    usual = {} if norm is fastact.rms_norm else {"eps": 1e-5}
+    want = [bits(*own, **options) for options in (usual, {"eps": 0.5}) for own in (arrays, others)]
+    norm._slopes.__init__()
+    norm.backward(*others, eps=0.25)
+    found = [[bits(*own, **options) for options in ({}, {"eps": 0.5}) for own in (arrays, others)] for _ in range(3)]
+    assert found == [want] * 3 and len({*map(tuple, want)}) == 4
+    assert all(type(call) is type(len) for call in (*norm._slopes.first.values(), *norm._slopes.second.values()))
+    assert bits(*fixed) == want[0]
+    wide = [None if a is None else np.repeat(a, 2, -1)[..., ::2] for a in arrays]
+    assert bits(*wide) == want[0]
+    if norm is fastact.batch_norm:
+        assert bits(*arrays[:4]) == bits(*arrays[:4], np.ones_like(A))
+    out = np.empty_like(arrays[0])
+    assert norm.backward(*arrays, out=out)[0] is out and out.tobytes() == want[0][0]
+    for bad in (arrays[0][..., 1:], 1.0):
+        with pytest.raises(ValueError, match="shape"):
+            norm.backward(bad, *arrays[1:])
+    assert bits(*arrays) == want[0]
+
+
 def test_calls_that_threads_may_help_stay_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Any = fastact.softmax._calls
     calls.clear()
     monkeypatch.setattr(rows.Plan, "alone", lambda plan: False)
     x = numbers(7, 33)
     assert len({fastact.softmax(x).tobytes() for _ in range(3)}) == 1
-    assert all(type(call) is direct.Call for call in calls.values())
+    assert len(calls) == 1 and all(type(call) is not type(len) for call in calls.values())
     calls.clear()
+
+
+def test_calls_on_one_thread_are_measured() -> None:
+    """Of which nothing is known but that they are large enough for a look."""
+    calls: Any = fastact.softmin._calls
+    calls.clear()
+    x = numbers(threads.SMALLEST // 32, 32)
+    with fastact.num_threads(1):
+        assert len({fastact.softmin(x, approx="rough").tobytes() for _ in range(4)}) == 1
+    (call,) = calls.values()
+    cost = rows.kernel("softmin", "float32", "rough").variant(32).loop.cost
+    assert 0 < cost < np.inf and (type(call) is type(len)) == (cost * x.size < threads.WORTH)
 
 
 def test_where_objects_are_laid_out_otherwise_python_looks(monkeypatch: pytest.MonkeyPatch) -> None:

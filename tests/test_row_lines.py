@@ -136,6 +136,16 @@ def test_rows_that_are_written_together(name: str, tier: str) -> None:
             assert (whole[:GUARD] == 7).all() and (whole[-GUARD:] == 7).all()
 
 
+@pytest.mark.parametrize("width", [0, 16])
+def test_totals_of_rows_that_a_batch_lacks_are_no_subnormal_numbers(width: int) -> None:
+    """Nothing that lies about on the stack is computed with, which would take its time."""
+    linked = link_rows(PROGRAMS["layer_norm_backward"], "float32", "fast")
+    text = str(RowKernel(linked, host().target()).build(width))
+    entry = text.split('@"short"(' if width else '@"long"(')[1].split(" br ")[0]
+    zeros = re.findall(r"store <\d+ x double> <double +0x0(?:, double +0x0)*>", entry)
+    assert len(zeros) == sum(len(run.totals) for run in linked.runs) == 8
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("tier", ["exact", "fast"])
 def test_only_products_without_rounding_are_added_at_once(tier: str, dtype: str) -> None:

@@ -15,11 +15,12 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastact.cpu import shortcuts
+from fastact.cpu import shortcuts, threads
 from fastact.cpu.lock import alone
 from fastact.cpu.places import address
 
@@ -42,17 +43,18 @@ class Word:
     steps, and shapes."""
 
     COUNT, FACTS, OPERANDS, ROWS, RESULT, STEPS = range(6)
-    NONE, FLOAT, ARRAY, DESCRIPTOR = range(6, 10)
-    INCREASE, REDUCE, UNLOCK, LOCK, MAKE, NO_MEMORY, LOOP = range(10, 17)
-    TABLES = 17
+    NONE, FLOAT, ARRAY = range(6, 9)
+    INCREASE, REDUCE, UNLOCK, LOCK, MAKE, NO_MEMORY, LOOP = range(9, 16)
+    TABLES = 16
 
 
 class Argument:
-    """Words for an argument: its kind, its place among operands and facts, flags, axes, the place of its shape in the
-    description, bytes, whether the result may be at its place, and what None stands for, if not 0."""
+    """Words for an argument: its kind, its place among operands and facts, the address of its dtype, flags, axes, the
+    place of its shape in the description, bytes, whether the result may be at its place, and what None stands for, if
+    not 0."""
 
-    KIND, PLACE, FLAGS, NDIM, SHAPE, BYTES, SHARED, INSTEAD = range(8)
-    WORDS = 8
+    KIND, PLACE, DESCRIPTOR, FLAGS, NDIM, SHAPE, BYTES, SHARED, INSTEAD = range(9)
+    WORDS = 9
     INPUT, RESULT, NUMBER = range(3)
     """Kinds."""
 
@@ -74,45 +76,45 @@ class Layout:
 
 class Call:
     """A call, callable again with arguments like those: arrays or None, an array for the result or None for a new one,
-    and numbers or None for what they were. Returns the result, or None where arguments are not like those."""
+    arrays for further results, and numbers or None for what they were. Returns the result, or None where arguments are
+    not like those."""
 
     def __init__(
         self, plan: Plan, given: Sequence[Array | None], result: Array, numbers: Sequence[float] = (),
-        instead: Sequence[Array | None] = (), elements: int = 1,
+        instead: Sequence[Array | None] = (), elements: int = 1, further: Sequence[Array] = (),
     ) -> None:  # fmt: skip
-        """``instead``: what None stands for; the result may take the place of the first ``elements`` arrays."""
-        self.plan, self.dtype, self.shape, self.numbers = plan, result.dtype, result.shape, tuple(numbers)
+        """``instead``: what None stands for; the result may take the place of the first ``elements`` arrays. Of
+        ``further`` results, callers know that they share no memory with others."""
+        self.plan, self.numbers = plan, tuple(numbers)
         self.instead = tuple(instead) or (None,) * len(given)
         there = [b if a is None else a for a, b in zip(given, self.instead, strict=True)]
-        self.shapes = [None if a is None else a.shape for a in there]
+        self.kinds = [None if a is None else (a.shape, a.dtype) for a in there]
+        self.result = result.shape, result.dtype
+        self.further = [(a.shape, a.dtype) for a in further]
         self.elements = elements
 
     def __call__(self, *args: Any) -> Array | None:
-        count, arrays = len(self.shapes), []
-        for a, shape, instead in zip(args, self.shapes, self.instead, strict=False):
-            if a is None and (shape is None or instead is not None):
+        count, arrays = len(self.kinds), []
+        for a, kind, instead in zip(args, self.kinds, self.instead, strict=False):
+            if a is None and (kind is None or instead is not None):
                 a = instead
-            elif shape is None or not self._alike(a, shape):
+            elif kind is None or not _alike(a, *kind):
                 return None
             if a is not None:
                 arrays.append(a)
-        out = args[count]
-        numbers = [old if new is None else new for new, old in zip(args[count + 1 :], self.numbers, strict=True)]
+        out, after = args[count], count + 1 + len(self.further)
+        further = args[count + 1 : after]
+        if not all([_alike(a, *kind) and a.flags.writeable for a, kind in zip(further, self.further, strict=True)]):
+            return None
+        numbers = [old if new is None else new for new, old in zip(args[after:], self.numbers, strict=True)]
         if not all([type(number) is float for number in numbers]):
             return None
         if out is None:
-            out = np.empty(self.shape, self.dtype)
-        elif not (self._alike(out, self.shape) and out.flags.writeable and self._apart(out, arrays, args)):
+            out = np.empty(*self.result)
+        elif not (_alike(out, *self.result) and out.flags.writeable and self._apart(out, arrays, args)):
             return None
-        self.plan.run([*arrays, out], numbers)
+        self.plan.run([*arrays, out, *further], numbers)
         return out  # type: ignore[no-any-return]
-
-    def _alike(self, a: Any, shape: tuple[int, ...]) -> bool:
-        """Whether a is an array like the one there was."""
-        return (
-            type(a) is np.ndarray and a.dtype is self.dtype and a.shape == shape
-            and a.flags.c_contiguous and a.flags.aligned
-        )  # fmt: skip
 
     def _apart(self, out: Array, arrays: Sequence[Array], args: Sequence[Any]) -> bool:
         """Whether the result shares no memory with others but elements at the same place."""
@@ -125,14 +127,26 @@ class Call:
         return True
 
 
+def _alike(a: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a is an array of that kind."""
+    same = type(a) is np.ndarray and a.dtype is dtype and a.shape == shape
+    return same and a.flags.c_contiguous and a.flags.aligned
+
+
 def remember(calls: Calls, key: tuple[Any, ...], call: Call) -> None:
-    """Have a call ready for the next of its kind, which prepares what comes later."""
+    """Have a call ready for those of its kind, of which the first that is over before threads would pay prepares what
+    comes later."""
     plan = call.plan
 
     def first(*args: Any) -> Array | None:
-        alone_pays = plan.only is not None and plan.alone()
-        calls[key] = (_builtin(call) if alone_pays else None) or call
-        return calls[key](*args)  # type: ignore[no-any-return]
+        if plan.only is None or plan.alone():
+            calls[key] = (_builtin(call) if plan.only is not None else None) or call
+            return calls[key](*args)  # type: ignore[no-any-return]
+        started = perf_counter_ns()
+        result = call(*args)
+        if result is not None and threads.get_num_threads() == 1:  # else it is measured where threads are asked
+            plan.loop.learn((perf_counter_ns() - started) / plan.size)
+        return result
 
     if len(calls) >= MOST_CALLS:
         calls.clear()
@@ -238,29 +252,31 @@ def _described(call: Call) -> bytes:
     facts, steps = [*plan.facts, *plan.along, *[0] * len(call.numbers)], part.strides
     arguments: list[list[int]] = []
     shapes: list[int] = []
-    count = len(call.shapes) + 1 + len(call.numbers)
+    count = len(call.kinds) + 1 + len(call.further) + len(call.numbers)
     first = Word.TABLES + len(facts) + count * Argument.WORDS + len(steps)
     operand = 0
 
-    def array(kind: int, shape: tuple[int, ...], flags: int, shared: bool, instead: int) -> list[int]:
+    def array(kind: int, like: tuple[Any, Any], flags: int, shared: bool, instead: int) -> None:
         nonlocal operand
-        place, operand = 8 * (first + len(shapes)), operand + 1
+        shape, dtype = like
+        place, size = 8 * (first + len(shapes)), math.prod(shape) * dtype.itemsize
+        arguments.append([kind, operand, id(dtype), flags, len(shape), place, size, shared, instead])
         shapes.extend(shape)
-        size = math.prod(shape) * call.dtype.itemsize
-        return [kind, operand - 1, flags, len(shape), place, size, shared, instead]
+        operand += 1
 
-    for k, (shape, instead) in enumerate(zip(call.shapes, call.instead, strict=True)):
-        if shape is None:  # nothing but None will do, which goes where nothing is read
-            arguments.append([Argument.INPUT, MOST - 1, -1, 0, 0, 0, 0, 1])
+    for k, (kind, instead) in enumerate(zip(call.kinds, call.instead, strict=True)):
+        if kind is None:  # nothing but None will do, which goes where nothing is read
+            arguments.append([Argument.INPUT, MOST - 1, 0, 0, 0, 0, 0, 0, 1])
         else:
-            default = 0 if instead is None else address(instead)
-            arguments.append(array(Argument.INPUT, shape, READ, k < call.elements, default))
-    arguments.append(array(Argument.RESULT, call.shape, WRITTEN, False, 1))
+            array(Argument.INPUT, kind, READ, k < call.elements, 0 if instead is None else address(instead))
+    array(Argument.RESULT, call.result, WRITTEN, False, 1)
+    for kind in call.further:
+        array(Argument.INPUT, kind, WRITTEN, False, 0)
     for k, number in enumerate(call.numbers):
         place = MOST + len(facts) - len(call.numbers) + k
-        arguments.append([Argument.NUMBER, place, 0, 0, 0, 0, 0, *struct.unpack("=q", struct.pack("=d", number))])
-    objects = [id(a) for a in (None, float, np.ndarray, call.dtype)]
-    counts = [count, len(facts), operand, part.rows, len(call.shapes), 8 * (first - len(steps))]
+        arguments.append([Argument.NUMBER, place, 0, 0, 0, 0, 0, 0, *struct.unpack("=q", struct.pack("=d", number))])
+    objects = [id(a) for a in (None, float, np.ndarray)]
+    counts = [count, len(facts), operand, part.rows, len(call.kinds), 8 * (first - len(steps))]
     words = [*counts, *objects, *_functions(), plan.loop.address, *facts]
     words += [word for own in arguments for word in own] + steps + shapes
     return struct.pack(f"={len(words)}q", *(word - (word >> 63 << 64) if word >= 1 << 63 else word for word in words))

@@ -119,7 +119,7 @@ class _Entry:
         """Go on if the object is an array as it is described."""
         b, layout = self.b, self.layout
         self.need(self.same(self.word(given, layout.type, PTR), self.known(Word.ARRAY, PTR)))
-        self.need(self.same(self.word(given, layout.descriptor, PTR), self.known(Word.DESCRIPTOR, PTR)))
+        self.need(self.same(self.word(given, layout.descriptor), self.own(spec, Argument.DESCRIPTOR)))
         wanted = self.own(spec, Argument.FLAGS)
         self.need(self.same(b.and_(b.zext(self.word(given, layout.flags, I32), I64), wanted), wanted))
         axes = b.zext(self.word(given, layout.ndim, I32), I64)
@@ -136,7 +136,7 @@ class _Entry:
         """A new array for the result."""
         b, spec = self.b, self._spec(self.known(Word.RESULT))
         axes = b.trunc(self.own(spec, Argument.NDIM), I32)
-        kind = self.owned(self.known(Word.DESCRIPTOR, PTR))  # which goes over to the array
+        kind = self.owned(b.inttoptr(self.own(spec, Argument.DESCRIPTOR), PTR))  # which goes over to the array
         given = self.known(Word.ARRAY, PTR), kind, axes, self._shape(spec), NOTHING, NOTHING, I32(0), NOTHING
         found = self.call(Word.MAKE, PTR, *given)
         with b.if_then(self.same(found, NOTHING)):

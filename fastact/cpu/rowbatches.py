@@ -109,7 +109,7 @@ class RowBatches(RowBuilder):
             else:
                 b.branch(body)
             b.position_at_end(body)
-            totals = [[self.words_in_memory(b, t, self.batch) for t in total.words] for total in run.totals]
+            totals = [[self._totals_of(b, t) for t in total.words] for total in run.totals]
             kept = self.kept_of(b, run)
             with self.turns(b) as start:
                 self.add_up(b, run, start, lent, totals, kept)
@@ -137,6 +137,14 @@ class RowBatches(RowBuilder):
 
     def words_in_memory(self, b: ir.IRBuilder, type: str, count: int) -> Room:
         return Room(stack(b, ir.ArrayType(SCALARS[type], count), 64), type, count)
+
+    def _totals_of(self, b: ir.IRBuilder, type: str) -> Room:
+        """Words for totals, 0 for rows that a batch lacks: with what lies about on the stack, addresses among it, which
+        are subnormal numbers, the processor would take its time."""
+        room = self.words_in_memory(b, type, self.batch)
+        with b.goto_entry_block():
+            room.store(b, constant(type, self.batch if self.batch > 1 else 0, 0.0))
+        return room
 
     def _in_memory(self, b: ir.IRBuilder, rooms: list[Room], words: Words, replaces: int) -> list[Room]:
         """The rooms with words in the place of the last ``replaces``, or after them."""

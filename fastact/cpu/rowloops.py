@@ -48,6 +48,9 @@ class RowBuilder(RowPieces):
         self.row_inputs = [k for k, o in enumerate(self.operands) if o.kind == "row" and not o.written]
         self.row_sinks = [k for k, o in enumerate(self.operands) if o.kind == "row" and o.written]
         self.keeping = next((run for run in linked.runs if run.kept), None)
+        usual = [run for run in linked.runs if not (run.spared and linked.dtype == "float64")]
+        self.fetching = usual[-1] if usual and not usual[-1].repeated else None
+        """The last run that rows mostly have. Where several rows go together, layer_norm lost by it."""
 
     def _split(self, run: LinkedRun, outputs: Words) -> tuple[list[Words], Words]:
         """What belongs to each total, and what is kept."""
@@ -134,7 +137,7 @@ class RowBuilder(RowPieces):
                     b.store(self.neutral(total, t, w), slot)
 
         def body(i: ir.Value, mask: ir.Value | None) -> None:
-            if mask is None and run is self.linked.runs[-1] and not run.repeated:
+            if mask is None and run is self.fetching:
                 self._fetch_next(b, row, i, width)
             values = self._values(b, row, i, width, mask) + scalars
             found, kept = self._split(run, self._graph(b, run.graph, values, width, mask is None))
