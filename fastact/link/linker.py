@@ -242,7 +242,7 @@ def link(
     graph = _linked(body, inputs, dtype, tier, alarm, settled, constants, products, summed)
     if tier == "exact" and dtype == "float32" and inputs == 1 + products + further:
         paired = _paired(body, inputs, alarm, settled, constants, products, summed)
-        return single.cheaper(graph, paired, settled)
+        return single.cheaper(graph, paired, bool(settled))
     if dtype not in sixteen.DTYPES:
         return graph
     if tier == "rough" and _fast_is_cheaper(body, inputs + len(fixed), dtype, settled, products):
