@@ -13,8 +13,8 @@ import numpy as np
 from fastact import along
 from fastact.along import Array
 from fastact.arguments import elsewhere
-from fastact.cpu import rows
 from fastact.cpu.direct import Call, remember
+from fastact.cpu.rows import calls
 from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse
 from fastact.programs import apply, empty, empty_like, kernel_for, ndarray
@@ -58,17 +58,17 @@ class BatchNorm(Norm):
             result = empty(x.shape, x.dtype) if out is None else out
             instead = None, None, _constant(1.0, x.shape[1], x.dtype), _constant(0.0, x.shape[1], x.dtype)
             arrays = [x, *(b if a is None else a for a, b in zip(moments, instead, strict=True)), result]
-            plan = rows.turned(kernel_for("batch_norm", x.dtype, parse(tier)), arrays, (eps,))
+            plan = calls.turned(kernel_for("batch_norm", x.dtype, parse(tier)), arrays, (eps,))
             remember(self._calls, key, Call(plan, (x, *moments), result, (eps,), (None, *instead)))
             return result
         tier = parse(tier)
         _check_given(self.__name__, mean=mean, variance=variance)
         if elsewhere((x, mean, variance, weight, bias), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             given = {"mean": mean, "variance": variance, "weight": weight, "bias": bias}
             number, meant = number_of(self.__name__, eps), self._axes("", _whole(self.__name__, axis))
-            return rowcall.batch_norm(self.__name__, tier, meant, x, given, number, out)
+            return device.batch_norm(self.__name__, tier, meant, x, given, number, out)
         call = _Channels(
             self.__name__, axis, {"x": x}, [("mean", mean), ("variance", variance), ("weight", weight), ("bias", bias)]
         )
@@ -102,10 +102,10 @@ class BatchNorm(Norm):
             slope, shift = empty((2, x.shape[1]), x.dtype)
             sink = empty_like(x) if out is None else out
             kernel = kernel_for("batch_norm_parameters", x.dtype, tier)
-            sums = rows.turned(kernel, (g, x, mean, variance, slope, shift), (eps,))
+            sums = calls.turned(kernel, (g, x, mean, variance, slope, shift), (eps,))
             ones = _constant(1.0, x.shape[1], x.dtype)
             weights = ones if weight is None else weight
-            plan = rows.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, variance, weights, sink), (eps,))
+            plan = calls.turned(kernel_for("batch_norm_backward", x.dtype, tier), (g, variance, weights, sink), (eps,))
             own = Call(sums, (g, x, mean, variance), slope, (eps,), elements=0, further=(shift,))
             remember(self._slopes.first, key, own)
             own = Call(plan, (g, variance, weight), sink, (eps,), (None, None, ones), elements=0)
@@ -114,11 +114,11 @@ class BatchNorm(Norm):
         name = f"{self.__name__}.backward"
         _check_given(name, mean=mean, variance=variance)
         if elsewhere((g, x, mean, variance, weight), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             moments = {"mean": mean, "variance": variance, "weight": weight}
             number, meant = number_of(name, eps), self._axes(".backward", _whole(name, axis))
-            return rowcall.batch_norm_backward(name, tier, meant, g, x, moments, number, out)
+            return device.batch_norm_backward(name, tier, meant, g, x, moments, number, out)
         call = _Channels(name, axis, {"g": g, "x": x}, [("mean", mean), ("variance", variance), ("weight", weight)])
         number = number_of(name, eps)
         sink = call.sink(out)

@@ -213,13 +213,13 @@ class Door:
 
     def scalar(self, approx: Approx = None) -> Any:
         """The function of a tier as a Numba function of numbers, inlined into compiled code that calls it."""
-        from fastact.cpu.numba_functions import scalar
+        from fastact.cpu.numba.functions import scalar
 
         return scalar(self._declaration.name, self._form.name, parse(approx))
 
     def vectorized(self, approx: Approx = None) -> Any:
         """The function of a tier as a Numba ``DUFunc``; its parameters are positional arguments without defaults."""
-        from fastact.cpu.numba_functions import vectorized
+        from fastact.cpu.numba.functions import vectorized
 
         return vectorized(self._declaration.name, self._form.name, parse(approx))
 
@@ -241,7 +241,7 @@ class Door:
     @property
     def _numba_type_(self) -> Any:
         """What Numba asks for when it meets this object in a function that it compiles."""
-        from fastact.cpu.numba_extension import door_type
+        from fastact.cpu.numba.extension import door_type
 
         return door_type(self._declaration.name, self._form.name)
 

@@ -26,8 +26,8 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
-from fastact.cpu import rows
 from fastact.cpu.direct import Call, Calls, remember
+from fastact.cpu.rows import calls
 from fastact.precision import Approx, parse
 from fastact.programs import apply, empty, empty_like, kernel_for, name_of, ndarray
 
@@ -55,7 +55,7 @@ def _spacing(dtype: str) -> float:
 
 
 @functools.cache
-def _kernel(norm: str, dtype: np.dtype[Any], tier: str, tiny: bool, weight: bool, bias: bool) -> rows.Kernel:
+def _kernel(norm: str, dtype: np.dtype[Any], tier: str, tiny: bool, weight: bool, bias: bool) -> calls.Kernel:
     """The kernel of a norm that is given these, for arrays of a dtype that is `along.USUAL`."""
     given = {"weight": weight or None, "bias": bias or None}
     return kernel_for(f"{norm}{_suffix(name_of(dtype), 0.0 if tiny else 1.0, **given)}", dtype, tier)
@@ -94,7 +94,7 @@ class Gradients:
         return sink, slope, shift
 
     def begin(
-        self, key: tuple[Any, ...], found: rows.Kernel, g: Array, x: Array, weight: Array | None, number: float,
+        self, key: tuple[Any, ...], found: calls.Kernel, g: Array, x: Array, weight: Array | None, number: float,
         both: bool, out: Any,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         length, given = x.shape[-1], (g, x, weight)
@@ -103,10 +103,10 @@ class Gradients:
         if x.ndim != 2:  # as many axes as what belongs to rows has beside it
             g, x, target = g.reshape(-1, length), x.reshape(-1, length), sink.reshape(-1, length)
         own = list(moments[not both :])
-        plan = rows.in_order(found, _there(g, x, weight, target, *own), (number,))
+        plan = calls.in_order(found, _there(g, x, weight, target, *own), (number,))
         usually = (_spacing(along.USUAL[x.dtype]),)
         remember(self.first, key, Call(plan, given, sink, usually, elements=0, further=own))
-        sums = rows.turned(kernel_for("norm_parameters", x.dtype, key[0]), (g, x, *moments, slope, shift))
+        sums = calls.turned(kernel_for("norm_parameters", x.dtype, key[0]), (g, x, *moments, slope, shift))
         instead = None, None, None if both else moments[0].copy(), None  # a mean of 0
         remember(self.second, key, Call(sums, (*given[:2], *moments), slope, (), instead, 0, (shift,)))
         return sink, slope, shift
@@ -238,19 +238,19 @@ class RmsNorm(Norm):
             number = _spacing(along.USUAL[x.dtype]) if eps is None else eps
             found = _kernel("rms_norm", x.dtype, tier, number < TINY, weight is not None, False)
             sink = empty_like(x) if out is None else out
-            plan = rows.in_order(found, _there(x, weight, sink), (number,))
+            plan = calls.in_order(found, _there(x, weight, sink), (number,))
             if key is not None:
                 usually = (_spacing(along.USUAL[x.dtype]),)
                 remember(self._calls, key, Call(plan, (x, weight), sink, usually))
             return sink
         if elsewhere((x, weight), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             def chosen(dtype: str) -> tuple[str, float]:
                 number = self._eps(self.__name__, dtype, eps)
                 return f"rms_norm{_suffix(dtype, number, weight=weight)}", number
 
-            return rowcall.norm(self.__name__, tier, self._axes("", axis), x, {"weight": weight}, chosen, out)
+            return device.norm(self.__name__, tier, self._axes("", axis), x, {"weight": weight}, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight})
         number = self._eps(call.name, call.kind, eps)
         sink = call.sink(out)
@@ -275,7 +275,7 @@ class RmsNorm(Norm):
             found = _kernel("rms_norm_backward", x.dtype, tier, number < TINY, weight is not None, False)
             return self._slopes.begin(key, found, g, x, weight, number, False, out)[:2]
         if elsewhere((g, x, weight), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             def chosen(dtype: str) -> tuple[str, str, float]:
                 number = self._eps(f"{self.__name__}.backward", dtype, eps)
@@ -283,7 +283,7 @@ class RmsNorm(Norm):
                 return moment, f"rms_norm_backward{_suffix(dtype, number, weight=weight)}", number
 
             name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
-            return rowcall.norm_backward(name, tier, axes, g, x, weight, None, chosen, out)[:2]
+            return device.norm_backward(name, tier, axes, g, x, weight, None, chosen, out)[:2]
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})
         number = self._eps(call.name, call.kind, eps)
         sink = call.sink(out)
@@ -332,19 +332,19 @@ class LayerNorm(Norm):
         if usual(eps) and along.plain(axis, x, columns=(weight, bias), out=out):
             found = _kernel("layer_norm", x.dtype, tier, eps < TINY, weight is not None, bias is not None)
             sink = empty_like(x) if out is None else out
-            plan = rows.in_order(found, _there(x, weight, bias, sink), (eps,))
+            plan = calls.in_order(found, _there(x, weight, bias, sink), (eps,))
             if key is not None:
                 remember(self._calls, key, Call(plan, (x, weight, bias), sink, (eps,)))
             return sink
         if elsewhere((x, weight, bias), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             def chosen(dtype: str) -> tuple[str, float]:
                 number = number_of(self.__name__, eps)
                 return f"layer_norm{_suffix(dtype, number, weight=weight, bias=bias)}", number
 
             columns = {"weight": weight, "bias": bias}
-            return rowcall.norm(self.__name__, tier, self._axes("", axis), x, columns, chosen, out)
+            return device.norm(self.__name__, tier, self._axes("", axis), x, columns, chosen, out)
         call = _Call(self.__name__, axis, {"x": x}, {"weight": weight, "bias": bias})
         number = number_of(call.name, eps)
         sink = call.sink(out)
@@ -370,7 +370,7 @@ class LayerNorm(Norm):
             found = _kernel("layer_norm_backward", x.dtype, tier, eps < TINY, weight is not None, False)
             return self._slopes.begin(key, found, g, x, weight, eps, True, out)
         if elsewhere((g, x, weight, bias), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             def chosen(dtype: str) -> tuple[str, str, float]:
                 number = number_of(f"{self.__name__}.backward", eps)
@@ -378,7 +378,7 @@ class LayerNorm(Norm):
                 return moments, f"layer_norm_backward{_suffix(dtype, number, weight=weight)}", number
 
             name, axes = f"{self.__name__}.backward", self._axes(".backward", axis)
-            return rowcall.norm_backward(name, tier, axes, g, x, weight, bias, chosen, out)
+            return device.norm_backward(name, tier, axes, g, x, weight, bias, chosen, out)
         if bias is not None:
             _Call(f"{self.__name__}.backward", axis, {"x": x}, {"bias": bias})  # which refuses a wrong shape
         call = _Call(f"{self.__name__}.backward", axis, {"g": g, "x": x}, {"weight": weight})

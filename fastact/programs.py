@@ -9,8 +9,8 @@ import numpy as np
 
 from fastact import along
 from fastact.along import Array, Axis
-from fastact.cpu import rows
 from fastact.cpu.direct import Call, Calls, remember
+from fastact.cpu.rows import calls
 from fastact.precision import Approx, parse
 
 empty, empty_like, ndarray = np.empty, np.empty_like, np.ndarray
@@ -23,22 +23,22 @@ def name_of(dtype: np.dtype[Any]) -> str:
 
 def apply(program: str, tier: str, dtype: np.dtype[Any], arrays: list[Array], numbers: tuple[float, ...] = ()) -> None:
     """Run a program of arrays whose rows are their last axis."""
-    rows.apply(program, tier, name_of(dtype), arrays, numbers)
+    calls.apply(program, tier, name_of(dtype), arrays, numbers)
 
 
-def directly(calls: Calls, program: str, tier: str, axis: Axis, arrays: tuple[Array, ...], out: Array | None) -> Array:
+def directly(known: Calls, program: str, tier: str, axis: Axis, arrays: tuple[Array, ...], out: Array | None) -> Array:
     """The result of a program for arrays that are `along.plain`, which has the shape of the first."""
     x = arrays[0]
     sink = empty_like(x) if out is None else out
-    plan = rows.in_order(kernel_for(program, x.dtype, tier), (*arrays, sink))
-    remember(calls, (tier, axis, x.dtype, x.shape), Call(plan, arrays, sink, elements=len(arrays)))
+    plan = calls.in_order(kernel_for(program, x.dtype, tier), (*arrays, sink))
+    remember(known, (tier, axis, x.dtype, x.shape), Call(plan, arrays, sink, elements=len(arrays)))
     return sink
 
 
 @functools.cache
-def kernel_for(program: str, dtype: np.dtype[Any], tier: str) -> rows.Kernel:
+def kernel_for(program: str, dtype: np.dtype[Any], tier: str) -> calls.Kernel:
     """The kernel of a program for arrays of a dtype that is `along.USUAL`."""
-    return rows.kernel(program, along.USUAL[dtype], tier)
+    return calls.kernel(program, along.USUAL[dtype], tier)
 
 
 def run(

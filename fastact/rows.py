@@ -25,8 +25,8 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
-from fastact.cpu import rows
 from fastact.cpu.direct import Call, Calls, remember
+from fastact.cpu.rows import calls
 from fastact.precision import Approx, parse
 from fastact.programs import apply, directly, empty, empty_like, kernel_for, ndarray, run
 
@@ -34,9 +34,9 @@ INFINITY = math.inf
 
 
 def _on_device(name: str, program: str, tier: str, axis: Axis, given: dict[str, Any], out: Any, where: Any) -> Any:
-    from fastact.cuda import rowcall
+    from fastact.cuda.rows import calls as device
 
-    return rowcall.elements(name, program, tier, functools.partial(along.axes, name, axis), given, out, where)
+    return device.elements(name, program, tier, functools.partial(along.axes, name, axis), given, out, where)
 
 
 def _prepared(sink: along.Sink, given: Array, mask: Array, ignored: float) -> Array:
@@ -74,7 +74,7 @@ class RowFunction:
             return directly(self._calls, name, tier, axis, (x,), out)
         if axis == 0 and type(axis) is int and where is True and along.matrix(x, out):
             sink = empty_like(x) if out is None else out
-            plan = rows.turned(kernel_for(name, x.dtype, tier), (x, sink))
+            plan = calls.turned(kernel_for(name, x.dtype, tier), (x, sink))
             remember(self._calls, (tier, axis, x.dtype, x.shape), Call(plan, (x,), sink))
             return sink
         if elsewhere((x, where), {"out": out}):
@@ -140,11 +140,11 @@ class RowFunction:
         """The gradient with respect to x, from the gradient g with respect to the output, and x: that from the output,
         which is computed once more."""
         if elsewhere((g, x, where), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             name, programs = f"{self.__name__}.backward", (self.__name__, self._backward)
             meant = functools.partial(along.axes, name, axis)
-            return rowcall.backward(name, programs, parse(approx), meant, g, x, out, where)
+            return device.backward(name, programs, parse(approx), meant, g, x, out, where)
         name = f"{self.__name__}.backward"
         gradient, given = along.array(name, "g", g), along.array(name, "x", x)
         along.same_shape(name, g=gradient, x=given)
@@ -275,14 +275,14 @@ class LogSumExp:
         tier = parse(tier)
         if out is None and where is True and keepdims is False and along.plain(axis, x):
             found = empty(x.shape[:-1], x.dtype)
-            plan = rows.in_order(kernel_for(name, x.dtype, tier), (x, found))
+            plan = calls.in_order(kernel_for(name, x.dtype, tier), (x, found))
             remember(self._calls, (tier, axis, x.dtype, x.shape), Call(plan, (x,), found, elements=0))
             return found[()]
         if elsewhere((x, where), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             meant = functools.partial(along.axes, name, axis)
-            return rowcall.totals(name, name, tier, meant, x, keepdims, out, where, -INFINITY)
+            return device.totals(name, name, tier, meant, x, keepdims, out, where, -INFINITY)
         given = along.array(name, "x", x)
         axes = along.axes(name, axis, given.ndim)
         mask = along.mask(name, where, given.shape)
@@ -332,14 +332,14 @@ class LogSumExp:
             if out is None and along.plain(axis, x) and type(g) is ndarray and g.shape == x.shape[:-1]:
                 if g.dtype is x.dtype and g.flags.carray:
                     result = empty_like(x)
-                    plan = rows.in_order(kernel_for("logsumexp_backward", x.dtype, tier), (x, g, result))
+                    plan = calls.in_order(kernel_for("logsumexp_backward", x.dtype, tier), (x, g, result))
                     remember(self._slopes, key, Call(plan, (x, g), result))
                     return result
         if elsewhere((g, x, where), {"out": out}):
-            from fastact.cuda import rowcall
+            from fastact.cuda.rows import calls as device
 
             meant = functools.partial(along.axes, name, axis)
-            return rowcall.totals_backward(name, "logsumexp_backward", tier, meant, g, x, keepdims, out, where)
+            return device.totals_backward(name, "logsumexp_backward", tier, meant, g, x, keepdims, out, where)
         gradient, given = along.common(along.array(name, "g", g), along.array(name, "x", x))
         axes = along.axes(name, axis, given.ndim)
         shape = tuple(1 if d in axes else n for d, n in enumerate(given.shape) if keepdims or d not in axes)

@@ -25,8 +25,8 @@ import ptx_machine
 from cuda_ptx import CAPABILITIES, COUNTED, DTYPES, UNITS, assembled, cost, counted, faults, predicted, ptxas
 
 from fastact.cuda.kernels import Kernel, Layout
-from fastact.cuda.rowlayout import linked
-from fastact.cuda.rowplan import Launch, Rows, plan
+from fastact.cuda.rows.layout import linked
+from fastact.cuda.rows.plan import Launch, Rows, plan
 from fastact.kernels import GATES
 from fastact.kernels.programs import PROGRAMS
 from fastact.link.arithmetic import TIERS

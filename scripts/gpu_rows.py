@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fastact.cpu import rows as cpu_rows
+from fastact.cpu.rows import calls as cpu_rows
 from fastact.cuda import launch
 from fastact.cuda.arrays import ITEMSIZE, view
-from fastact.cuda.rowlayout import linked
-from fastact.cuda.rowplan import Rows, plan
+from fastact.cuda.rows.layout import linked
+from fastact.cuda.rows.plan import Rows, plan
 from fastact.kernels.programs import PROGRAMS
 from fastact.link.arithmetic import TIERS
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from fastact.accuracy.samples import special, stratified
-from fastact.cpu import compile, quotients
-from fastact.cpu.loops import LoopBuilder
+from fastact.cpu import compile
+from fastact.cpu.lowering import quotients
+from fastact.cpu.lowering.loops import LoopBuilder
 from fastact.cpu.target import host
 from fastact.cpu.ufunc import LOOP
 from fastact.link.graph import Graph

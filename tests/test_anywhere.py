@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastact.cpu.compile import address, assembly
-from fastact.cpu.extremes import _extreme
+from fastact.cpu.lowering.extremes import _extreme
 from fastact.cpu.target import host
 from fastact.cpu.ufunc import LOOP
 from fastact.link.graph import Graph, Node

@@ -19,10 +19,10 @@ from fastact.accuracy.ulp import Floats, format_of, to_bits
 from fastact.cpu.compile import address
 from fastact.cpu.failures import failures
 from fastact.cpu.kernels import inner_ufunc
-from fastact.cpu.overlap import parts
+from fastact.cpu.lowering.overlap import parts
+from fastact.cpu.lowering.uniform import worthwhile
 from fastact.cpu.target import Processor, baseline, host
 from fastact.cpu.ufunc import LOOP
-from fastact.cpu.uniform import worthwhile
 from fastact.cuda.evaluate import evaluate
 from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph

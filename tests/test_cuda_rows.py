@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastact.cpu import rows as cpu_rows
-from fastact.cuda.rowkernels import RowKernel
-from fastact.cuda.rowlayout import ROOM, Sizes, geometry, linked
-from fastact.cuda.rowplan import SEGMENT, RowLayout, Rows, plan
+from fastact.cpu.rows import calls as cpu_rows
+from fastact.cuda.rows.kernels import RowKernel
+from fastact.cuda.rows.layout import ROOM, Sizes, geometry, linked
+from fastact.cuda.rows.plan import SEGMENT, RowLayout, Rows, plan
 from fastact.kernels.programs import PROGRAMS
 
 pytest.importorskip("numba_cuda")

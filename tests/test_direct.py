@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import direct, rows, threads
+from fastact.cpu import direct, threads
+from fastact.cpu.rows import calls
 
 SHAPE = 5, 48
 rng = np.random.default_rng(7)
@@ -46,15 +47,15 @@ CASES: dict[str, tuple[Any, Callable[..., Any], tuple[Any, ...], tuple[float, ..
 @pytest.fixture(params=CASES)
 def case(request: Any) -> Iterator[tuple[Any, Any, tuple[Any, ...], tuple[float, ...], Any]]:
     """A call as Python makes it and as it is compiled, its arrays and numbers, and what it gives."""
-    calls, function, arrays, eps = CASES[request.param]
+    known, function, arrays, eps = CASES[request.param]
     options = {"eps": eps[0]} if eps else {}
     made: list[direct.Call] = []
-    calls.clear()
+    known.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(direct, "_builtin", lambda call: made.append(call))
         want = [function(*arrays, **options).copy() for _ in range(2)]
         assert want[0].tobytes() == want[1].tobytes()
-    calls.clear()
+    known.clear()
     compiled = direct._builtin(made[0])
     assert compiled is not None and type(compiled) is type(len)
     yield made[0], compiled, arrays, eps, want[0]
@@ -186,10 +187,10 @@ def test_objects_are_neither_kept_nor_lost(case: Any) -> None:
 
 def test_what_a_description_names_stays_alive() -> None:
     """Arrays that stand for None, among them."""
-    calls: Any = fastact.batch_norm._calls
-    calls.clear()
+    known: Any = fastact.batch_norm._calls
+    known.clear()
     want = [fastact.batch_norm(X, A, B) for _ in range(3)]
-    (compiled,) = calls.values()
+    (compiled,) = known.values()
     assert type(compiled) is type(len)
     from fastact.channels import _constant
 
@@ -202,9 +203,9 @@ def test_what_a_description_names_stays_alive() -> None:
 
 def test_no_memory_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """For blocks of rows; the array of the result is given back."""
-    monkeypatch.setattr(rows, "_memory", lambda: (failing, nothing))
+    monkeypatch.setattr(calls, "_memory", lambda: (failing, nothing))
     x = numbers(3, 3001)  # what is kept of a row needs room
-    plan = rows.Plan(rows.kernel("softmax", "float32", "fast"), (x, np.empty_like(x)))
+    plan = calls.Plan(calls.kernel("softmax", "float32", "fast"), (x, np.empty_like(x)))
     compiled = direct._builtin(direct.Call(plan, (x,), np.empty_like(x)))
     assert compiled is not None
     out = np.empty_like(x)
@@ -267,24 +268,24 @@ def test_gradients_again(name: str) -> None:
 
 
 def test_calls_that_threads_may_help_stay_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: Any = fastact.softmax._calls
-    calls.clear()
-    monkeypatch.setattr(rows.Plan, "alone", lambda plan: False)
+    known: Any = fastact.softmax._calls
+    known.clear()
+    monkeypatch.setattr(calls.Plan, "alone", lambda plan: False)
     x = numbers(7, 33)
     assert len({fastact.softmax(x).tobytes() for _ in range(3)}) == 1
-    assert len(calls) == 1 and all(type(call) is not type(len) for call in calls.values())
-    calls.clear()
+    assert len(known) == 1 and all(type(call) is not type(len) for call in known.values())
+    known.clear()
 
 
 def test_calls_on_one_thread_are_measured() -> None:
     """Of which nothing is known but that they are large enough for a look."""
-    calls: Any = fastact.softmin._calls
-    calls.clear()
+    known: Any = fastact.softmin._calls
+    known.clear()
     x = numbers(threads.SMALLEST // 32, 32)
     with fastact.num_threads(1):
         assert len({fastact.softmin(x, approx="rough").tobytes() for _ in range(4)}) == 1
-    (call,) = calls.values()
-    cost = rows.kernel("softmin", "float32", "rough").variant(32).loop.cost
+    (call,) = known.values()
+    cost = calls.kernel("softmin", "float32", "rough").variant(32).loop.cost
     assert 0 < cost < np.inf and (type(call) is type(len)) == (cost * x.size < threads.WORTH)
 
 

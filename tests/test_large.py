@@ -14,9 +14,10 @@ import pytest
 from compiled import bits_of
 
 import fastact
-from fastact.cpu import job, pool, threads
+from fastact.cpu import pool, threads
 from fastact.cpu.compile import assembly, module_for, target_machine
 from fastact.cpu.kernels import address_of, inner_ufunc
+from fastact.cpu.lowering import job
 from fastact.cpu.target import baseline, host
 from fastact.cpu.ufunc import LOOP
 from fastact.kernels import REGISTRY

@@ -20,7 +20,7 @@ from numba import njit, prange, types
 from numba.core.errors import TypingError
 
 import fastact
-from fastact.cpu.numba_extension import door_type
+from fastact.cpu.numba.extension import door_type
 from fastact.function import FUNCTIONS, Door
 from fastact.kernels import REGISTRY
 from fastact.link.forms import forms, summed_parameter
@@ -298,12 +298,12 @@ def test_vectorized_raises_no_flags_of_its_own() -> None:
 
 # -- how Numba comes to know ------------------------------------------------------------------------------------------
 def test_entry_point_names_the_initializer() -> None:
-    from fastact.cpu import numba_extension
+    from fastact.cpu.numba import extension
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, name = project["entry-points"]["numba_extensions"]["init"].split(":")
-    assert module == numba_extension.__name__
-    getattr(numba_extension, name)()
+    assert module == extension.__name__
+    getattr(extension, name)()
 
 
 # -- parameters left out ----------------------------------------------------------------------------------------------

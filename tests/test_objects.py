@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import cache, compile, flags, kernels, objects, shortcuts, sources, target
+from fastact.cpu import cache, compile, kernels, objects, shortcuts, sources, target
+from fastact.cpu.lowering import flags
 from fastact.cpu.ufunc import LOOP
 from fastact.kernels import REGISTRY
 from fastact.link.forms import kernel
@@ -66,21 +67,23 @@ def test_the_same_bits_as_through_llvm(which: Any, monkeypatch: pytest.MonkeyPat
 
 @here
 def test_kernels_of_rows_and_the_driver_of_threads_are_loaded_here() -> None:
-    from fastact.cpu import drive, rows, threads
+    from fastact.cpu import threads
+    from fastact.cpu.lowering import drive
+    from fastact.cpu.rows import calls
 
     codes = [compile._cached(("rows", "8", linked.text()), str, target.host()) for linked in _rows()]
     assert all(objects.load(code, "kernel") for code in codes)
     assert threads._driver() is not None
     text = drive.drive_module(target.host().target().flags, target.host().triple)
     assert objects.load(compile._cached((text,), str, target.host()), "drive")
-    assert rows.kernel("softmax", "float32", "fast").asked == ("rows", "softmax", "float32", "fast")
+    assert calls.kernel("softmax", "float32", "fast").asked == ("rows", "softmax", "float32", "fast")
 
 
 def _rows() -> list[Any]:
     """Programs whose kernels for rows of 8 are in the cache."""
-    from fastact.cpu import rows
+    from fastact.cpu.rows import calls
 
-    found = [rows.kernel(name, "float32", "fast") for name in ("softmax", "logsumexp")]
+    found = [calls.kernel(name, "float32", "fast") for name in ("softmax", "logsumexp")]
     for one in found:
         compile.row_address(one.linked, 8)
     return [one.linked for one in found]

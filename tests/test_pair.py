@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fastact.accuracy.oracle import Oracle
 from fastact.accuracy.samples import special, stratified
-from fastact.cpu import emit
 from fastact.cpu.compile import address
-from fastact.cpu.order import order
+from fastact.cpu.lowering import emit
+from fastact.cpu.lowering.order import order
 from fastact.cpu.target import Processor, host
 from fastact.cpu.ufunc import make_ufunc
 from fastact.kernels import operations as op

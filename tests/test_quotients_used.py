@@ -15,8 +15,9 @@ from compiled import same
 from quotient_loops import DTYPES, OPERATIONS, SLOW, TURN, address, built, call, every, graph, ordinary, right
 
 from fastact.accuracy.samples import special, stratified
-from fastact.cpu import compile, quotients
-from fastact.cpu.order import order
+from fastact.cpu import compile
+from fastact.cpu.lowering import quotients
+from fastact.cpu.lowering.order import order
 from fastact.cpu.target import INTEL_SERVERS, host
 from fastact.kernels import REGISTRY
 from fastact.link.forms import kernel

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "fastact"
 ROOMS = ("kernels", "precision", "link", "cpu", "cuda", "door", "accuracy", "cli")
 """From left to right; the front door are the modules that stand in no folder."""
 FILES = sorted(PACKAGE.rglob("*.py"))
-NUMBA = re.compile(r"cpu/numba_\w+\.py")
+NUMBA = re.compile(r"cpu/numba/\w+\.py")
 """The part of cpu that Numba users load; it is reached through Numba alone, or when a user asks for a Numba object."""
 
 
@@ -102,6 +102,14 @@ def test_numba_is_kept_where_it_belongs() -> None:
                 named = label(path).startswith("cuda/") or NUMBA.fullmatch(label(path))
                 beyond = room(path.relative_to(PACKAGE).parts) in ("accuracy", "cli")
                 assert named or beyond, where
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if label(p).startswith("cpu/lowering/")], ids=label)
+def test_lowering_needs_nothing_else_of_its_room(path: Path) -> None:
+    """From a graph to LLVM's text: no cache, no threads, no calls."""
+    for module, line in imports(path):
+        if module.startswith("fastact.cpu"):
+            assert module.startswith("fastact.cpu.lowering"), f"{label(path)}:{line} imports {module}"
 
 
 def test_nothing_heavy_is_imported_with_the_package() -> None:

@@ -12,8 +12,8 @@ import pytest
 from compiled import bits_of
 
 import fastact
-from fastact.cpu.rowkernel import RowKernel
-from fastact.cpu.rowloops import EVEN
+from fastact.cpu.rows.kernel import RowKernel
+from fastact.cpu.rows.loops import EVEN
 from fastact.cpu.target import host
 from fastact.kernels.programs import PROGRAMS
 from fastact.link.rows import link_rows

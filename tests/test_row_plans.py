@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import direct, rows
+from fastact.cpu import direct
+from fastact.cpu.rows import calls
 
 SHAPE = 5, 48
 rng = np.random.default_rng(3)
@@ -133,7 +134,7 @@ def test_a_call_within_a_call_has_memory_of_its_own(monkeypatch: pytest.MonkeyPa
     first, second, found = numbers(6, 41), numbers(6, 41), []
     monkeypatch.setattr(direct, "_builtin", lambda call: None)
     want = [bits(fastact.softmax(first)), bits(fastact.softmax(second))]
-    (part,) = rows.kernel("softmax", "float32", "exact").plain[first.size, 41].parts
+    (part,) = calls.kernel("softmax", "float32", "exact").plain[first.size, 41].parts
     function = part.function
 
     def interrupted(*places: Any) -> None:
@@ -158,8 +159,8 @@ def test_calls_of_several_threads_do_not_meet() -> None:
 
 
 def test_no_more_than_so_many_shapes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "MOST_PLANS", 3)
-    kernel = rows.kernel("softmax", "float32", "exact")
+    monkeypatch.setattr(calls, "MOST_PLANS", 3)
+    kernel = calls.kernel("softmax", "float32", "exact")
     for length in range(1, 9):
         want = bits(fastact.softmax(X[:, :length].copy()))
         assert bits(fastact.softmax(X[:, :length])) == want

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import rows as compiled
 from fastact.cpu.compile import row_address
-from fastact.cpu.rows import ACROSS_LONG, ACROSS_SHORT
+from fastact.cpu.rows import calls as compiled
+from fastact.cpu.rows.calls import ACROSS_LONG, ACROSS_SHORT
 from fastact.cpu.target import baseline, host
 
 TIERS = ("exact", "fast", "rough")

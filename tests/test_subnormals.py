@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("ml_dtypes")
 
 from fastact.accuracy.ulp import format_of
-from fastact.cpu.order import Detour, order
+from fastact.cpu.lowering.order import Detour, order
 from fastact.cuda.evaluate import TYPES, _operation
 from fastact.kernels import REGISTRY
 from fastact.link.forms import kernel

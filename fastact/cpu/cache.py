@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from fastact.cpu import sources
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -54,9 +56,9 @@ def backend_digest() -> str:
     """Digest of the sources that turn a graph into machine code."""
     digest = hashlib.sha256()
     place = os.path.dirname(__file__)
-    for name in sorted(name for name in os.listdir(place) if name.endswith(".py")):
-        with open(os.path.join(place, name), "rb") as file:
-            digest.update(name.encode() + b"\0" + file.read())
+    for path in sorted(entry.path for entry in sources.files(place)):
+        with open(path, "rb") as file:
+            digest.update(os.path.relpath(path, place).encode() + b"\0" + file.read())
     return digest.hexdigest()
 
 

@@ -41,7 +41,7 @@ def module_for(
 ) -> str:
     """The LLVM IR of the loop ``kernel`` around the graph, which fetches some operands before they are needed; inputs
     after those that are varying are often the same for all elements."""
-    from fastact.cpu.loops import LoopBuilder
+    from fastact.cpu.lowering.loops import LoopBuilder
 
     module = LoopBuilder(graph, evidence, processor.target(), "kernel", fetched, varying).build()
     module.triple = processor.triple
@@ -124,13 +124,13 @@ def row_address(
 ) -> int:
     """The address of the loop of a program over rows of up to ``width`` elements; 0 for long ones. `ACROSS_SHORT` and
     `ACROSS_LONG` stand for rows that lie side by side."""
-    from fastact.cpu.rows import ACROSS_SHORT
+    from fastact.cpu.rows.calls import ACROSS_SHORT
 
     processor = processor or host()
 
     def build() -> str:
-        from fastact.cpu.rowacross import AcrossKernel
-        from fastact.cpu.rowkernel import RowKernel
+        from fastact.cpu.rows.across import AcrossKernel
+        from fastact.cpu.rows.kernel import RowKernel
 
         if width < 0:
             module = AcrossKernel(linked, processor.target()).build(width == ACROSS_SHORT)

@@ -25,7 +25,7 @@ from fastact.cpu.lock import alone
 from fastact.cpu.places import address
 
 if TYPE_CHECKING:
-    from fastact.cpu.rows import Plan
+    from fastact.cpu.rows.calls import Plan
 
 Array = np.ndarray[Any, Any]
 Calls = dict[tuple[Any, ...], Callable[..., Any]]

@@ -12,9 +12,9 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastact.cpu.direct import MOST, Argument, Layout, Word
-from fastact.cpu.flags import stack
-from fastact.cpu.flow import I1, I32, I64, PTR, at, counted
-from fastact.cpu.rowfacts import Facts
+from fastact.cpu.lowering.flags import stack
+from fastact.cpu.lowering.flow import I1, I32, I64, PTR, at, counted
+from fastact.cpu.rows.facts import Facts
 
 NOTHING = ir.Constant(PTR, None)
 

@@ -14,7 +14,7 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Any
 
-from fastact.cpu.job import FINISHED, PIECES
+from fastact.cpu.lowering.job import FINISHED, PIECES
 
 PATIENCE = 50_000
 """Nanoseconds for which the caller watches the last pieces of others before it goes to sleep."""
@@ -23,7 +23,7 @@ MOST_ALONE = 63
 
 
 class Job:
-    """A call cut into pieces, with the arrays that it must keep alive; `fastact.cpu.job` describes the buffer."""
+    """A call cut into pieces, with the arrays that it must keep alive; `lowering.job` describes the buffer."""
 
     __slots__ = ("buffer", "done", "drive", "operands", "place")
 

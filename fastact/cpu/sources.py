@@ -14,19 +14,20 @@ PACKAGE = os.path.dirname(os.path.dirname(__file__))
 State = tuple[tuple[str, int, int, int, int], ...]
 
 
-def _files(folder: str) -> Iterator[os.DirEntry[str]]:
+def files(folder: str) -> Iterator[os.DirEntry[str]]:
+    """The Python files of a folder and of those below it."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".py"):
                 yield entry
             elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
-                yield from _files(entry.path)
+                yield from files(entry.path)
 
 
 def state() -> State:
     """Paths of all files, with all that tells whether one was written to; nothing where they cannot be found."""
     try:
-        found = [(e.path, e.stat()) for room in ROOMS for e in _files(os.path.join(PACKAGE, room))]
+        found = [(e.path, e.stat()) for room in ROOMS for e in files(os.path.join(PACKAGE, room))]
     except OSError:
         return ()
     return tuple(sorted((path, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for path, s in found))

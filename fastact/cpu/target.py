@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
-from fastact.cpu.flags import flag_register
-from fastact.cpu.sweeps import Target
+from fastact.cpu.lowering.flags import flag_register
+from fastact.cpu.lowering.sweeps import Target
 
 INTEL_SERVERS = (
     "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids", "graniterapids",

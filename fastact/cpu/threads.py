@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from fastact.cpu import pool
-from fastact.cpu.job import FLAGS, NEXT, PIECES, STREAM, head
+from fastact.cpu.lowering.job import FLAGS, NEXT, PIECES, STREAM, head
 from fastact.cpu.places import address
 
 SMALLEST = 1 << 15
@@ -176,7 +176,7 @@ def _driver() -> Any:
 
 def _compiled_driver() -> int:
     from fastact.cpu.compile import native
-    from fastact.cpu.drive import drive_module
+    from fastact.cpu.lowering.drive import drive_module
     from fastact.cpu.target import host
 
     flags = host().target().flags

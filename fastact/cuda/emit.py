@@ -12,8 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu import emit as cpu
-from fastact.cpu.words import SCALARS
+from fastact.cpu.lowering import emit as cpu
+from fastact.cpu.lowering.words import SCALARS
 from fastact.link.graph import BITS, Graph, Node
 
 _TEXT = {

@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from fastact.cpu.words import SCALARS
+from fastact.cpu.lowering.words import SCALARS
 from fastact.cuda.emit import GLOBAL, I32, emit
 from fastact.cuda.package import LANES, PACK, SIZES
 from fastact.link.graph import Graph

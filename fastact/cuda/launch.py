@@ -11,8 +11,8 @@ from typing import Any
 from fastact.cuda import package
 from fastact.cuda.arrays import View
 from fastact.cuda.kernels import Kernel
-from fastact.cuda.rowkernels import RowKernel
-from fastact.cuda.rowplan import Launch
+from fastact.cuda.rows.kernels import RowKernel
+from fastact.cuda.rows.plan import Launch
 
 THREADS = 256
 """Threads of a block."""

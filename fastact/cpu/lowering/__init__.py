@@ -1,0 +1,1 @@
+"""A graph as LLVM instructions: words, vectors, the loop around them."""

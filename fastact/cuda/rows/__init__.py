@@ -1,0 +1,1 @@
+"""Programs over rows on CUDA devices."""
