@@ -46,8 +46,11 @@ def _number(context: Context, node: Node) -> Fraction | None:
         return Fraction(value) if isfinite(value) else None
     if node.op not in EXACTLY:
         return None
-    a, b = (_number(context, argument) for argument in node.args)
-    if a is None or b is None:
-        return None
-    result: Fraction = EXACTLY[node.op](a, b)
+    numbers: list[Fraction] = []
+    for argument in node.args:  # as soon as one is no number the others are left alone: bodies share what they compute
+        number = _number(context, argument)
+        if number is None:
+            return None
+        numbers.append(number)
+    result: Fraction = EXACTLY[node.op](*numbers)
     return result if Fraction(round_to_word(result, node.type)) == result else None
