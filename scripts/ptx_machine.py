@@ -32,6 +32,8 @@ _ANY = re.compile(
     r"\s*selp\.u32\s+(%r\d+),\s*1,\s*0,\s*%p2;\s*\}"
 )
 """A barrier that tells whether a number of any thread is not 0: taken for one instruction."""
+_UPPER = re.compile(r"\{\s*\.reg\s+\.b16\s+tmp;\s*(mov\.b32\s+\{tmp,\s*%\w+\},\s*%\w+;)\s*\}")
+"""The upper half of a register, which leaves the lower one to a register of its own."""
 _OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s][^,]*")
 _COMPARE: dict[str, Any] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -84,7 +86,7 @@ def parse(text: str) -> Program:
         program.tables[name] = np.array([_literal(v.strip(), kind) for v in values.split(",")]).view(np.uint8)
     program.rooms.update(re.findall(r"\.extern\s+\.shared\s+[^;]*?(\w+)\[\];", text))
     body = _ANY.sub(r"bar.red.or.b32 \2, \1;", text[head.end() :])
-    body = body[body.index("{") + 1 : body.rindex("}")]
+    body = _UPPER.sub(r"\1", body[body.index("{") + 1 : body.rindex("}")])
     for kind, prefix in re.findall(r"\.reg\s+\.(\w+)\s+(%[a-z]+)<", body):
         program.widths[prefix] = np.dtype(TYPES[kind]).itemsize
     for piece in re.split(r";|(?<=:)\s", body):
