@@ -207,7 +207,8 @@ def test_parameters_that_are_single_numbers(key: tuple[str, str, str, str]) -> N
             expected, errors = flagged(key, [*varying, *(np.full_like(varying[0], number) for number in numbers)])
             found, also = flagged(key, [*varying, *numbers])
             assert same_bits(found, expected), count
-            assert errors == also, count
+            # A zero has underflowed if an instruction of its stretch has; where stretches begin depends on the memory.
+            assert errors ^ also <= {"underflow"}, count
         held = columns[0].copy()
         with np.errstate(all="ignore"):
             inner_ufunc(*key[:2], key[3])(held, *columns[1:-given], *numbers, out=held)
