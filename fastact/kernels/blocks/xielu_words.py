@@ -42,10 +42,12 @@ def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, ep
     b = s + beta
     context.note(y, at_most=0.0)
     e, more = op.exp_in_parts(op.maximum(y, BARELY[word]))
-    # Next to the root s x and b are so close that their sum is exact.
     product = s.hi * y
     line = product + b.hi
-    rest = (product - (line - b.hi)) + op.fma(s.low, y, op.fma(s.hi, y, -product)) + b.low
+    if context.arithmetic.short:  # there product and sum are one operation, and rounded once
+        rest = op.fma(s.low, y, b.low)
+    else:  # next to the root s x and b are so close that their sum is exact
+        rest = (product - (line - b.hi)) + op.fma(s.low, y, op.fma(s.hi, y, -product)) + b.low
     rest = op.fma(b.low, e, -rest)
     far = op.fma(b.hi, e, -line) + (rest if more is None else op.fma(b.hi, more, rest))
     inside = op.maximum(y, -1.0)
