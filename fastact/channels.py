@@ -13,7 +13,7 @@ import numpy as np
 from fastact import along
 from fastact.along import Array
 from fastact.arguments import elsewhere
-from fastact.cpu.direct import Call, remember
+from fastact.cpu.entries.rows import Call, remember
 from fastact.cpu.rows import calls
 from fastact.norms import Norm, number_of, usual
 from fastact.precision import Approx, parse

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastact import along
 from fastact.along import Array, Axis
-from fastact.cpu.direct import Call, Calls, remember
+from fastact.cpu.entries.rows import Call, Calls, remember
 from fastact.cpu.rows import calls
 from fastact.precision import Approx, parse
 

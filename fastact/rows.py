@@ -25,7 +25,7 @@ import numpy as np
 from fastact import along
 from fastact.along import Array, Axis
 from fastact.arguments import elsewhere
-from fastact.cpu.direct import Call, Calls, remember
+from fastact.cpu.entries.rows import Call, Calls, remember
 from fastact.cpu.rows import calls
 from fastact.precision import Approx, parse
 from fastact.programs import apply, directly, empty, empty_like, kernel_for, ndarray, run

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import direct, threads
+from fastact.cpu import threads
+from fastact.cpu.entries import rows as direct
 from fastact.cpu.rows import calls
 
 SHAPE = 5, 48
@@ -290,10 +291,10 @@ def test_calls_on_one_thread_are_measured() -> None:
 
 
 def test_where_objects_are_laid_out_otherwise_python_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    direct._method.cache_clear()
+    direct._make.cache_clear()
     monkeypatch.setattr(direct, "Layout", lambda: direct_layout(flags=object.__basicsize__ + 44))
-    assert direct._method() is None
-    direct._method.cache_clear()
+    assert direct._make() is None
+    direct._make.cache_clear()
 
 
 direct_layout = direct.Layout

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.cpu import direct
+from fastact.cpu.entries import rows as direct
 from fastact.cpu.rows import calls
 
 SHAPE = 5, 48

@@ -1,27 +1,23 @@
 """Calls with arrays as those of an earlier call were, without a step in Python between the arguments and the loop.
 
-What arguments have to be like is described in a block of 64-bit words, and a compiled function, `fastact.cpu.entry`,
-looks whether they are. It becomes a builtin function through Python's and NumPy's public C interfaces, and reads the
-fields of arrays where NumPy's headers have them. Where objects are laid out in another way, and where threads may pay,
-Python looks.
+What arguments have to be like is described in a block of 64-bit words, and a compiled function, of the module next to
+this, looks whether they are. Where objects are laid out in another way (`fastact.cpu.entries.layout`), and where
+threads may pay, Python looks.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
 import struct
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastact.cpu import shortcuts, threads
-from fastact.cpu.lock import alone
+from fastact.cpu import threads
+from fastact.cpu.entries.layout import MAKE_ARRAY, READ, WRITTEN, Layout, builtins, function, numpys, packed
 from fastact.cpu.places import address
 
 if TYPE_CHECKING:
@@ -33,8 +29,6 @@ Calls = dict[tuple[Any, ...], Callable[..., Any]]
 MOST_CALLS = 100
 MOST = 32
 """Operands, and facts of a call, at most."""
-READ, WRITTEN = 0x101, 0x501
-"""NumPy's flags of arrays in C's order that may be read, and written."""
 
 
 class Word:
@@ -57,21 +51,6 @@ class Argument:
     WORDS = 9
     INPUT, RESULT, NUMBER = range(3)
     """Kinds."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where fields of objects are: of all, of arrays and numbers, the first item of a tuple, the content of bytes."""
-
-    type: int = object.__basicsize__ - 8
-    number: int = object.__basicsize__
-    data: int = object.__basicsize__
-    ndim: int = object.__basicsize__ + 8
-    dimensions: int = object.__basicsize__ + 16
-    descriptor: int = object.__basicsize__ + 40
-    flags: int = object.__basicsize__ + 48
-    item: int = tuple.__basicsize__
-    content: int = bytes.__basicsize__ - 1
 
 
 class Call:
@@ -154,95 +133,29 @@ def remember(calls: Calls, key: tuple[Any, ...], call: Call) -> None:
 
 
 # -- the compiled function --------------------------------------------------------------------------------------------
-def _address(function: Any) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
 @functools.cache
 def _functions() -> tuple[int, ...]:
     """Addresses of the functions that `Word` names, in its order, but for the loop."""
-    from numpy._core._multiarray_umath import _ARRAY_API
-
-    python = ctypes.pythonapi
-    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
-    numpy = ctypes.cast(pointer(_ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-    before = [python.Py_IncRef, python.Py_DecRef, python.PyEval_SaveThread, python.PyEval_RestoreThread]
-    make_array = 94  # PyArray_NewFromDescr, in the table that NumPy's headers have
-    return (*map(_address, before), numpy[make_array] or 0, _address(python.PyErr_NoMemory))
+    before = "Py_IncRef", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread"
+    return (*map(function, before), numpys(MAKE_ARRAY), function("PyErr_NoMemory"))
 
 
-_alive: list[Any] = []
-"""What builtin functions point to but do not own."""
+def _module(layout: Layout, triple: str) -> str:
+    from fastact.cpu.entries.rows_module import entry_module
 
-
-class _Method(ctypes.Structure):
-    """PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p),
-    )  # fmt: skip
-
-
-def _as_expected() -> bool:
-    """Whether fields are where `Layout` has them."""
-    if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32:
-        return False
-    layout = Layout()
-
-    def read(object: Any, place: int, kind: Any) -> Any:
-        return kind.from_address(id(object) + place).value
-
-    for a in (np.empty((3, 5), np.float32), np.empty(7)[::2], np.empty((2, 3, 4), np.float16).T, np.array(1.5)):
-        dimensions = read(a, layout.dimensions, ctypes.c_size_t)
-        shape = tuple((ctypes.c_ssize_t * a.ndim).from_address(dimensions)) if a.ndim else ()
-        flags = read(a, layout.flags, ctypes.c_int)
-        if (
-            read(a, layout.type, ctypes.c_size_t) != id(np.ndarray)
-            or read(a, layout.data, ctypes.c_size_t) != a.__array_interface__["data"][0]
-            or (read(a, layout.ndim, ctypes.c_int), shape) != (a.ndim, a.shape)
-            or read(a, layout.descriptor, ctypes.c_size_t) != id(a.dtype)
-            or flags != a.flags.num
-        ):
-            return False
-    number, text = 0.1, b"12345678"
-    return (
-        read(number, layout.number, ctypes.c_double) == number
-        and read(text, layout.content, ctypes.c_char) == b"1"
-        and read((text,), layout.item, ctypes.c_size_t) == id(text)
-    )
+    return entry_module(layout, triple)
 
 
 @functools.cache
-def _method() -> Any:
-    """The compiled function as Python knows it, and what makes a builtin of it; None where that is not possible."""
-    if not _as_expected():
-        return None
-    layout = Layout()
-    asked = ("entry", *map(str, astuple(layout)))
-    with alone():
-        place = shortcuts.address(*asked, symbol="enter") or _compiled(layout, asked)
-    takes_words = 0x80  # METH_FASTCALL
-    method = _Method(b"call", place, takes_words, None)
-    _alive.append(method)
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    return method, make(("PyCFunction_NewEx", ctypes.pythonapi))
-
-
-def _compiled(layout: Layout, asked: tuple[str, ...]) -> int:
-    from fastact.cpu.compile import native
-    from fastact.cpu.entry import entry_module
-    from fastact.cpu.target import host
-
-    return native(entry_module(layout, host().triple), "enter", asked)
+def _make() -> Callable[[Any], Callable[..., Any]] | None:
+    """What makes builtins; None where that is not possible."""
+    return builtins("entry", _module, Layout())
 
 
 def _builtin(call: Call) -> Callable[..., Any] | None:
     """The call as a builtin function."""
-    found = _method()
-    if found is None:
-        return None
-    method, make = found
-    return make(ctypes.addressof(method), (_described(call), call), None)  # type: ignore[no-any-return]
+    make = _make()
+    return make((_described(call), call)) if make else None
 
 
 def _described(call: Call) -> bytes:
@@ -279,4 +192,4 @@ def _described(call: Call) -> bytes:
     counts = [count, len(facts), operand, part.rows, len(call.kinds), 8 * (first - len(steps))]
     words = [*counts, *objects, *_functions(), plan.loop.address, *facts]
     words += [word for own in arguments for word in own] + steps + shapes
-    return struct.pack(f"={len(words)}q", *(word - (word >> 63 << 64) if word >= 1 << 63 else word for word in words))
+    return packed(words)

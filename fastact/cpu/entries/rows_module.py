@@ -4,19 +4,19 @@
 tuple of its arguments. Where these are as ``self`` describes them, it makes an array for the result, unless there is
 one, runs the loop without Python's lock, and returns that array; else it does nothing and returns None.
 
-`fastact.cpu.direct` has the layout of the description.
+`fastact.cpu.entries.rows` has the layout of the description.
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.direct import MOST, Argument, Layout, Word
+from fastact.cpu.entries.code import NOTHING, Code
+from fastact.cpu.entries.layout import Layout
+from fastact.cpu.entries.rows import MOST, Argument, Word
 from fastact.cpu.lowering.flags import stack
 from fastact.cpu.lowering.flow import I1, I32, I64, PTR, at, counted
 from fastact.cpu.rows.facts import Facts
-
-NOTHING = ir.Constant(PTR, None)
 
 
 def entry_module(layout: Layout, triple: str) -> str:
@@ -24,13 +24,10 @@ def entry_module(layout: Layout, triple: str) -> str:
     return _Entry(layout, triple).build()
 
 
-class _Entry:
+class _Entry(Code):
     def __init__(self, layout: Layout, triple: str) -> None:
-        self.layout, self.module = layout, ir.Module("entry")
-        self.module.triple = triple
-        function = ir.Function(self.module, ir.FunctionType(PTR, [PTR, PTR, I64]), "enter")
-        self.self, self.args, self.count = function.args
-        self.b = b = ir.IRBuilder(function.append_basic_block("entry"))
+        super().__init__("entry", layout, triple)
+        b = self.b
         self.places = stack(b, ir.ArrayType(I64, 2 * MOST))
         """Addresses of operands, and then the facts of the call."""
         self.facts = at(b, self.places, I64(8 * MOST))
@@ -38,10 +35,7 @@ class _Entry:
 
     def build(self) -> str:
         b = self.b
-        description = self.word(self.self, self.layout.item, PTR)
-        self.block = at(b, description, I64(self.layout.content))
         self.specs = at(b, self.block, b.mul(b.add(self.known(Word.FACTS), I64(Word.TABLES)), I64(8)))
-        self.unsuited = b.append_basic_block("unsuited")
         with b.goto_block(self.unsuited):
             b.ret(self.owned(self.known(Word.NONE, PTR)))
         self.need(self.same(self.count, self.known(Word.COUNT)))
@@ -59,16 +53,6 @@ class _Entry:
         self._run()
         return str(self.module)
 
-    # -- memory -------------------------------------------------------------------------------------------------------
-    def word(self, place: ir.Value, offset: int | ir.Value, type: ir.Type = I64) -> ir.Value:
-        """What lies so many bytes from a place."""
-        offset = I64(offset) if isinstance(offset, int) else offset
-        return self.b.load(at(self.b, place, offset), typ=type, align=type.width // 8 if type == I32 else 8)
-
-    def known(self, place: int, type: ir.Type = I64) -> ir.Value:
-        """A word of the description."""
-        return self.word(self.block, 8 * place, type)
-
     def _spec(self, k: ir.Value) -> ir.Value:
         """Where the argument k is described."""
         return at(self.b, self.specs, self.b.mul(k, I64(8 * Argument.WORDS)))
@@ -77,23 +61,9 @@ class _Entry:
         """What is said of an argument."""
         return self.word(spec, 8 * place)
 
-    def call(self, place: int, result: ir.Type, *args: ir.Value) -> ir.Value:
-        """Call the function whose address is a word of the description."""
-        kind = ir.FunctionType(result, [a.type for a in args])
-        return self.b.call(self.b.inttoptr(self.known(place), kind.as_pointer()), list(args))
-
     def owned(self, object: ir.Value) -> ir.Value:
         self.call(Word.INCREASE, ir.VoidType(), object)
         return object
-
-    def same(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self.b.icmp_unsigned("==", a, b)
-
-    def need(self, condition: ir.Value) -> None:
-        """Go on where the condition holds; elsewhere leave all to others."""
-        on = self.b.append_basic_block("on")
-        self.b.cbranch(condition, on, self.unsuited)
-        self.b.position_at_end(on)
 
     # -- arguments ----------------------------------------------------------------------------------------------------
     def _argument(self, given: ir.Value, spec: ir.Value) -> None:
@@ -117,17 +87,9 @@ class _Entry:
 
     def _array(self, given: ir.Value, spec: ir.Value) -> None:
         """Go on if the object is an array as it is described."""
-        b, layout = self.b, self.layout
-        self.need(self.same(self.word(given, layout.type, PTR), self.known(Word.ARRAY, PTR)))
-        self.need(self.same(self.word(given, layout.descriptor), self.own(spec, Argument.DESCRIPTOR)))
-        wanted = self.own(spec, Argument.FLAGS)
-        self.need(self.same(b.and_(b.zext(self.word(given, layout.flags, I32), I64), wanted), wanted))
-        axes = b.zext(self.word(given, layout.ndim, I32), I64)
-        self.need(self.same(axes, self.own(spec, Argument.NDIM)))
-        shape = self.word(given, layout.dimensions, PTR)
-        with counted(b, axes) as axis:
-            where = b.mul(axis, I64(8))
-            self.need(self.same(self.word(shape, where), self.word(self._shape(spec), where)))
+        kind = self.known(Word.ARRAY, PTR)
+        self.need_array(given, kind, self.own(spec, Argument.DESCRIPTOR), self.own(spec, Argument.FLAGS))
+        self.need_shape(given, self.own(spec, Argument.NDIM), self._shape(spec))
 
     def _shape(self, spec: ir.Value) -> ir.Value:
         return at(self.b, self.block, self.own(spec, Argument.SHAPE))
