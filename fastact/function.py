@@ -15,6 +15,7 @@ from fastact.cpu import threads
 from fastact.cpu.failures import failures
 from fastact.documentation import Derived, describe, further, lacking, signature, title
 from fastact.kernels import REGISTRY, Declaration, Parameter
+from fastact.known import Known
 from fastact.link.forms import Form, forms, summed_parameter
 from fastact.precision import ACCEPTED, Approx, current, parse
 
@@ -45,6 +46,7 @@ class Door:
         self._only = self._parameters[0].name if len(self._parameters) == 1 else ""
         self._plain = {} if self._parameters else self._ufuncs
         """The ufuncs by tier for calls that leave all parameters out."""
+        self._known = Known(self, Door.__call__)
         self.__name__ = self.__qualname__ = title(declaration, form)
         self.__module__ = "fastact"
 
@@ -68,6 +70,8 @@ class Door:
                     raise
                 if failures:
                     failures.report(ufunc.__name__)
+                if self._known.learns:
+                    self._known.learn(ufunc, args, given, {}, approx, self._required, self._settled)
                 return result
         return self._call(args, approx, tier, options)
 
@@ -84,7 +88,7 @@ class Door:
 
     def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
         """The same, whatever the arguments are."""
-        ufunc = None
+        ufunc, given, asked = None, args, options.copy() if self._known.learns else options
         if len(options) < 2 and len(args) == self._required and type(args[0]) is type(args[-1]) is ndarray:
             # other calls as they mostly are: arrays, with ``out`` or a number as the only parameter
             if not options or type(options.get("out")) is ndarray:
@@ -119,6 +123,8 @@ class Door:
             raise
         if failures:
             failures.report(ufunc.__name__)
+        if self._known.learns:
+            self._known.learn(ufunc, given, args, asked, approx, self._required, self._settled)
         return result
 
     def _on_device(self, args: tuple[Any, ...], approx: Approx, options: dict[str, Any]) -> Any:

@@ -13,8 +13,8 @@ Approx = Literal["exact", "fast", "rough"] | bool | None
 TIERS: tuple[Tier, ...] = ("exact", "fast", "rough")
 ACCEPTED: dict[object, Tier] = {"exact": "exact", "fast": "fast", "rough": "rough", False: "exact", True: "fast"}
 
-_current: ContextVar[Tier] = ContextVar("fastact_precision", default="exact")
-current = _current.get
+of_context: ContextVar[Tier] = ContextVar("fastact_precision", default="exact")
+current = of_context.get
 """The tier of the surrounding context."""
 
 
@@ -41,8 +41,8 @@ def precision(approx: Approx) -> Iterator[Tier]:
     ...     tier
     'fast'
     """
-    token = _current.set(parse(approx))
+    token = of_context.set(parse(approx))
     try:
         yield current()
     finally:
-        _current.reset(token)
+        of_context.reset(token)

@@ -47,7 +47,10 @@ with other things: then the next calls stay on one thread, ever more as long as 
 
 # -- how many ---------------------------------------------------------------------------------------------------------
 _chosen: int | None = None
-_here: ContextVar[int | None] = ContextVar("fastact_num_threads", default=None)
+of_context: ContextVar[int | None] = ContextVar("fastact_num_threads", default=None)
+"""What the surrounding `num_threads` says."""
+single = ctypes.c_int64()
+"""Whether the process was told to use one thread where no context says otherwise; compiled code looks here."""
 
 
 def _checked(n: int) -> int:
@@ -80,13 +83,14 @@ def get_num_threads() -> int:
 
     It is that of the surrounding `num_threads`, or else what `set_num_threads` said, or else the environment variable
     FASTACT_NUM_THREADS, or else the number of cores that this process may use."""
-    return _here.get() or _chosen or _environment() or _cores()
+    return of_context.get() or _chosen or _environment() or _cores()
 
 
 def set_num_threads(n: int | None) -> None:
     """Let calls use up to n threads, in the whole process; None goes back to the default. Results do not change."""
     global _chosen
     _chosen = None if n is None else _checked(n)
+    single.value = (_chosen or _environment()) == 1
 
 
 @contextlib.contextmanager
@@ -98,21 +102,23 @@ def num_threads(n: int) -> Iterator[int]:
     ...     n
     1
     """
-    token = _here.set(_checked(n))
+    token = of_context.set(_checked(n))
     try:
         yield n
     finally:
-        _here.reset(token)
+        of_context.reset(token)
 
 
 # -- calls ------------------------------------------------------------------------------------------------------------
 class _Loop:
     """What is known of a kernel."""
 
-    __slots__ = ("address", "alone", "cost", "least")
+    __slots__ = ("address", "alone", "cost", "least", "limit")
 
-    def __init__(self, address: int) -> None:
+    def __init__(self, address: int, limit: ctypes.c_int64 | None = None) -> None:
         self.address = address
+        self.limit = limit or ctypes.c_int64(SMALLEST)
+        """Elements from which on a call is worth a look."""
         self.cost = math.inf
         """Nanoseconds per element."""
         self.least = 0
@@ -124,15 +130,23 @@ class _Loop:
     def learn(self, cost: float) -> None:
         if cost < self.cost:
             self.cost, self.least = cost, int(WORTH / cost)
+            self.limit.value = max(SMALLEST, self.least)
 
 
 loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
+_limits: dict[tuple[np.ufunc, np.dtype[Any]], ctypes.c_int64] = {}
+
+
+def limit(ufunc: np.ufunc, dtype: np.dtype[Any]) -> ctypes.c_int64:
+    """The number of elements from which on threads may help with a kernel; it changes with what is known."""
+    single.value = (_chosen or _environment()) == 1
+    return _limits.setdefault((ufunc, dtype), ctypes.c_int64(SMALLEST))
 
 
 def spared(ufunc: np.ufunc, x: np.ndarray[Any, Any]) -> bool:
     """Whether a call is known to be over before threads would pay, or was told to do without."""
     loop = loops.get((ufunc, x.dtype))
-    return (loop is not None and x.size < loop.least) or (_here.get() or _chosen or _environment()) == 1
+    return (loop is not None and x.size < loop.least) or (of_context.get() or _chosen or _environment()) == 1
 
 
 def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.ndarray[Any, Any]) -> Any:
@@ -160,7 +174,20 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
 def _known(ufunc: np.ufunc, dtype: np.dtype[Any]) -> _Loop:
     from fastact.cpu.kernels import address_of
 
-    return loops.setdefault((ufunc, dtype), _Loop(address_of(ufunc, dtype.name) if _driver() else 0))
+    place = address_of(ufunc, dtype.name) if _driver() else 0
+    return loops.setdefault((ufunc, dtype), _Loop(place, limit(ufunc, dtype)))
+
+
+def loop_address(ufunc: np.ufunc, dtype: np.dtype[Any]) -> int:
+    """Where the loop of a kernel is; 0 where that is not known."""
+    from fastact.cpu.kernels import address_of
+
+    return address_of(ufunc, dtype.name) if dtype.isnative else 0
+
+
+def driven() -> bool:
+    """Whether loops can be run without NumPy, whose business floating-point flags are else."""
+    return _driver() is not None
 
 
 @functools.cache

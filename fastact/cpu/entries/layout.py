@@ -90,8 +90,8 @@ def numpys(place: int, table: str = "_ARRAY_API") -> int:
     return functions[place] or 0
 
 
-MAKE_ARRAY = 94
-"""PyArray_NewFromDescr, in the table of arrays."""
+MAKE_ARRAY, GIVE_ERRORS = 94, 46
+"""PyArray_NewFromDescr in the table of arrays, PyUFunc_GiveFloatingpointErrors in that of ufuncs."""
 
 
 def packed(words: Iterable[int]) -> bytes:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.lowering.flags import VERDICTS, FlagRegister, stack
-from fastact.cpu.lowering.flow import I32, I64, PTR, counted
+from fastact.cpu.lowering.flags import FlagRegister, stack
+from fastact.cpu.lowering.flow import I64, PTR, counted
 from fastact.cpu.lowering.job import (
     FINISHED,
     FLAGS,
@@ -29,7 +29,6 @@ from fastact.cpu.lowering.job import (
 )
 
 MOST_OPERANDS = 16
-NUMPY_BITS = {"divide": 1, "overflow": 2, "underflow": 4, "invalid": 8}
 
 
 def _slot(b: ir.IRBuilder, job: ir.Value, place: int | ir.Value) -> ir.Value:
@@ -68,7 +67,7 @@ def drive_module(flags: FlagRegister, triple: str) -> str:
     b.branch(head)
 
     b.position_at_end(after)
-    raised = _numpy_bits(b, flags, flags.exceptions(b, flags.read(b)))
+    raised = b.zext(flags.numpys(b, flags.exceptions(b, flags.read(b))), I64)
     b.atomic_rmw("or", _slot(b, job, FLAGS), raised, "monotonic")
     flags.write(b, before)
     mine = b.load(taken, typ=I64)
@@ -103,12 +102,3 @@ def _piece(b: ir.IRBuilder, job: ir.Value, piece: ir.Value, places: ir.Value, si
     kind = ir.FunctionType(ir.VoidType(), [PTR] * 4)
     loop = b.inttoptr(_read(b, job, LOOP), kind.as_pointer())
     b.call(loop, [places, size, _slot(b, job, steps), b.inttoptr(_read(b, job, LARGE), PTR)])
-
-
-def _numpy_bits(b: ir.IRBuilder, flags: FlagRegister, exceptions: ir.Value) -> ir.Value:
-    """The flags of the register with NumPy's bits."""
-    result: ir.Value = I32(0)
-    for name, place in zip(VERDICTS, flags.places, strict=True):
-        one = b.and_(b.lshr(exceptions, I32(place)), I32(1))
-        result = b.or_(result, b.mul(one, I32(NUMPY_BITS[name])))
-    return b.zext(result, I64)

@@ -9,6 +9,8 @@ I32, I64, PTR = ir.IntType(32), ir.IntType(64), ir.PointerType()
 VERDICTS = ("invalid", "divide", "overflow", "underflow")
 """The order in which an evidence graph returns its conditions."""
 
+NUMPY_BITS = {"divide": 1, "overflow": 2, "underflow": 4, "invalid": 8}
+
 
 def stack(b: ir.IRBuilder, kind: ir.Type, align: int | None = None) -> ir.Value:
     """Room on the stack of the function, reserved once however often the builder's block runs."""
@@ -43,6 +45,14 @@ class FlagRegister:
     def bits(self, *verdicts: int) -> int:
         """The places of verdicts given by their bits."""
         return sum(1 << place for bit, place in enumerate(self.places) if any(v >> bit & 1 for v in verdicts))
+
+    def numpys(self, b: ir.IRBuilder, exceptions: ir.Value) -> ir.Value:
+        """Exceptions as NumPy's bits."""
+        result: ir.Value = I32(0)
+        for name, place in zip(VERDICTS, self.places, strict=True):
+            one = b.and_(b.lshr(exceptions, I32(place)), I32(1))
+            result = b.or_(result, b.mul(one, I32(NUMPY_BITS[name])))
+        return result
 
     def encode(self, b: ir.IRBuilder, verdict: ir.Value) -> ir.Value:
         """Verdict bits moved to their places in the register."""
