@@ -14,6 +14,7 @@ from fastact import kernels
 from fastact.arguments import elsewhere, fault, misplaced
 from fastact.cpu import threads
 from fastact.cpu.failures import failures
+from fastact.known import Known
 from fastact.link.gates import ARGUMENTS
 from fastact.precision import Approx, parse
 
@@ -58,6 +59,7 @@ class _Form:
         self.__name__ = self.__qualname__ = declaration.name + ("" if form == "value" else "." + form)
         self.__module__ = "fastact"
         self._ufuncs: dict[str, np.ufunc] = {}
+        self._known = Known(self, _Form.__call__)
 
     def ufunc(self, approx: Approx = None) -> np.ufunc:
         """The inner ``np.ufunc`` of a tier, of two arrays and g."""
@@ -80,10 +82,15 @@ class _Form:
                         raise self._refused(error, args, options) from None
                     if failures:
                         failures.report(ufunc.__name__)
+                    if self._known.learns:
+                        self._known.learn(ufunc, args, args, {}, approx, self._inputs)
                     return result
         ufunc = self._ufuncs.get(parse(approx)) or self.ufunc(approx)
         if axis is None and len(args) == self._inputs and self._usual(args, options):
-            return self._run(ufunc, args, options)
+            result = self._run(ufunc, args, options)
+            if self._known.learns:
+                self._known.learn(ufunc, args, args, options, approx, self._inputs)
+            return result
         if elsewhere(args, options):
             return self._on_device(args, axis, approx, options)
         if len(args) == self._inputs - 1:

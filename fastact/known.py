@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastact.precision import Approx, current
 
 MOST_LESSONS = 500
 """Calls that came through Python after which nothing more is learned."""
+NONE: Mapping[Any, tuple[Any, ...]] = {}
 
 
 class Known:
@@ -28,7 +29,7 @@ class Known:
 
     def learn(
         self, ufunc: np.ufunc, args: tuple[Any, ...], operands: tuple[Any, ...], options: dict[str, Any],
-        approx: Approx, inputs: int, settled: dict[Any, tuple[Any, ...]],
+        approx: Approx, inputs: int, settled: Mapping[Any, tuple[Any, ...]] = NONE,
     ) -> None:  # fmt: skip
         """Take in a call that came through: its arguments as they were given, and the operands of the ufunc. The first
         ``inputs`` of them are no parameters; of these only ``settled`` ones are right in every call."""

@@ -182,7 +182,12 @@ def loop_address(ufunc: np.ufunc, dtype: np.dtype[Any]) -> int:
     """Where the loop of a kernel is; 0 where that is not known."""
     from fastact.cpu.kernels import address_of
 
-    return address_of(ufunc, dtype.name) if dtype.isnative else 0
+    return address_of(ufunc, dtype.name) if _ours(dtype) else 0
+
+
+def _ours(dtype: np.dtype[Any]) -> bool:
+    """Whether there are loops for a dtype."""
+    return dtype.isnative and (dtype.char in "efd" or dtype.name == "bfloat16")
 
 
 def driven() -> bool:
@@ -221,7 +226,7 @@ def _operands(
             return None
         outputs = options["out"]
         outputs = outputs if type(outputs) is tuple else (outputs,)
-    if not dtype.isnative or (dtype.char not in "efd" and dtype.name != "bfloat16"):
+    if not _ours(dtype):
         return None
     found: list[Any] = []
     for value in args[:inputs]:
