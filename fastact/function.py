@@ -43,7 +43,6 @@ class Door:
         self._own = frozenset(p.name for p in self._parameters)
         self._settled: dict[Any, tuple[Any, ...]] = {}
         self._untyped = self._own | _UNTYPED
-        self._only = self._parameters[0].name if len(self._parameters) == 1 else ""
         self._plain = {} if self._parameters else self._ufuncs
         """The ufuncs by tier for calls that leave all parameters out."""
         self._known = Known(self, Door.__call__)
@@ -52,52 +51,12 @@ class Door:
 
     # -- the call -----------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, approx: Approx = None, **options: Any) -> Any:
+        # Calls like earlier ones do not come here: see `fastact.known`.
         tier = approx if type(approx) is str else current() if approx is None else parse(approx)
-        ufunc, given = None, args
-        if not options:  # calls as they mostly are: of what is over soon one feels every step
-            if len(args) == self._required:
-                ufunc = self._plain.get(tier)
-            elif self._settled:
-                given = self._remembered(args)
-                ufunc = self._ufuncs.get(tier) if given else None
-        if ufunc is not None:
-            x = given[self._place]
-            if type(x) is type(given[0]) is ndarray and (x.size < threads.SMALLEST or threads.spared(ufunc, x)):
-                try:
-                    result = ufunc(*given)
-                except Exception as error:
-                    self._explain(error, ufunc, args, options)
-                    raise
-                if failures:
-                    failures.report(ufunc.__name__)
-                if self._known.learns:
-                    self._known.learn(ufunc, args, given, {}, approx, self._required, self._settled)
-                return result
-        return self._call(args, approx, tier, options)
-
-    def _remembered(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments with parameters that were the same numbers in an earlier call; () where they were not."""
-        required = self._required
-        if len(args) <= required or not all([type(value) is float for value in args[required:]]):
-            return ()  # numbers of NumPy have a dtype to say
-        x = args[self._place]
-        if not (type(x) is type(args[0]) is ndarray and args[0].dtype is x.dtype):
-            return ()
-        known = self._settled.get((x.dtype, args[required:]))
-        return args[:required] + known if known else ()
-
-    def _call(self, args: tuple[Any, ...], approx: Approx, tier: Any, options: dict[str, Any]) -> Any:
-        """The same, whatever the arguments are."""
         ufunc, given, asked = None, args, options.copy() if self._known.learns else options
         if len(options) < 2 and len(args) == self._required and type(args[0]) is type(args[-1]) is ndarray:
-            # other calls as they mostly are: arrays, with ``out`` or a number as the only parameter
             if not options or type(options.get("out")) is ndarray:
                 ufunc = self._plain.get(tier)
-            elif self._only in options:
-                value, dtype = options[self._only], args[-1].dtype
-                known = self._settled.get((dtype, (), (self._only, value))) if type(value) is float else None
-                if known is not None and args[0].dtype is dtype:
-                    ufunc, args, options = self._ufuncs.get(tier), args + known, {}
         if ufunc is None:
             if self._variant is not None and not self._further.isdisjoint(options):
                 options = {n: value for n, value in options.items() if value is not None or n not in self._further}

@@ -8,7 +8,6 @@ from operator import index
 from typing import Any
 
 import numpy as np
-from numpy import ndarray
 
 from fastact import kernels
 from fastact.arguments import elsewhere, fault, misplaced
@@ -72,19 +71,7 @@ class _Form:
         return found
 
     def __call__(self, *args: Any, axis: int | None = None, approx: Approx = None, **options: Any) -> Any:
-        if not options and axis is None and len(args) == self._inputs:  # of short calls all counts
-            ufunc, a = self._ufuncs.get(approx if type(approx) is str else parse(approx)), args[-2]
-            if ufunc is not None and type(a) is type(args[0]) is type(args[-1]) is ndarray:
-                if a.size < threads.SMALLEST or threads.spared(ufunc, a):
-                    try:
-                        result = ufunc(*args)
-                    except TypeError as error:
-                        raise self._refused(error, args, options) from None
-                    if failures:
-                        failures.report(ufunc.__name__)
-                    if self._known.learns:
-                        self._known.learn(ufunc, args, args, {}, approx, self._inputs)
-                    return result
+        # Calls like earlier ones do not come here: see `fastact.known`.
         ufunc = self._ufuncs.get(parse(approx)) or self.ufunc(approx)
         if axis is None and len(args) == self._inputs and self._usual(args, options):
             result = self._run(ufunc, args, options)

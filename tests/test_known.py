@@ -319,7 +319,6 @@ def test_large_arrays_get_help_unless_told_otherwise(count: int | None, monkeypa
         door(small)
     came: list[int] = []
     monkeypatch.setattr(threads, "call", lambda ufunc, args, options, x: came.append(x.size) or ufunc(*args, **options))
-    monkeypatch.setattr(threads, "spared", lambda ufunc, x: False)
     with contextlib.nullcontext() if count is None else fastact.num_threads(count):
         want = np.maximum(x, np.float32(0))
         assert door(x).tobytes() == want.tobytes() and door(small).tobytes() == want[:100].tobytes()

@@ -31,6 +31,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in settings.items():
         monkeypatch.setattr(threads, name, value)
     monkeypatch.setattr(threads, "loops", {})
+    for limit in threads._limits.values():
+        monkeypatch.setattr(limit, "value", settings["SMALLEST"])
     pool.current.alone = pool.current.penalty = 0
     with fastact.num_threads(4):
         yield
@@ -119,9 +121,16 @@ def test_calls_that_one_thread_does_sooner_do_not_ask_for_more(monkeypatch: pyte
     """Those of kernels that are known to be over before threads pay, and those that were told to do without."""
     asked: list[int] = []
     x, ufunc = material(), fastact.mish.ufunc("exact")
-    monkeypatch.setattr(threads, "call", lambda ufunc, args, options, x: asked.append(x.size) or ufunc(*args))
+    def run(ufunc: np.ufunc, loop: Any, operands: list[Any], x: Any, count: int) -> Any:
+        asked.append(x.size)
+        return ufunc(*operands[: ufunc.nin])
+
+    monkeypatch.setattr(threads, "_run", run)
     monkeypatch.setattr(threads, "loops", {})
     monkeypatch.setattr(threads, "_chosen", None)
+    monkeypatch.setattr(pool, "current", pool.Pool())
+    limit = threads.limit(ufunc, x.dtype)
+    monkeypatch.setattr(limit, "value", threads.SMALLEST)
 
     def asks() -> bool:
         asked.clear()
@@ -131,9 +140,9 @@ def test_calls_that_one_thread_does_sooner_do_not_ask_for_more(monkeypatch: pyte
     expected = bits(ufunc(x))
     with fastact.num_threads(2):
         assert asks(), "of an unknown kernel"
-        loop = threads.loops[ufunc, x.dtype] = threads._Loop(0)
+        loop = threads.loops[ufunc, x.dtype] = threads._Loop(1, limit)
         for least, more in ((x.size + 1, False), (x.size, True), (x.size - 1, True)):
-            loop.least = least
+            loop.least = limit.value = least
             assert asks() is more
         with fastact.num_threads(1):
             assert not asks()
@@ -142,6 +151,7 @@ def test_calls_that_one_thread_does_sooner_do_not_ask_for_more(monkeypatch: pyte
     assert not asks()
     threads.set_num_threads(2)
     assert asks()
+    threads.set_num_threads(None)
 
 
 CALLS: dict[str, Callable[[], Any]] = {

@@ -143,12 +143,6 @@ def limit(ufunc: np.ufunc, dtype: np.dtype[Any]) -> ctypes.c_int64:
     return _limits.setdefault((ufunc, dtype), ctypes.c_int64(SMALLEST))
 
 
-def spared(ufunc: np.ufunc, x: np.ndarray[Any, Any]) -> bool:
-    """Whether a call is known to be over before threads would pay, or was told to do without."""
-    loop = loops.get((ufunc, x.dtype))
-    return (loop is not None and x.size < loop.least) or (of_context.get() or _chosen or _environment()) == 1
-
-
 def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.ndarray[Any, Any]) -> Any:
     """The ufunc's result, on several threads if that pays; ``x`` is the largest of the arguments.
 
