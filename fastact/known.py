@@ -11,8 +11,8 @@ import numpy as np
 
 from fastact.precision import Approx, current
 
-MOST_LESSONS = 500
-"""Calls that came through Python after which nothing more is learned."""
+MOST_IN_VAIN = 200
+"""Calls through Python of which nothing was learned, one after the other, after which nothing more is."""
 NONE: Mapping[Any, tuple[Any, ...]] = {}
 
 
@@ -23,7 +23,7 @@ class Known:
         """``call`` is what the door's class does with a call, if nothing stands before it."""
         self._door, self._call = door, call
         self._table: Any = None
-        self._seen = 0
+        self._seen = self._in_vain = 0
         self.learns = type(door).__call__ is call
         """Whether `learn` is to be told of calls."""
 
@@ -34,25 +34,29 @@ class Known:
         """Take in a call that came through: its arguments as they were given, and the operands of the ufunc. The first
         ``inputs`` of them are no parameters; of these only ``settled`` ones are right in every call."""
         self._seen += 1
-        if self._seen == 1 or len(operands) != ufunc.nin or len(args) < inputs:
+        if self._seen == 1:
             return
-        parameters = operands[inputs:]
-        if parameters and not any(all(map(_is, parameters, known)) for known in settled.values()):
-            return
-        if self._table is None:
-            from fastact.cpu.entries.arrays import Table
+        self._in_vain += 1
+        if len(operands) == ufunc.nin and len(args) >= inputs and self._lasting(operands[inputs:], settled):
+            if self._table is None:
+                from fastact.cpu.entries.arrays import Table
 
-            self._table = Table(types.MethodType(self._call, self._door))
-        placed: list[tuple[str | None, Any]] = [(None, value) for value in args]
-        named: list[tuple[str | None, Any]] = [*options.items()]
-        if approx is None:
-            orders = [named]
-        else:  # Python does not say where it stood
-            orders = [[*named[:k], ("approx", approx), *named[k:]] for k in range(len(named), -1, -1)]
-        tier = current() if approx is None else None
-        if any([self._table.learn(ufunc, [*placed, *order], parameters, tier) for order in orders]):
-            self._replace()
-        self.learns = self._seen < MOST_LESSONS and not self._table.full
+                self._table = Table(types.MethodType(self._call, self._door))
+            placed: list[tuple[str | None, Any]] = [(None, value) for value in args]
+            named: list[tuple[str | None, Any]] = [*options.items()]
+            if approx is None:
+                orders = [named]
+            else:  # Python does not say where it stood
+                orders = [[*named[:k], ("approx", approx), *named[k:]] for k in range(len(named), -1, -1)]
+            tier = current() if approx is None else None
+            if any([self._table.learn(ufunc, [*placed, *order], operands[inputs:], tier) for order in orders]):
+                self._in_vain = 0
+                self._replace()
+        self.learns = self._in_vain < MOST_IN_VAIN and not (self._table and self._table.full)
+
+    @staticmethod
+    def _lasting(parameters: tuple[Any, ...], settled: Mapping[Any, tuple[Any, ...]]) -> bool:
+        return not parameters or any(all(map(_is, parameters, known)) for known in settled.values())
 
     def _replace(self) -> None:
         """Have the compiled function called instead of the class's: Python looks for it in the class."""

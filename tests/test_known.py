@@ -22,7 +22,7 @@ from fastact.cpu.entries import arrays, layout
 from fastact.function import Door
 from fastact.gates import _Form
 from fastact.kernels import REGISTRY
-from fastact.known import Known
+from fastact.known import MOST_IN_VAIN, Known
 
 rng = np.random.default_rng(11)
 X, G = (rng.uniform(-4, 4, (3, 40)).astype(np.float32) for _ in range(2))
@@ -222,6 +222,27 @@ def test_the_tier_of_the_context() -> None:
     fresh(door)
 
 
+def test_names_of_tiers_made_at_run_time() -> None:
+    door = fresh(fastact.mish)
+    tiers = "exact fast rough".split()
+    want = [python(door, X, approx=tier).tobytes() for tier in tiers]
+    for _ in range(5):
+        assert [door(X, approx=tier).tobytes() for tier in tiers] == want
+    assert door._known._seen <= 5 and door._known._table._words[0] == 3
+    for _ in range(arrays.MOST):
+        assert [door(X, approx="".join([tier[:2], tier[2:]])).tobytes() for tier in tiers] == want
+    assert door._known._table._words[0] == arrays.MOST_PASSING
+    fresh(door)
+
+
+def test_what_is_never_learned_is_looked_at_no_longer() -> None:
+    door = fresh(fastact.mish)
+    for k in range(MOST_IN_VAIN + 3):
+        assert door._known.learns == (k <= MOST_IN_VAIN)
+        door(X.T)
+    fresh(door)
+
+
 def test_parameters_are_those_that_were_given() -> None:
     door = fresh(fastact.leaky_relu)
     slopes = [0.0, -0.0, 0.5, -0.5, float(np.nextafter(0.5, 1)), 1e300, 1e-300]
@@ -358,7 +379,7 @@ def test_a_table_that_is_full_takes_no_more() -> None:
         for _ in range(2):
             assert door(X, alpha).tobytes() == python(door, X, alpha).tobytes()
     table = door._known._table
-    assert table._words[0] == arrays.MOST_WITH_NUMBERS and not table.full
+    assert table._words[0] == arrays.MOST_PASSING and not table.full
     for tier in ("exact", "fast", "rough"):
         for dtype in (np.float16, np.float32, np.float64):
             for options in ({"approx": tier}, {"approx": tier, "out": np.empty(X.shape, dtype)}):

@@ -28,8 +28,8 @@ Array = np.ndarray[Any, Any]
 MOST_SLOTS, MOST_OPERANDS, MOST_OUTPUTS = 8, 8, 2
 MOST = 48
 """Calls that a table has room for. They stay where they are, since a loop may run while another thread adds one."""
-MOST_WITH_NUMBERS = 32
-"""Of these, calls with numbers as parameters, which may be many."""
+MOST_PASSING = 32
+"""Of these, calls with numbers as parameters or names of tiers that are made at run time, which may be many."""
 
 
 class Word:
@@ -67,7 +67,7 @@ class Table:
 
     def __init__(self, fallback: Callable[..., Any]) -> None:
         self._words = (ctypes.c_int64 * (1 + MOST * Known.WORDS))()
-        self._numbers = 0
+        self._passing = 0
         self._had: set[Any] = set()
         self._lock = threading.Lock()
         self._alive: list[Any] = []
@@ -104,9 +104,10 @@ class Table:
             named = sys.intern(name) if name else None
             slots += [*slot, id(named) if named else 0]
             alive += [named, value if slot[0] == Slot.OBJECT else None]
-        numbers = Slot.NUMBER in slots[:: Slot.WORDS]
+        made = [value for value in alive if type(value) is str and sys.intern(value) is not value]
+        passing = bool(made) or Slot.NUMBER in slots[:: Slot.WORDS]
         key = (tier, x.dtype, ufunc, *slots)
-        if key in self._had or (numbers and self._numbers == MOST_WITH_NUMBERS):
+        if key in self._had or (passing and self._passing == MOST_PASSING):
             return False
         loop = threads.loop_address(ufunc, x.dtype)
         if not loop or not all(type(p) is np.ndarray and p.dtype is x.dtype and not p.ndim for p in parameters):
@@ -125,7 +126,7 @@ class Table:
         ctypes.memmove(ctypes.addressof(self._words) + 8 * (1 + count * Known.WORDS), packed(words), 8 * len(words))
         self._alive += [*alive, x.dtype, limit, label, *parameters]
         self._had.add(key)
-        self._numbers += numbers
+        self._passing += passing
         self._words[0] = count + 1
         return True
 
@@ -138,7 +139,7 @@ def _slot(k: int, name: str | None, value: Any, x: Any, inputs: int, ufunc: np.u
         return (Slot.RESULT, ufunc.nin) if ufunc.nout == 1 and _plain(value, x) and value.flags.writeable else None
     if type(value) is float:
         return Slot.NUMBER, *struct.unpack("=q", struct.pack("=d", value))
-    if name == "approx" and (type(value) is bool or (type(value) is str and sys.intern(value) is value)):
+    if name == "approx" and type(value) in (bool, str):  # this very object, which the table keeps
         return Slot.OBJECT, id(value)
     return None
 
