@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 from fastact.kernels import operations as op
@@ -55,6 +56,7 @@ def _unit(at_zero: Fraction, saturated: float) -> tuple[Rate, Rate]:
 SIGMOID = Rate(at_zero=HALF, closed=0.0), SIGMOID_SLOPE
 SILU, MISH = _unit(HALF, 45.0), _unit(Fraction(3, 5), 25.0)
 GELU = _unit(HALF, 10.0)
+GELU_TANH = tuple(replace(rate, steep=True) for rate in GELU)
 
 
 def _bilinear_backward(g: Value, a: Value, b: Value) -> tuple[Value, Value]:
@@ -130,7 +132,7 @@ def geglu(a: Value, b: Value) -> Value:
 
 
 @declare_gate(
-    _backward(gelu_tanh, *GELU),
+    _backward(gelu_tanh, *GELU_TANH),
     formula="a/2*(1 + tanh(sqrt(2/pi)*(a + 0.044715*a**3)))*b",
     numpy="0.5*a*(1 + np.tanh(np.sqrt(2/np.pi)*(a + 0.044715*a**3)))*b",
     peers={
@@ -141,7 +143,7 @@ def geglu(a: Value, b: Value) -> Value:
 )
 def geglu_tanh(a: Value, b: Value) -> Value:
     """gelu_tanh(a) b: geglu with the hyperbolic tangent's approximation of gelu, another function by up to 5e-4 b."""
-    return _times(gelu_tanh, GELU[0])(a, b)
+    return _times(gelu_tanh, GELU_TANH[0])(a, b)
 
 
 @declare_gate(

@@ -21,6 +21,8 @@ from fastact.kernels.operations import Value
 INFINITY = float("inf")
 MODERATE = 2.0**24
 """Times such a number in float32, what is taken for 0 in results without a factor is still 0."""
+LOW, LIFT = 2.0**-60, 2.0**60
+"""Values to be lifted, and by how much."""
 LEAN = 2.0**-60
 """By how much a tie is moved: less than what lies between a product of two inputs times a rate at 0, a fraction of
 small numbers, and a boundary between two results that it is not on."""
@@ -41,6 +43,8 @@ class Rate:
     beyond: int = 1
     closed: float = -0.0
     """A at minus infinity."""
+    steep: bool = False
+    """Whether A falls so fast that numbers next to the normal ones' end are usual."""
 
 
 def product(
@@ -74,20 +78,25 @@ def product(
     if len(factors) > 1:
         lost = lost | (abs(p) > (2.0**120 if single else 2.0**1000))
     if (len(factors) > 1 or left is not None) and not arithmetic.careless:
-        result = _mended(value, p, factors, left)
+        result = _mended(value, p, factors, left, rate.steep)
     return result.unless(lost, context.wider(body, *inputs))
 
 
-def _mended(value: Value, p: Value, factors: tuple[Value, ...], left: Value | None) -> Value:
+def _mended(value: Value, p: Value, factors: tuple[Value, ...], left: Value | None, steep: bool) -> Value:
     """The value times the product p of factors, what the roundings of that and of the last of them left included;
-    without any, the zero is added that leaves all zeros their signs."""
+    without any, the zero is added that leaves all zeros their signs. ``steep``: small values are lifted, lest their
+    products with what is left underflow, which takes long."""
     if len(factors) > 1:
         first, second = map(op.plain, factors)
         rest = op.fma(first, second, -p)
         rest = rest if left is None else op.fma(first, left, rest)
     else:
         rest = left
-    return op.fma(value, p, op.where(rest.equals(0.0), -0.0, value * rest))
+    if not steep:
+        return op.fma(value, p, op.where(rest.equals(0.0), -0.0, value * rest))
+    low = abs(value) < LOW
+    value = value * op.where(low, LIFT, 1.0)
+    return op.fma(value, p, op.where(rest.equals(0.0), -0.0, value * rest)) * op.where(low, 1.0 / LIFT, 1.0)
 
 
 def _apart(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate, p: Value) -> Value:
