@@ -64,11 +64,13 @@ def product(
         result = value * p
         context.factored(result, value, a, factors)
         return result
+    if arithmetic.pair and hasattr(a, "mantissa"):
+        return _apart(value, a, factors, rate, p)
     if arithmetic.pair or arithmetic.wide:
         # So far out, where activations are held to what is not 0 yet, infinite factors meet a 0.
         value = op.where(op.plain(a).equals(-INFINITY), op.plain(value) * 0.0, value)
     if arithmetic.pair:
-        return _apart(value, a, factors, rate, p) if hasattr(a, "mantissa") else _decisive(value, a, factors, rate)
+        return _decisive(value, a, factors, rate)
     if arithmetic.wide:
         return value * p
     value = context.word_of(value)
@@ -111,7 +113,7 @@ def _apart(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate, p: Va
     for factor in map(op.word, factors):
         usual = (abs(factor) < INFINITY) & ~factor.equals(0.0)
         word, odd = word * op.where(usual, factor.lift(1.0).copysign(factor), factor), odd | ~usual
-    return op.where(odd, word, value * p)
+    return value.context.word_of(value * p).unless(odd, word)
 
 
 def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs: tuple[Value, ...]) -> Value:
