@@ -9,7 +9,7 @@ from fractions import Fraction
 from fastact.kernels import operations as op
 from fastact.kernels.activations import mish, silu
 from fastact.kernels.blocks.products import Rate, product
-from fastact.kernels.blocks.roots import in_products
+from fastact.kernels.blocks.roots import exp_in_products, in_products
 from fastact.kernels.declare import REGISTRY, Body, declare_gate
 from fastact.kernels.elementary import sigmoid
 from fastact.kernels.exponential import quick_gelu
@@ -34,9 +34,9 @@ def _times(activation: Body, rate: Rate) -> Body:
     return value
 
 
-def _backward(activation: Body, rate: Rate, slope_rate: Rate) -> Both:
-    """(g b A'(a), g A(a)) for an activation A."""
-    gradient, times = REGISTRY[activation.__name__].gradient, _times(activation, rate)
+def _backward(activation: Body, rate: Rate, slope_rate: Rate, beside: Body | None = None) -> Both:
+    """(g b A'(a), g A(a)) for an activation A; ``beside``: A in a way that has more in common with its gradient."""
+    gradient, times = REGISTRY[activation.__name__].gradient, _times(beside or activation, rate)
 
     def slope(g: Value, a: Value, b: Value) -> Value:
         return product(gradient(a), a, (g, b), slope_rate, slope, (g, a, b))
@@ -57,6 +57,12 @@ SIGMOID = Rate(at_zero=HALF, closed=0.0), SIGMOID_SLOPE
 SILU, MISH = _unit(HALF, 45.0), _unit(Fraction(3, 5), 25.0)
 GELU = _unit(HALF, 10.0)
 GELU_TANH = tuple(replace(rate, steep=True) for rate in GELU)
+
+
+def _sigmoid_by_size(a: Value) -> Value:
+    """The sigmoid by e = exp(-|a|), as its gradient has it: 1/(1 + e), and e times that below 0."""
+    e = exp_in_products(-op.absolute(a))
+    return op.where(op.plain(a) < 0.0, e, 1.0) / (e + 1.0)
 
 
 def _bilinear_backward(g: Value, a: Value, b: Value) -> tuple[Value, Value]:
@@ -96,7 +102,7 @@ def reglu(a: Value, b: Value) -> Value:
 
 
 @declare_gate(
-    _backward(sigmoid, *SIGMOID),
+    _backward(sigmoid, *SIGMOID, _sigmoid_by_size),
     gate_last=True,
     formula="b/(1 + exp(-a))",
     numpy="b/(1 + np.exp(-a))",
