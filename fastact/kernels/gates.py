@@ -56,7 +56,7 @@ def _unit(at_zero: Fraction, saturated: float) -> tuple[Rate, Rate]:
 SIGMOID = Rate(at_zero=HALF, closed=0.0), SIGMOID_SLOPE
 SILU, MISH = _unit(HALF, 45.0), _unit(Fraction(3, 5), 25.0)
 GELU = _unit(HALF, 10.0)
-GELU_TANH = tuple(replace(rate, steep=True) for rate in GELU)
+GELU_TANH = replace(GELU[0], steep=True), replace(GELU[1], steep=True)
 
 
 def _sigmoid_by_size(a: Value) -> Value:
