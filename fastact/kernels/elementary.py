@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import closely, rescue
+from fastact.kernels.blocks.exactly import two_product, two_sum
 from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import logistic_density
 from fastact.kernels.blocks.reach import over_one_plus_exp, times_exp2
@@ -136,6 +137,12 @@ def _log1p_backward(g: Value, x: Value) -> Value:
     return op.where(x < -1.0, float("nan"), g / op.one_plus(x))
 
 
+def _log1p_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient by 1 + x in two words. Where that is not positive, there is no logarithm, or an end of it."""
+    d, d_low = two_sum(x.lift(1.0), x)
+    return closely.quotient(g, d, d_low, closely.beyond(d, 2.0**40), closely.below(d, 2.0**-40))
+
+
 def _log1p_from_output(g: Value, y: Value) -> Value:
     """1/(1 + x) = exp(-y)."""
     return _log_from_output(g, y)
@@ -147,6 +154,7 @@ def _log1p_from_output(g: Value, y: Value) -> Value:
     gradient=_log1p_gradient,
     backward=_log1p_backward,
     from_output=_log1p_from_output,
+    words={"backward": _log1p_backward_in_words},
     numpy="np.log1p(x)",
     peers={
         "torch": "torch.log1p(x)",
@@ -176,6 +184,12 @@ def _reciprocal_backward(g: Value, x: Value) -> Value:
     return rescue.rescued(value, lambda: rescue.faint(g), _reciprocal_backward, g, x)
 
 
+def _reciprocal_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of -g by x^2 in two words."""
+    d, d_low = two_product(x, x)
+    return closely.quotient(-g, d, d_low, closely.beyond(d, 2.0**40), closely.below(d, 2.0**-40))
+
+
 def _reciprocal_from_output(g: Value, y: Value) -> Value:
     return rescue.chain(_reciprocal_from_output, (g, y), g, y, y, -1.0)
 
@@ -186,6 +200,7 @@ def _reciprocal_from_output(g: Value, y: Value) -> Value:
     gradient=_reciprocal_gradient,
     backward=_reciprocal_backward,
     from_output=_reciprocal_from_output,
+    words={"backward": _reciprocal_backward_in_words},
     settled=("value",),
     numpy="1/x",
     peers={"torch": "torch.reciprocal(x)", "jax": "jax.numpy.reciprocal(x)", "numexpr": "1/x"},
@@ -214,12 +229,22 @@ def _rsqrt_from_output(g: Value, y: Value) -> Value:
     return rescue.chain(_rsqrt_from_output, (g, y), g, y, y, y, -0.5)
 
 
-def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:
-    """-1/(2 d) with d = x sqrt(x) in two words, where x/sqrt(x) serves as sqrt(x) in what is small: a quotient by the
-    first word, and what it misses."""
+def _times_root(x: Value) -> tuple[Value, Value]:
+    """x sqrt(x) in two words, where x/sqrt(x) serves as sqrt(x) in what is small."""
     s = op.sqrt(x)
     d = x * s
-    d_low = (-s).fma(s, x).fma(s * 0.5, x.fma(s, -d))
+    return d, (-s).fma(s, x).fma(s * 0.5, x.fma(s, -d))
+
+
+def _rsqrt_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of -g by 2 x sqrt(x) in two words."""
+    d, d_low = _times_root(x)
+    return closely.quotient(-g, d + d, d_low + d_low, closely.beyond(x, 2.0**26), closely.below(x, 2.0**-26))
+
+
+def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:
+    """-1/(2 d) with d = x sqrt(x) in two words: a quotient by the first word, and what it misses."""
+    d, d_low = _times_root(x)
     q = -0.5 / d
     rest = q.fma(d_low, q.fma(d, 0.5))
     return closely.rounded(q, rest * (q + q), closely.beyond(x, 2.0**80), closely.below(x, 2.0**-60))
@@ -232,7 +257,7 @@ def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:
     backward=_rsqrt_backward,
     from_output=_rsqrt_from_output,
     settled=("value", "grad"),
-    words={"grad": _rsqrt_gradient_in_words},
+    words={"grad": _rsqrt_gradient_in_words, "backward": _rsqrt_backward_in_words},
     numpy="1/np.sqrt(x)",
     peers={"torch": "torch.rsqrt(x)", "jax": "jax.lax.rsqrt(x)", "numexpr": "1/sqrt(x)"},
     domain=(0.0, float("inf")),

@@ -128,7 +128,7 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------
-SIXTH = Fraction(1, 6)
+THIRD, SIXTH = Fraction(1, 3), Fraction(1, 6)
 
 
 def _hardsigmoid_gradient(x: Value) -> Value:
@@ -236,24 +236,40 @@ def _hardswish_gradient_in_words(x: Value) -> Value:
     return op.where(x >= 3.0, 1.0, op.where(x <= -3.0, 0.0, inner))
 
 
-def _hardswish_in_words(x: Value) -> tuple[Value, Value]:
-    """x (s + d) in two words p + e, where s + d = x + 3, and a sixth of them. Of what is next to 0 the second word
-    would be lost; the sign is that of x, be it next to -3 or a zero."""
-    high, low = closely.words(SIXTH)
-    y = op.maximum(x, -3.0)
-    s, d = fast_two_sum(x.lift(3.0), y)
-    p, e = two_product(y, s)
-    e = y.fma(d, e) * high
+def _times_line_in_words(g: Value, x: Value, shift: float, part: Fraction) -> tuple[Value, Value, Value]:
+    """g (s + d) in two words p + e, where s + d = x + shift, and a part of them: a little more, a little less, and p,
+    whose sign is right."""
+    high, low = closely.words(part)
+    s, d = fast_two_sum(x.lift(shift), x)
+    p, e = two_product(g, s)
+    e = g.fma(d, e) * high
     above, less = (p.fma(high, p.fma(low + end, e)) for end in (2.0**-48, -(2.0**-48)))
+    return above, less, p
+
+
+def _hardswish_in_words(x: Value) -> tuple[Value, Value]:
+    """A sixth of x (x + 3). Of what is next to 0 the second word would be lost; the sign is that of x, be it next to -3
+    or a zero."""
+    y = op.maximum(x, -3.0)
+    above, less, _ = _times_line_in_words(y, y, 3.0, SIXTH)
     near = closely.doubt(above, less) | closely.tiny(x, 2.0**-90)
     return op.copysign(op.absolute(op.where(x >= 3.0, x, above)), x), near
+
+
+def _hardswish_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """A third of g (x + 3/2), of which many are ties where x is held at an end."""
+    above, less, p = _times_line_in_words(g, op.clip(x, -3.0, 3.0), 1.5, THIRD)
+    near = closely.doubt(above, less, closely.beyond(abs(g), 2.0**100)) | closely.tiny(g, 2.0**-60)
+    return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, above.copysign(p))), near & (abs(x) < 3.0)
 
 
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
     settled=("grad",),
-    words={"value": _hardswish_in_words, "grad": _hardswish_gradient_in_words},
+    words={
+        "value": _hardswish_in_words, "grad": _hardswish_gradient_in_words, "backward": _hardswish_backward_in_words,
+    },
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
     gradient_roots=(-1.5,),

@@ -20,6 +20,8 @@ from fastact.kernels.operations import Value
 
 LITTLE = 2.0**-20
 """Part of a second word by which it may be wrong."""
+MODERATE = 2.0**40
+"""Numbers up to that have quotients by moderate ones, and errors of these, within the normal numbers."""
 ENDS = 1.0 + LITTLE, 1.0 - LITTLE
 SIGN = -(2**31)
 
@@ -52,6 +54,16 @@ def rounded(high: Value, low: Value, *odd: Value) -> tuple[Value, Value]:
     """The rounding of high + low, and where it is in doubt; ``odd`` as for `doubt`."""
     above, below = (low.fma(end, high) for end in ENDS)
     return above, doubt(above, below, *odd)
+
+
+def quotient(n: Value, d: Value, d_low: Value, *odd: Value) -> tuple[Value, Value]:
+    """n/(d + d') rounded, with the sign of n/d, and where it is in doubt; ``odd`` as for `doubt`, and for where d is
+    not moderate. Whether n is, is looked into here."""
+    inverse = 1.0 / d
+    q = n * inverse
+    rest = (-q).fma(d_low, (-q).fma(d, n))
+    y, near = rounded(q, rest * inverse, beyond(abs(n), MODERATE), *odd)
+    return y.copysign(q), near | tiny(n, 1.0 / MODERATE)
 
 
 def doubt(above: Value, below: Value, *odd: Value) -> Value:
