@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
+from fastact.kernels.blocks.exactly import fast_two_sum
 from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.squares import largest_half
 from fastact.kernels.declare import Parameter, Rejection, Variant, declare
@@ -11,6 +12,7 @@ from fastact.kernels.operations import Value
 
 FAMILY = "elementary"
 NAN = float("nan")
+MODERATE = 2.0**40
 
 
 # -- log2 -----------------------------------------------------------------------------------------------------------
@@ -27,6 +29,18 @@ def _log2_backward(g: Value, x: Value) -> Value:
     return op.where(x < 0.0, NAN, value)
 
 
+def _log2_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of g by x log(2) in two words."""
+    high, low = closely.words(op.exactly("LN2"))
+    d = x * high
+    return _over(g, d, x.fma(low, x.fma(high, -d)))
+
+
+def _over(g: Value, d: Value, d_low: Value) -> tuple[Value, Value]:
+    """g/(d + d'), which is none where d is not positive."""
+    return closely.quotient(g, d, d_low, closely.beyond(d, MODERATE), closely.below(d, 1.0 / MODERATE))
+
+
 def _log2_from_output(g: Value, y: Value) -> Value:
     """log2(e)/x = log2(e) 2^-y."""
     return rescue.held(times_gradient(g, op.exp2(-y) * op.constant(y, "LOG2E"), _log2_from_output, (g, y)))
@@ -39,6 +53,7 @@ def _log2_from_output(g: Value, y: Value) -> Value:
     gradient=_log2_gradient,
     backward=_log2_backward,
     from_output=_log2_from_output,
+    words={"backward": _log2_backward_in_words},
     numpy="np.log2(x)",
     peers={"torch": "torch.log2(x)", "jax": "jax.numpy.log2(x)", "numexpr": "log(x)/0.6931471805599453"},
     domain=(0.0, float("inf")),
@@ -88,6 +103,13 @@ def _logit_backward(g: Value, x: Value) -> Value:
     return _slope(_nearer(x), g)
 
 
+def _logit_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of g by x (1 - x) in two words."""
+    u, rest = fast_two_sum(x.lift(1.0), -x)
+    d = x * u
+    return _over(g, d, x.fma(rest, x.fma(u, -d)))
+
+
 def _logit_from_output(g: Value, y: Value) -> Value:
     """1/(x (1 - x)) = (1 + e)^2/e with e = exp(-|y|)."""
     e = op.exp(-op.absolute(y))
@@ -112,6 +134,7 @@ def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
     gradient=_logit_gradient,
     backward=_logit_backward,
     from_output=_logit_from_output,
+    words={"backward": _logit_backward_in_words},
     variant=Variant(
         (
             Parameter(
@@ -157,6 +180,14 @@ def _sqrt_gradient(x: Value) -> Value:
     return op.rsqrt(x) * 0.5
 
 
+def _sqrt_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of g by 2 sqrt(x) in two words."""
+    s = op.sqrt(x)
+    d = s + s
+    inverse = 1.0 / d
+    return _over(g, d, (-s).fma(s, x) * (inverse + inverse))
+
+
 def _sqrt_from_output(g: Value, y: Value) -> Value:
     """g/(2 y)."""
     if hasattr(y, "plain"):
@@ -174,7 +205,7 @@ def _sqrt_from_output_in_words(g: Value, y: Value) -> tuple[Value, Value]:
     formula="sqrt(x)",
     gradient=_sqrt_gradient,
     from_output=_sqrt_from_output,
-    words={"from_output": _sqrt_from_output_in_words},
+    words={"backward": _sqrt_backward_in_words, "from_output": _sqrt_from_output_in_words},
     numpy="np.sqrt(x)",
     peers={"torch": "torch.sqrt(x)", "jax": "jax.numpy.sqrt(x)", "numexpr": "sqrt(x)"},
     domain=(0.0, float("inf")),

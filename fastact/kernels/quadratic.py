@@ -27,6 +27,11 @@ def _relu_squared_backward(g: Value, x: Value) -> Value:
     return op.where(x <= 0.0, 0.0, g * x * 2.0)
 
 
+def _relu_squared_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """Twice x is exact where it is finite, so that one operation is rounded."""
+    return op.where(x <= 0.0, 0.0, g * (x + x)), x > 2.0**126
+
+
 def _relu_squared_from_output(g: Value, y: Value) -> Value:
     """2 g sqrt(y)."""
     return op.where(y <= 0.0, 0.0, g * (op.sqrt(y) * 2.0))
@@ -38,6 +43,7 @@ def _relu_squared_from_output(g: Value, y: Value) -> Value:
     gradient=_relu_squared_gradient,
     backward=_relu_squared_backward,
     from_output=_relu_squared_from_output,
+    words={"backward": _relu_squared_backward_in_words},
     aliases=("squared_relu",),
     numpy="np.maximum(x, 0)**2",
     peers={
@@ -96,11 +102,22 @@ def _star_relu_in_words(x: Value, scale: Value, bias: Value) -> tuple[Value, Val
     return closely.rounded(t, op.where(low < 2.0**120, low, 2.0**120))
 
 
+def _star_relu_backward_in_words(g: Value, x: Value, scale: Value, bias: Value) -> tuple[Value, Value]:
+    """The product in two words."""
+    twice = scale * 2.0
+    p, e = two_product(g, x)
+    h = p * twice
+    odd = closely.beyond(abs(p), 2.0**100), closely.below(x, 2.0**-40)
+    y, near = closely.rounded(h, e.fma(twice, p.fma(twice, -h)), *odd)
+    near = (near | closely.tiny(g, 2.0**-60)) & (x > 0.0)
+    return op.where(x <= 0.0, 0.0, y.copysign(p)), near
+
+
 @declare(
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
     settled=("value", "grad"),
-    words={"value": _star_relu_in_words},
+    words={"value": _star_relu_in_words, "backward": _star_relu_backward_in_words},
     parameters=(
         Parameter(
             "scale", 0.8944, learned=True, gradient=_star_relu_gradient_scale, backward=_star_relu_backward_scale
@@ -326,6 +343,19 @@ def _sparse_plus_backward(g: Value, x: Value) -> Value:
     return op.where(x <= -1.0, 0.0, g * sparse_sigmoid(x))
 
 
+def _sparse_plus_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """g (h + rest) with (x + 1)/2 = h + rest; where x is held at an end, the end times g. Of few digits nothing is
+    dropped, and ties are ties."""
+    y = op.clip(x, -1.0, 1.0)
+    h = y.fma(0.5, 0.5)
+    rest, (p, e) = y.fma(0.5, 0.5 - h), two_product(g, h)
+    low = g.fma(rest, e)
+    _, near = closely.rounded(p, low)
+    moderate = (abs(g) < 2.0**100) & ~closely.tiny(g, 2.0**-60)
+    near = (near & ~rest.equals(0.0) & ~e.equals(0.0) | ~moderate) & (abs(x) < 1.0)
+    return op.where(x >= 1.0, g, op.where(x <= -1.0, 0.0, (p + low).copysign(p))), near
+
+
 def _sparse_plus_from_output(g: Value, y: Value) -> Value:
     """(x + 1)/2 = sqrt(y) below y = 1. A selection by y, since of pairs of words sqrt(y) may be above 1 by less than
     its first word tells."""
@@ -346,7 +376,7 @@ def _sparse_plus_in_words(x: Value) -> tuple[Value, Value]:
     family=FAMILY,
     formula="where(x >= 1, x, where(x <= -1, 0, (x + 1)**2/4))",
     settled=("value", "grad"),
-    words={"value": _sparse_plus_in_words},
+    words={"value": _sparse_plus_in_words, "backward": _sparse_plus_backward_in_words},
     gradient=sparse_sigmoid,
     backward=_sparse_plus_backward,
     from_output=_sparse_plus_from_output,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import closely, rescue
-from fastact.kernels.blocks.exactly import fast_two_sum
+from fastact.kernels.blocks.exactly import fast_two_sum, two_sum
 from fastact.kernels.blocks.products import next_to_zero
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.roots import short
@@ -38,6 +38,13 @@ def _softsign_from_output(g: Value, y: Value) -> Value:
     return g * r * r
 
 
+def _softsign_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The quotient of g by the square of 1 + |x| in two words."""
+    u, rest = two_sum(x.lift(1.0), op.absolute(x))
+    d = u * u
+    return closely.quotient(g, d, (u + u).fma(rest, u.fma(u, -d)), closely.beyond(d, 2.0**40))
+
+
 def _softsign_in_words(x: Value) -> tuple[Value, Value]:
     """Of |x|: times -1/s, where s + e is 1 + |x| without error, and what that quotient misses. As long as both are
     negative, zeros keep a sign that x gives back."""
@@ -56,7 +63,7 @@ def _softsign_in_words(x: Value) -> tuple[Value, Value]:
     gradient=_softsign_gradient,
     backward=_over_square,
     from_output=_softsign_from_output,
-    words={"value": _softsign_in_words},
+    words={"value": _softsign_in_words, "backward": _softsign_backward_in_words},
     aliases=("soft_sign",),
     numpy="x/(1 + np.abs(x))",
     peers={
