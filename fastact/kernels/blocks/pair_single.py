@@ -220,9 +220,9 @@ def copysign(x: Value, sign: Value) -> Value:
 
 
 def erf(x: Value) -> Value:
-    from fastact.kernels.blocks import pair_single_pieces
+    from fastact.kernels.blocks import pair_single_tangents
 
-    return pair_single_pieces.erf(x)
+    return pair_single_tangents.erf(x)
 
 
 def tanh_alone(x: Value) -> Value:
