@@ -14,7 +14,7 @@ from math import floor, log2
 
 import numpy as np
 from flint import arb
-from pieces import POINTS
+from pieces import POINTS, scaled_normal
 from remez import Coefficient, Grid, Problem, expansion, midpoint, minimax, rounded, stated
 
 BITS = 24
@@ -202,6 +202,16 @@ def erf_terms(c: float, count: int) -> list[arb]:
     return [arb(c).erf(), *(found[k] / (k + 1) for k in range(count - 1))]
 
 
+def normal_terms(c: float, count: int) -> list[arb]:
+    """y times g, g' = y g - 1/sqrt(2 pi)."""
+    c = arb(c)
+    found = [scaled_normal(c)]
+    for k in range(count):
+        less = 0 if k else 1 / (2 * arb.pi()).sqrt()
+        found.append((c * found[k] + (found[k - 1] if k else 0) - less) / (k + 1))
+    return [c * found[k] + (found[k - 1] if k else 0) for k in range(count)]
+
+
 def over_cube(y: arb) -> arb:
     """(y - tanh y)/y^3."""
     return (y - y.tanh()) / y**3 if y > NEXT_TO_NOTHING else arb(1) / 3
@@ -253,5 +263,16 @@ TANGENTS = [
         span=WIDE_SPAN,
         lean=9.0,
         two=True,
+    ),
+    Leaning(
+        "normal_tangents",
+        "y exp(y^2/2) Phi(-y) = T_j + S_j h + h^2 C_j(h), y = c_j + h",
+        "8 intervals to each octave of 27/32 + y up to 13",
+        exact=lambda y: y * scaled_normal(y),
+        terms=normal_terms,
+        edges=octaves(0.84375, 12.15625),
+        degree=6,
+        odd=False,
+        lean=4.0,
     ),
 ]

@@ -46,7 +46,7 @@ class Pair:
         self.like: Real | None = hi
         """Which word has the sign of a rounding that is 0; None if that needs no other."""
         self.most: Real | None = None
-        """Of a magnitude that is not above the true one: what makes it not below in place of the second word."""
+        """Of what is on one side of the true number: what, in place of the second word, brings it to the other."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:
