@@ -14,8 +14,8 @@ from math import floor, log2
 
 import numpy as np
 from flint import arb
-from pieces import POINTS
-from remez import Coefficient, Grid, Problem, midpoint, minimax, rounded, stated
+from pieces import POINTS, scaled_normal
+from remez import Coefficient, Grid, Problem, expansion, midpoint, minimax, rounded, stated
 
 BITS = 24
 UNIT = 2.0**-BITS
@@ -24,7 +24,7 @@ GRANTED = 0.9
 """Error of the curve, in units of it, that is no part of what a row says besides."""
 NOTHING = 2.0**-14
 """An error of so many units of the function counts as much as one unit of the curve."""
-SPAN = 0.5
+SPAN, WIDE_SPAN = 0.5, 0.7
 """The part of an interval in which c is looked for."""
 MOST, BEST = 2**20, 8
 """How many numbers are looked at, and how many of them closely."""
@@ -34,6 +34,8 @@ ROUNDINGS = 3
 """Units of the curve that computing it takes, for what it costs that c is not in the middle."""
 NEXT_TO_NOTHING = 2.0**-80
 """Where quotients have their limit."""
+BESIDES = 2.0**-41
+"""What T may lack, relative to c."""
 POWERS = 13
 """Of Taylor's series next to the middle."""
 
@@ -53,6 +55,7 @@ class Tangents:
     edges: tuple[float, ...]
     degree: int
     odd: bool = True
+    span: float = SPAN
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest error besides, relative to the function."""
@@ -109,27 +112,77 @@ class Tangents:
     def centre(self, low: float, high: float) -> float:
         """A float32 next to the middle; a float32 of the interval less that number is one, too."""
         step = 2.0 ** (floor(log2(high * (1 - UNIT))) - BITS + 1)
-        middle, count = round((low + high) / 2 / step), min(int((high - low) * SPAN / 2 / step), MOST // 2)
+        middle, count = round((low + high) / 2 / step), min(int((high - low) * self.span / 2 / step), MOST // 2)
         # In float64, by additions and multiplications, which give the same numbers everywhere.
         terms = [float(x.mid()) for x in self.terms(middle * step, POWERS + 2)]
         d, values, slopes = np.arange(-count, count + 1) * step, 0.0, 0.0
         for k in reversed(range(POWERS + 1)):
             values, slopes = values * d + terms[k], slopes * d + terms[k + 1] * (k + 1)
-        misses = (np.abs(x - x.astype(np.float32)) for x in (values, slopes))
-        places = np.argsort(_missed(*misses, d, terms[2]), kind="stable")[:BEST]
+        misses = (x - x.astype(np.float32) for x in (values, slopes))
+        places = np.argsort(self.missed(middle * step, *misses, d, terms[2]), kind="stable")[:BEST]
 
         def closely(c: float) -> float:
-            misses = (abs(midpoint(x) - midpoint(arb(rounded(x, BITS)))) for x in self.terms(c, 2))
-            return _missed(*map(float, misses), c - middle * step, terms[2])
+            misses = (midpoint(x) - midpoint(arb(rounded(x, BITS))) for x in self.terms(c, 2))
+            return float(self.missed(middle * step, *map(float, misses), c - middle * step, terms[2]))
 
         return min((middle * step + float(d[place]) for place in places), key=closely)
 
+    def missed(self, middle, value, slope, distance, bend):
+        """What is lost by what T and S lack and by a distance from the middle; S h matters where it exceeds a unit of
+        the curve."""
+        bend = abs(bend) * UNIT
+        return abs(value) + slope * slope / (4 * bend) + ROUNDINGS * bend * distance * distance
 
-def _missed(value, slope, distance, bend):
-    """What is lost by what T and S lack and by a distance from the middle; S h matters where it exceeds a unit of the
-    curve."""
-    bend = abs(bend) * UNIT
-    return value + slope * slope / (4 * bend) + ROUNDINGS * bend * distance * distance
+
+@dataclass(frozen=True)
+class Leaning(Tangents):
+    """The same for a function that is below its tangents: rows are c, T, S and the C. What they make is less than the
+    function by half of so many units of the curve, so that roundings may make it less by that many, but not more than
+    the function. With slopes in ``two`` words c is chosen for the sake of T only."""
+
+    lean: float = 0.0
+    two: bool = False
+
+    def row(self, low: float, high: float) -> tuple[tuple[Coefficient, ...], float]:
+        c = 0.0 if low <= 0.0 else self.centre(low, high)
+        true, true_slope = self.terms(c, 2)
+        curve = [] if c or not self.odd else [0.0]
+        # Next to 0 only the line counts.
+        slopes = expansion(true_slope if c else true_slope * (1 - BESIDES / 8), (BITS, BITS)[: 1 + self.two])
+
+        def exact(h: arb) -> arb:
+            rest = (self.exact(c + h) - true - true_slope * h) / (h * h) * (1 + self.lean / 2 * UNIT)
+            return rest / h if curve else rest
+
+        problem = Problem(low - c if c else 0.0, high - c, exact, lambda h, p: p, lambda h: abs(exact(h)))
+        grid, fitted = Grid(problem, POINTS), []
+        last = self.degree - 2 - len(curve)
+        for k in range(last + 1):
+            best, _ = minimax(grid, [arb(x) for x in fitted], last)
+            fitted.append(rounded(best[k], BITS))
+        line = (c, rounded(true, BITS), *slopes)
+        return (*line, *curve, *fitted), self.beyond(problem, line, (*curve, *fitted))
+
+    def beyond(self, problem: Problem, line: tuple[float, ...], curve: tuple[float, ...]) -> float:
+        """The part of the function by which it is not within what is said of the curve."""
+        c, value, *slopes = map(arb, line)
+        largest, points = UNIT**2, 4 * POINTS
+        for place in range(points + 1):
+            h, bend = problem.point(place / points), arb(0)
+            for x in reversed(curve):
+                bend = bend * h + x
+            bend = bend * h * h
+            true = self.exact(c + h)
+            less = true - (value + sum(slopes, arb(0)) * h + bend)
+            assert bend < 0
+            largest = max(largest, float((-less / true).mid()), float(((less + bend * self.lean * UNIT) / true).mid()))
+        return largest
+
+    def missed(self, middle, value, slope, distance, bend):
+        """In two words, c next to the middle where T is hardly below the function."""
+        if not self.two:
+            return super().missed(middle, value, slope, distance, bend)
+        return np.where((value < 0) | (value > BESIDES * middle), 1.0, abs(distance))
 
 
 def tanh_terms(c: float, count: int) -> list[arb]:
@@ -139,6 +192,24 @@ def tanh_terms(c: float, count: int) -> list[arb]:
         square = sum((found[i] * found[k - i] for i in range(k + 1)), arb(0))
         found.append(((0 if k else 1) - square) / (k + 1))
     return found
+
+
+def erf_terms(c: float, count: int) -> list[arb]:
+    """From e' = -2 y e, e = exp(-y^2)."""
+    found = [2 * (-arb(c) ** 2).exp() / arb.pi().sqrt()]
+    for k in range(count):
+        found.append(-2 * (c * found[k] + (found[k - 1] if k else 0)) / (k + 1))
+    return [arb(c).erf(), *(found[k] / (k + 1) for k in range(count - 1))]
+
+
+def normal_terms(c: float, count: int) -> list[arb]:
+    """y times g, g' = y g - 1/sqrt(2 pi)."""
+    c = arb(c)
+    found = [scaled_normal(c)]
+    for k in range(count):
+        less = 0 if k else 1 / (2 * arb.pi()).sqrt()
+        found.append((c * found[k] + (found[k - 1] if k else 0) - less) / (k + 1))
+    return [c * found[k] + (found[k - 1] if k else 0) for k in range(count)]
 
 
 def over_cube(y: arb) -> arb:
@@ -180,5 +251,28 @@ TANGENTS = [
         edges=octaves(0.65625, 9.0625),
         degree=6,
         odd=False,
+    ),
+    Leaning(
+        "erf_tangents",
+        "erf(c_j + h) = T_j + S_j h + h^2 C_j(h)",
+        "32 intervals, those of j/8 + h, |h| <= 1/16",
+        exact=lambda y: y.erf(),
+        terms=erf_terms,
+        edges=(*((2 * j - 1) / 16 for j in range(32)), 3.93359375),
+        degree=6,
+        span=WIDE_SPAN,
+        lean=9.0,
+        two=True,
+    ),
+    Leaning(
+        "normal_tangents",
+        "y exp(y^2/2) Phi(-y) = T_j + S_j h + h^2 C_j(h), y = c_j + h",
+        "8 intervals to each octave of 27/32 + y up to 13",
+        exact=lambda y: y * scaled_normal(y),
+        terms=normal_terms,
+        edges=octaves(0.84375, 12.15625),
+        degree=6,
+        odd=False,
+        lean=4.0,
     ),
 ]

@@ -312,7 +312,6 @@ INTERVALS = {
     "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
     "normal_single": (lambda y: y * normal(y), sixteen(mp.mpf("1.078125"))),
     "normal_single_pair": (normal, short_numbers(1, 12)),
-    "erf_single_pair": (lambda y: mp.erf(y) / y, even(mp.mpf(1) / 8)),
     "tanh_intervals_single_rough": (mp.tanh, sixteen(mp.mpf("0.625"))),
     "tanh_intervals_single_half": (mp.tanh, sixteen(mp.mpf("0.625"), 8)),
     "tanh_intervals_single_fast": (mp.tanh, sixteen(mp.mpf("0.625"))),
@@ -368,18 +367,38 @@ LINES = {
     "tanh_tangents": (mp.tanh, lambda y: mp.sech(y) ** 2, ENDS),
     "tanhshrink_tangents": (over_cube, lambda y: mp.tanh(y) ** 2 / y**3 - 3 * (y - mp.tanh(y)) / y**4, ENDS),
 }
+def times_normal(y):
+    return y * normal(y)
+
+
+def edges_of(start, end):
+    sums = [mp.mpf(2) ** k * (8 + part) / 8 for k in range(-2, 4) for part in range(8)]
+    return [mp.mpf(0), *(s - start for s in sums if start < s < start + end), end]
+
+
+# name: (function, its slope, where intervals meet, the units of the curve that it leans by, words of the slope).
+EIGHTHS = [0, *(mp.mpf(2 * j + 1) / 16 for j in range(31)), mp.mpf("3.93359375")]
+LEANING = {
+    "erf_tangents": (mp.erf, lambda y: mp.diff(mp.erf, y), EIGHTHS, 9, 2),
+    "normal_tangents": (
+        times_normal,
+        lambda y: (1 + y * y) * normal(y) - y / mp.sqrt(2 * mp.pi),
+        edges_of(mp.mpf(27) / 32, mp.mpf("12.15625")),
+        4,
+        1,
+    ),
+}
 
 
 def test_every_table_of_tangents_is_checked_here():
-    assert set(TANGENTS) == set(LINES)
+    assert set(TANGENTS) == {*LINES, *LEANING}
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_tangents_are_as_near_as_they_say(name):
     draw = random.Random(name)
     function, slope, (start, end) = LINES[name]
-    sums = [mp.mpf(2) ** k * (8 + part) / 8 for k in range(-2, 4) for part in range(8)]
-    edges = [mp.mpf(0), *(s - start for s in sums if start < s < start + end), end]
+    edges = edges_of(start, end)
     rows, stated = TANGENTS[name]
     assert len(rows) == 32 == len(edges) - 1
     assert all(float(np.float32(x)) == x for row in rows for x in row)
@@ -395,6 +414,29 @@ def test_tangents_are_as_near_as_they_say(name):
                 assert over <= 2 * abs(besides) * mp.mpf(2) ** -24
                 # What is added has the sign of the curve, or more than its size.
                 assert bend * besides >= 0 or abs(besides) >= 2 * abs(bend)
+                largest = max(largest, over / function(c + h) if h + c else 0)
+    assert stated - 1 < mp.log(largest, 2) <= stated
+
+
+@pytest.mark.parametrize("name", LEANING)
+def test_leaning_tangents_are_below_the_function_and_not_far(name):
+    draw = random.Random(name)
+    function, slope, edges, units, words = LEANING[name]
+    rows, stated = TANGENTS[name]
+    assert len(rows) == 32 == len(edges) - 1
+    assert all(float(np.float32(x)) == x for row in rows for x in row)
+    largest = mp.mpf(2) ** -48
+    with mp.workprec(250):
+        for (low, high), (c, value, rise, *curve) in zip(pairwise(edges), rows, strict=True):
+            rest = curve.pop(0) if words == 2 else 0.0
+            assert low <= c <= high if low else c == 0
+            assert float(np.float32(function(c))) == value and float(np.float32(slope(c))) == rise
+            assert words == 1 or abs(slope(c) - rise - rest) < mp.mpf(2) ** -43 * slope(c)
+            for turn in range(60):
+                h = low - c + (high - low) * (draw.random() if turn > 1 else turn)
+                bend = h * h * mp.polyval(curve[::-1], h)
+                less = function(c + h) - (value + (mp.mpf(rise) + rest) * h + bend)
+                over = max(-less, less + units * mp.mpf(2) ** -24 * bend)
                 largest = max(largest, over / function(c + h) if h + c else 0)
     assert stated - 1 < mp.log(largest, 2) <= stated
 

@@ -15,7 +15,7 @@ from fastact.cpu.compile import address
 from fastact.cpu.target import baseline
 from fastact.cpu.ufunc import LOOP, make_ufunc
 from fastact.kernels import REGISTRY, operations
-from fastact.kernels.blocks import pair_single_tangents
+from fastact.kernels.blocks import pair_single_normal, pair_single_tangents
 from fastact.link import forms, linker, single
 from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_PAIR
 from fastact.link.graph import Graph
@@ -30,7 +30,6 @@ RANGES = {
     "log1p": (-0.9, 3e4),
     "logit": (1e-15, 1 - 2.0**-24),
     "rsqrt": (1.2e-38, 1e38),
-    "erf": (-3.9, 3.9),
 }
 TRUTH = {
     "exp": mp.exp,
@@ -41,7 +40,6 @@ TRUTH = {
     "log1p": mp.log1p,
     "logit": lambda x: mp.log(x / (1 - x)),
     "rsqrt": lambda x: 1 / mp.sqrt(x),
-    "erf": mp.erf,
 }
 
 
@@ -133,6 +131,38 @@ def test_lines_that_touch_have_the_error_that_is_granted(name, low, high):
     truth = SHRUNK[name](x.astype(np.longdouble))
     errors = np.abs(words[0] - truth + words[1]) / np.abs(words[2]) / single.HALF_PLACE
     assert 0.8 * linking.granted < errors.max() < linking.granted
+
+
+def times_normal(x):
+    return abs(x) * mp.ncdf(-abs(x))
+
+
+@pytest.mark.parametrize(
+    "block, function, low, high",
+    [
+        (pair_single_tangents.erf, mp.erf, 2.0**-20, 2.0**-10),
+        (pair_single_tangents.erf, mp.erf, 2.0**-10, 2.0**-4),
+        (pair_single_tangents.erf, mp.erf, 2.0**-4, 1.0),
+        (pair_single_tangents.erf, mp.erf, 1.0, 3.93359375),
+        (pair_single_normal.gelu, times_normal, -12.0, -3.0),
+        (pair_single_normal.gelu, times_normal, -3.0, -0.1),
+        (pair_single_normal.gelu, times_normal, -0.1, -(2.0**-20)),
+        (pair_single_normal.gelu, times_normal, 2.0**-5, 1.0),
+    ],
+)
+def test_results_are_between_what_is_made_and_what_is_made_with_more_of_the_curve(block, function, low, high):
+    linking = Linking(SINGLE_PAIR)
+    pair = block(linking.receive("float32"))
+    x = np.random.default_rng(4).uniform(low, high, 4000).astype(np.float32)
+    words = []
+    for word in (*(pair.magnitude or (pair.first, pair.second))[:2], pair.most):
+        linking.graph.outputs[:] = [word.node]
+        words.append(run(linking.graph)(x).astype(np.longdouble))
+    with mp.workprec(100):
+        truth = np.array([np.longdouble(str(abs(function(mp.mpf(float(v)))))) for v in x])
+    truth = truth if pair.magnitude else np.where(x < 0, -truth, x - truth)
+    part = (truth - words[0] - words[1]) / (words[2] - words[1])
+    assert 0 <= part.min() and part.max() <= 1 and part.max() - part.min() > 0.05
 
 
 def test_two_inputs_stay_in_float64():

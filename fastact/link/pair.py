@@ -33,7 +33,7 @@ class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "like", "magnitude", "relative", "second", "slack", "uncertain")
+    __slots__ = ("_normal", "first", "like", "magnitude", "most", "relative", "second", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
@@ -45,6 +45,8 @@ class Pair:
         about."""
         self.like: Real | None = hi
         """Which word has the sign of a rounding that is 0; None if that needs no other."""
+        self.most: Real | None = None
+        """Of what is on one side of the true number: what, in place of the second word, brings it to the other."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
 
     def _normalised(self) -> tuple[Real, Real | None]:

@@ -150,6 +150,8 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
         above, below = (pair.first.fma(pair.relative + e, pair.first) for e in (error, -error))
         return above, below
     first, second = (pair.first, pair.second) if pair.magnitude is None else pair.magnitude[:2]
+    if pair.most is not None:
+        return first + pair.most, first + second
     above, below = (first + pair.uncertain.fma(e, second) for e in (error, -error))
     return above, below
 

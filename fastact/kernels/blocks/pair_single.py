@@ -76,8 +76,8 @@ def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, ...]], unit: f
     return value
 
 
-def _reduce_exp(x: Value) -> tuple[Value, Value, Value, Value]:
-    """exp(x) = c exp(t - u): c a float, |t| <= (ln 2)/64, |u| < 2^-19; and k.
+def _reduce_exp(x: Value, more: float = 0.0) -> tuple[Value, Value, Value, Value]:
+    """exp(x) = c exp(t - u): c a float, |t| <= (ln 2)/64, |u| < 2^-19; and k. u is so much ``more`` than that.
 
     c stands for 2^(k/32); by how much it differs is part of u. t = x - k l with l = (ln 2)/32 rounded is exact: where k
     is not 0, |x| > 2^-7, so that x and k l are multiples of 2^-30, and |t| < 2^-6.
@@ -86,7 +86,7 @@ def _reduce_exp(x: Value) -> tuple[Value, Value, Value, Value]:
     ln2 = context.constant("LN2")
     k, whole = x.hi.split_integer(STEPS * math.log2(math.e))
     t = k.fma(ln2.hi * (-1.0 / STEPS), x.hi)
-    c, rest = _power(context, whole)
+    c, rest = _power(context, whole, more)
     u = k.fma(ln2.lo * (1.0 / STEPS), rest)
     return c, t, u if x.lo is None else u - x.lo, whole
 
@@ -103,14 +103,14 @@ def _reduce_exp2(x: Value) -> tuple[Value, Value, Value, Value]:
     return c, t, u if x.lo is None else x.lo.fma(-ln2.hi, u), whole
 
 
-def _power(context: Value, whole: Value) -> tuple[Value, Value]:
-    """A float near 2^(k/32), and minus the logarithm of what it lacks."""
+def _power(context: Value, whole: Value, more: float = 0.0) -> tuple[Value, Value]:
+    """A float near 2^(k/32), and minus the logarithm of what it lacks, and so much ``more``."""
     table, j = context.table("exp_table"), whole & (STEPS - 1)
     real = context.real(0.0)
     # Of k, moved to the exponent, j is left in the mantissa; entries have it subtracted from theirs.
     c = real.lookup(tuple(_moved(c[0], -(place << 18)) for place, c in enumerate(table)), j)
     scaled = (c.bits() + (whole << 18)).as_real()
-    return scaled, real.lookup(tuple(-c[1] / c[0] for c in table), j)
+    return scaled, real.lookup(tuple(more - c[1] / c[0] if more else -c[1] / c[0] for c in table), j)
 
 
 def one_plus_exp(x: Value) -> Value:
@@ -220,9 +220,9 @@ def copysign(x: Value, sign: Value) -> Value:
 
 
 def erf(x: Value) -> Value:
-    from fastact.kernels.blocks import pair_single_pieces
+    from fastact.kernels.blocks import pair_single_tangents
 
-    return pair_single_pieces.erf(x)
+    return pair_single_tangents.erf(x)
 
 
 def tanh_alone(x: Value) -> Value:

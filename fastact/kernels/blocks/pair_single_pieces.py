@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product
 from fastact.kernels.coefficients import PIECES
-from fastact.kernels.operations import Value, clip
-
-ERF_END = 3.93359375
-"""From here on erf rounds to 1."""
-GRANTED_ERF = 1.2 * 2.0**-11
-"""The error of `erf`, in 2^-25 of it."""
+from fastact.kernels.operations import Value
 
 
 def on_interval(x: Value, h: Value, name: str, j: Value, first: int = 0) -> Value:
@@ -33,13 +28,3 @@ def on_interval(x: Value, h: Value, name: str, j: Value, first: int = 0) -> Valu
     low = c.fma(square_low, second_low + (e + f) + first_low)
     low = coefficient(1, 1).fma(h, low + coefficient(0, 1))
     return x.pair(*fast_two_sum(s, square.fma(p.fma(h, coefficient(2, 1)), low)))
-
-
-def erf(x: Value) -> Value:
-    """x times erf(y)/y, y = |x|: a polynomial next to the multiple of 1/8 that is nearest to y."""
-    t = clip(x.hi, -ERF_END, ERF_END)
-    y = abs(t)
-    k, j = y.split_integer(8.0)
-    x.context.granted += GRANTED_ERF
-    x.context.held[x.hi.node] = x.context.held.get(x.hi.node, (0.0, 0.0))[0], 1.0  # it is held itself
-    return on_interval(x, k.fma(-0.125, y), "erf_single_pair", j & 31) * t

@@ -1,4 +1,4 @@
-"""The hyperbolic tangent in pairs of float32: lines that touch it, one for each of 32 intervals, and what these lack.
+"""Functions in pairs of float32: lines that touch them, one for each of 32 intervals, and what these lack.
 
 The leading bits of the sum |x| + start tell the interval, eight of which go to each octave of that sum. Next to the
 middle of each there is a number at which one float32 holds the function's value, and one its slope, well enough (see
@@ -21,6 +21,16 @@ END = 9.0625
 SIZE = 32
 GRANTED = 2.0 * 2.25
 """The error of h^2 C(h), in 2^-25 of it."""
+ERROR = 9.0 * 2.0**-24
+"""The error of the curve of erf and of adding it, relative to the curve, all of it on one side."""
+ERF_END = 3.93359375
+"""From here on erf rounds to 1."""
+NUMBERS = 2.0**20
+"""Sums with it are multiples of 1/8, which the last bits count."""
+BESIDES = 2.0**-40
+"""What else may be lacking of erf, relative to y."""
+TINY = 2.0**-100
+"""Of smaller numbers products have not all bits of pairs."""
 SMALL = 2.0**-36
 """Of smaller numbers the cubes have not all bits of pairs."""
 
@@ -54,6 +64,29 @@ def tanhshrink(x: Value) -> Value:
     first, second = less.choose(beyond, product), ((size - less) - (1.0 - 2.0**-23)).choose(beyond, rest)
     result = x.pair(first, second).signed_as(x.hi)
     result.uncertain = cube * doubt
+    return result
+
+
+def erf(x: Value) -> Value:
+    """The function by lines next to multiples of 1/8, slopes in two words. The curve is added as it is, which takes
+    less time and has twice the error: what is made is not above the function, and with more of the curve not below."""
+    context, rows = x.context, TANGENTS["erf_tangents"].coefficients
+    context.held[x.hi.node] = inf, 1.0  # what is too small is found here
+    y = limited(abs(x.hi), -inf, ERF_END)
+    j = (y + NUMBERS).bits() & (SIZE - 1)
+
+    def entry(k: int) -> Value:
+        return y.lookup(tuple(row[k] for row in rows), j)
+
+    h, value, slope = y - entry(0), entry(1), entry(2)
+    square, high = h * h, h.fma(slope, value)
+    rest = value - high
+    line = h.fma(entry(3), h.fma(slope, rest))
+    curve = h.fma(square.fma(h.fma(entry(8), entry(7)), h.fma(entry(6), entry(5))), entry(4))
+    result = x.pair(high, square.fma(curve, line)).signed_as(x.hi)
+    result.most = (square * (1.0 - ERROR)).fma(curve, y.fma(BESIDES, line))
+    # Next to 0 lines begin at 0, so that the rest has a sign unless y is 0.
+    context.signs.append((y.bits() - pattern(context.arithmetic, TINY)) & rest.bits())
     return result
 
 
