@@ -33,7 +33,7 @@ class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "like", "magnitude", "relative", "second", "slack", "uncertain")
+    __slots__ = ("_normal", "first", "like", "magnitude", "relative", "second", "short", "slack", "uncertain")
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
@@ -43,6 +43,8 @@ class Pair:
         self.magnitude: tuple[Real, Real, Real] | None = None
         """The words of what has its size and is not negative, and a number that has its sign, if that is how it came
         about."""
+        self.short: tuple[Real, float] | None = None
+        """A second word that falls short by a part of the first, and that part, if it is there for nothing."""
         self.like: Real | None = hi
         """Which word has the sign of a rounding that is 0; None if that needs no other."""
         self._normal: tuple[Real, Real | None] | None = None if self.slack > 1 else (hi, lo)
