@@ -127,6 +127,7 @@ class Emitter(Conversions):
         b.cbranch(found, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
         if detour.condition.index not in self.kept:  # what nothing but detours needs
+            values = extremes.again(self, detour.condition, values)
             values = self.nodes(extremes.truths(detour.condition), dict(values))
         if detours.divisible(detour, self.width, self.part):
             part = Emitter(b, self.part, self.half_instructions, self.avx512, self.bfloat_instructions)
