@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu.lowering import clips, detours, extremes, masks, quotients, tables
+from fastact.cpu.lowering import clips, detours, extremes, masks, powers, quotients, tables
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.lowering.words import SCALARS, constant, typed
@@ -183,6 +183,8 @@ class Emitter(Conversions):
             return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])
+        if op == "scale":
+            return powers.product(self, *args)
         if op == "half_to_single":
             return self.half_to_single(args[0])
         if op == "single_to_half":
