@@ -187,7 +187,12 @@ class Pair:
             return NotImplemented
         for a, c in ((self, other), (b, None)):
             if isinstance(c, (int, float)) and c and abs(float(c)).hex().startswith("0x1.0000000000000p"):
-                return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+                result = Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+                if self.context.arithmetic.guarded:
+                    low, high = self.context.bounds(a.first)
+                    if c > 0.0 < low <= high < math.inf:
+                        self.context.note(result, low * c, high * c)
+                return result
         if b.is_one():
             return self
         if self.context.arithmetic.guarded:

@@ -256,6 +256,12 @@ def silu_slope(x: Value, t: Value) -> Value:
     return pair_single_slopes.silu_slope(x, t)
 
 
+def logistic_density(e: Value, times: float) -> Value:
+    from fastact.kernels.blocks import pair_single_slopes
+
+    return pair_single_slopes.logistic_density(e, times)
+
+
 def gelu_slope(x: Value) -> Value:
     from fastact.kernels.blocks import pair_single_slopes
 
