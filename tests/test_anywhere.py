@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -129,4 +131,57 @@ def test_extremes_replace_comparisons() -> None:
     x = graph.inputs[0]
     graph.outputs.append(graph.node("select", "f32", far, graph.node("sqrt", "f32", x), x, data="rare"))
     body = assembly(graph, None).split(".Lfunc_end")[0]
-    assert body.count("vpmaxsd") == 3 and body.split("jne")[0].count("vcmp") == 0
+    assert body.count("vrangeps") == 2 and body.count("vpmaxud") == 1 and body.split("jne")[0].count("vcmp") == 0
+
+
+@pytest.mark.parametrize("type", ["f32", "f64"])
+def test_signalling_nan_hides_nothing(type: str) -> None:
+    """Next to all others, in the same place of another register."""
+    dtype, integer, nan = {"f32": ("float32", "uint32", 0xFFA00000), "f64": ("float64", "uint64", 0xFFF4 << 48)}[type]
+    strange = np.array([nan, nan & ~(1 << np.dtype(dtype).itemsize * 8 - 1)], integer).view(dtype)
+    values = np.array([1.0, INFINITY, 3.0, np.nan, *strange], dtype)
+    lanes = 64 // values.itemsize
+    x = np.ones((len(values) ** 4, 4, lanes), dtype)
+    for row, column in zip(x, itertools.product(values, repeat=4), strict=True):
+        row.view(integer)[:, len(column)] = np.array(column, dtype).view(integer)
+    graph = Graph()
+    graph.input(type)
+    found = run(graph, compared(graph, type, "ogt", 2.0, False, True), type, x.ravel())
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(found, np.where(np.abs(x.ravel()) > 2.0, -1.0, 1.0))
+
+
+def leaf(graph: Graph, kind: str) -> tuple[Node, Callable[[np.ndarray], np.ndarray]]:
+    """An integer that says by its sign, or by any bit if it is the first kind, whether a condition holds for x."""
+    x, zero = graph.inputs[0], graph.constant("i32", 0)
+    bits, size = (graph.node("bitcast", "i32", one) for one in (x, graph.node("fabs", "f32", x)))
+    least, most = (graph.constant("i32", int(np.float32(end).view(np.int32))) for end in (TINY, 2.25))
+    if kind == "different":
+        return graph.node("xor", "i32", bits, graph.constant("i32", 0x3F800000)), lambda x: x != 1.0
+    if kind == "tiny":
+        below = (graph.node("isub", "i32", *pair) for pair in ((size, least), (zero, size)))
+        return graph.node("and", "i32", *below), lambda x: (x != 0.0) & (abs(x) < TINY)
+    if kind == "beyond":
+        return graph.node("isub", "i32", most, size), lambda x: ~(abs(x) <= 2.25)
+    if kind == "square":
+        fma = graph.node("fma", "f32", graph.node("fneg", "f32", x), x, graph.constant("f32", 2.25))
+        return graph.node("bitcast", "i32", fma), lambda x: abs(x) > 1.5
+    return bits, lambda x: np.signbit(x)
+
+
+@pytest.mark.parametrize("kinds", [*itertools.combinations(("different", "tiny", "beyond", "square", "sign"), 2)])
+def test_no_bit_is_missed(kinds: tuple[str, str]) -> None:
+    x = one_in_many("float32")
+    x = np.concatenate([x, np.where(np.isnan(x), 1.0, x).astype("float32"), np.ones(7, "float32")])
+    graph = Graph()
+    graph.input("f32")
+    sign, known = graph.constant("i32", -(2**31)), np.zeros(x.shape, bool)
+    together = graph.constant("i32", 0)
+    for kind in kinds:
+        number, holds = leaf(graph, kind)
+        known |= holds(x)
+        number = number if kind == "different" else graph.node("and", "i32", number, sign)
+        together = graph.node("or", "i32", together, number)
+    condition = graph.node("icmp", "i1", together, graph.constant("i32", 0), data="ne")
+    found, told = run(graph, condition, "f32", x), ~np.isnan(x) if "square" in kinds else ...
+    np.testing.assert_array_equal(found[told], np.where(known, -1.0, 1.0)[told])

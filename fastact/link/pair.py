@@ -33,7 +33,10 @@ class Pair:
     """An unevaluated sum of two words; ``first`` and ``second`` are the words as they came, perhaps loose. Its error is
     relative to ``uncertain``, the first word if nothing else is said."""
 
-    __slots__ = ("_normal", "first", "like", "magnitude", "most", "relative", "second", "slack", "uncertain")
+    __slots__ = (
+        "_normal", "first", "like", "magnitude", "most", "relative", "second", "short", "slack",
+        "uncertain",
+    )  # fmt: skip
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
         self.first, self.second, self.slack = hi, lo, 0 if lo is None else slack
@@ -43,6 +46,8 @@ class Pair:
         self.magnitude: tuple[Real, Real, Real] | None = None
         """The words of what has its size and is not negative, and a number that has its sign, if that is how it came
         about."""
+        self.short: tuple[Real, float] | None = None
+        """A second word that falls short by a part of the first, and that part, if it is there for nothing."""
         self.like: Real | None = hi
         """Which word has the sign of a rounding that is 0; None if that needs no other."""
         self.most: Real | None = None
@@ -187,7 +192,12 @@ class Pair:
             return NotImplemented
         for a, c in ((self, other), (b, None)):
             if isinstance(c, (int, float)) and c and abs(float(c)).hex().startswith("0x1.0000000000000p"):
-                return Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+                result = Pair(a.first * c, None if a.second is None else a.second * c, a.slack)
+                if self.context.arithmetic.guarded:
+                    low, high = self.context.bounds(a.first)
+                    if c > 0.0 < low <= high < math.inf:
+                        self.context.note(result, low * c, high * c)
+                return result
         if b.is_one():
             return self
         if self.context.arithmetic.guarded:

@@ -149,6 +149,9 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
         error = error + ROUNDED_SUM
         above, below = (pair.first.fma(pair.relative + e, pair.first) for e in (error, -error))
         return above, below
+    if pair.short is not None and pair.short[1] >= 1.02 * error:
+        low, lacking = pair.short
+        return pair.first + pair.first.fma(2.0 * lacking, low), pair.first + low
     first, second = (pair.first, pair.second) if pair.magnitude is None else pair.magnitude[:2]
     if pair.most is not None:
         return first + pair.most, first + second

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastact.cpu.lowering import clips, detours, extremes, masks, quotients, tables
+from fastact.cpu.lowering import clips, detours, extremes, masks, powers, quotients, tables
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.lowering.words import SCALARS, constant, typed
@@ -127,6 +127,7 @@ class Emitter(Conversions):
         b.cbranch(found, aside, after).set_weights([1, 1000])
         b.position_at_end(aside)
         if detour.condition.index not in self.kept:  # what nothing but detours needs
+            values = extremes.again(self, detour.condition, values)
             values = self.nodes(extremes.truths(detour.condition), dict(values))
         if detours.divisible(detour, self.width, self.part):
             part = Emitter(b, self.part, self.half_instructions, self.avx512, self.bfloat_instructions)
@@ -182,6 +183,8 @@ class Emitter(Conversions):
             return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])
+        if op == "scale":
+            return powers.product(self, *args)
         if op == "half_to_single":
             return self.half_to_single(args[0])
         if op == "single_to_half":

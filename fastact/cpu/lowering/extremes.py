@@ -9,6 +9,7 @@ extreme, so that what comes out is true of all vectors of which the condition is
 from __future__ import annotations
 
 import functools
+import math
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,8 @@ _MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 _OPPOSITE = {"gt": "le", "ge": "lt", "lt": "ge", "le": "gt"}
 _SYMBOL = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 INFINITY = float("inf")
+SIGNS = {"i16": -(2**15), "i32": -(2**31), "i64": -(2**63)}
+I32 = ir.IntType(32)
 
 
 class Extreme(NamedTuple):
@@ -55,6 +58,45 @@ def truths(condition: Node) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
+def again(e: Emitter, condition: Node, values: dict[int, Any]) -> dict[int, Any]:
+    """Values, with the bits that a condition looks at computed once more, and unknown to the compiler, which would keep
+    those of all registers otherwise, instead of putting them together at once."""
+    found, stack = [], [condition]
+    while stack:
+        node = stack.pop()
+        if node.type == "i1" and node.op != "constant" and node.data != "rare":
+            inner = node.args[:1] if _tells_bits(node) else node.args
+        elif node.op in ("or", "xor") or (node.op == "and" and _is_constant(node.args[1])):
+            inner = node.args
+        else:
+            continue
+        if node not in found:
+            found.append(node)
+            stack.extend(inner)
+    if not any(node.op == "xor" and masks.registers(e, node.type) > 1 for node in found):
+        return values
+    result = dict(values)
+    for node in sorted(found, key=lambda node: node.index):
+        if node.type == "i1":
+            continue
+        args = [result[a.index] for a in node.args]
+        if node.op == "xor" and masks.registers(e, node.type) > 1:
+            args[0] = _unknown(e, args[0], node.type)
+        result[node.index] = e.node(node, args)
+    return result
+
+
+def _unknown(e: Emitter, value: ir.Value, type: str) -> ir.Value:
+    """A vector of which the compiler does not know what it is."""
+    count = masks.registers(e, type)
+    kind = typed(type, e.width // count)
+    same = ir.FunctionType(kind, [kind])
+    parts = [e.builder.asm(same, "", "=v,0", [part], False) for part in masks.pieces(e, value, count)]
+    while len(parts) > 1:
+        parts = [e.joined(low, high) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 def gathered(e: Emitter, node: Node, values: dict[int, Any], inverted: bool = False) -> Any:
     """Truth values of which one is true if the condition holds for some element; perhaps also for a NaN."""
     if node.op == "xor" and node.args[1].op == "constant":
@@ -62,6 +104,8 @@ def gathered(e: Emitter, node: Node, values: dict[int, Any], inverted: bool = Fa
     found = _extreme(node, inverted)
     if found is not None and masks.registers(e, found.number.type) > 1:
         return _compared(e, found, values)
+    if not inverted and _tells_bits(node) and masks.registers(e, node.args[0].type) > 1:
+        return _bits_somewhere(e, node.args[0], values)
     if node.op == ("and" if inverted else "or"):
         a, b = (gathered(e, one, values, inverted) for one in node.args)
         if a.type == b.type:
@@ -72,7 +116,75 @@ def gathered(e: Emitter, node: Node, values: dict[int, Any], inverted: bool = Fa
     return masks.merged(e.builder, value)
 
 
+def _tells_bits(node: Node) -> bool:
+    """Whether a condition is that one of some bits is set, of integers put together."""
+    return node.op == "icmp" and node.data == "ne" and node.args[0].op == "or" and _is_constant(node.args[1], 0)
+
+
+def _is_constant(node: Node, value: int | None = None) -> bool:
+    return node.op == "constant" and (value is None or node.data == value)
+
+
+def _bits_somewhere(e: Emitter, number: Node, values: dict[int, Any]) -> ir.Value:
+    """Truth values of which one is true if a bit of an integer is set in some element. Where the bit is the sign of
+    what is negative beyond a limit, an extreme tells."""
+    b, count = e.builder, masks.registers(e, number.type)
+    together: dict[int, ir.Value] = {}
+    found = []
+    for node, mask in _alternatives(number, -1):
+        extreme = _negative(node) if mask == SIGNS[node.type] else None
+        if extreme is not None:
+            found.append(_compared(e, extreme, values))
+            continue
+        if node.op in ("and", "xor"):  # register by register, which spares instructions that do both
+            operation = b.and_ if node.op == "and" else b.xor
+            parts = list(map(operation, *(masks.pieces(e, values[one.index], count) for one in node.args)))
+        else:
+            parts = masks.pieces(e, values[node.index], count)
+        before = [together[mask]] if mask in together else []
+        together[mask] = functools.reduce(b.or_, [*before, *parts])
+    bits = [value if mask == -1 else b.and_(value, constant(number.type, value.type.count, mask))
+            for mask, value in sorted(together.items())]  # fmt: skip
+    if bits:
+        one = functools.reduce(b.or_, bits)
+        found.append(b.icmp_signed("!=", one, ir.Constant(one.type, None)))
+    return functools.reduce(b.or_, found)
+
+
+def _alternatives(node: Node, mask: int) -> list[tuple[Node, int]]:
+    """What an integer is put together of by "or", and which bits of it."""
+    if node.op == "or":
+        return [found for one in node.args for found in _alternatives(one, mask)]
+    if node.op == "and" and _is_constant(node.args[1]):
+        return _alternatives(node.args[0], mask & node.args[1].data)  # type: ignore[operator]
+    return [(node, mask)]
+
+
+def _negative(node: Node) -> Extreme | None:
+    """What tells whether an integer is negative somewhere, if its sign says that a number is beyond a limit."""
+    if node.op == "bitcast" and node.args[0].op == "fma":
+        x, y, number = node.args[0].args
+        if x.op == "fneg" and x.args[0] is y and number.op == "constant":
+            square = float.fromhex(str(number.data))
+            most = _bits(math.sqrt(square), y.type) if square > 0.0 else 0
+            return Extreme(y, "sizes", "gt", most - 1) if most else None
+    if node.op == "isub" and _is_constant(node.args[0]) and _size(node.args[1]):
+        limit = node.args[0].data
+        return Extreme(node.args[1], "umax", "gt", limit) if limit >= 0 else None  # type: ignore[operator, arg-type]
+    if node.op == "and" and all(one.op == "isub" for one in node.args):
+        (size, least), (zero, same) = (one.args for one in node.args)
+        if _size(size) and same is size and _is_constant(zero, 0) and _is_constant(least) and least.data > 1:  # type: ignore[operator]
+            return Extreme(size, "umin", "lt", least.data - 1, 1)  # type: ignore[operator]
+    return None
+
+
+def _size(node: Node) -> bool:
+    return node.op == "bitcast" and node.args[0].op == "fabs"
+
+
 def _compared(e: Emitter, extreme: Extreme, values: dict[int, Any]) -> ir.Value:
+    if extreme.which == "sizes":
+        return _largest_size(e, extreme, values[extreme.number.index])
     type = extreme.number.type
     count, integer = masks.registers(e, type), f"i{BITS[type]}"
     whole, lanes = values[extreme.number.index], e.width // count
@@ -88,6 +200,24 @@ def _compared(e: Emitter, extreme: Extreme, values: dict[int, Any]) -> ir.Value:
     return compare(_SYMBOL[extreme.symbol], most, constant(integer, lanes, extreme.limit))
 
 
+def _largest_size(e: Emitter, extreme: Extreme, number: ir.Value) -> ir.Value:
+    """The largest size, NaN apart. Of pairs of registers one instruction finds it, from which a signalling NaN hides
+    what it is compared with, but not itself; they are integers among which the largest is looked for from there on."""
+    type, b = extreme.number.type, e.builder
+    count, integer = masks.registers(e, type), f"i{BITS[type]}"
+    lanes = e.width // count
+    kind, whole = typed(type, lanes), typed(integer, lanes)
+    mask, suffix = ir.IntType(max(lanes, 8)), "ps" if type == "f32" else "pd"
+    of = [kind, kind, I32, kind, mask, I32]
+    larger = e.declared(f"llvm.x86.avx512.mask.range.{suffix}.512", kind, of)
+    parts = masks.pieces(e, number, count)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    found = [b.call(larger, [x, y, I32(0b1011), x, mask((1 << lanes) - 1), I32(4)]) for x, y in pairs]
+    function = e.declared(f"llvm.umax.v{lanes}{integer}", whole, [whole, whole])
+    most = functools.reduce(lambda x, y: b.call(function, [x, y]), [b.bitcast(one, whole) for one in found])
+    return b.icmp_unsigned(_SYMBOL[extreme.symbol], most, constant(integer, lanes, extreme.limit))
+
+
 def _extreme(node: Node, inverted: bool) -> Extreme | None:
     """What tells whether a condition holds somewhere; None where no extreme does."""
     if node.op == "and":
@@ -101,6 +231,8 @@ def _extreme(node: Node, inverted: bool) -> Extreme | None:
         symbol = _OPPOSITE[symbol] if inverted else symbol
         return _signed(x, symbol, int(limit))
     if not inverted:
+        if x.op == "fabs" and symbol in ("gt", "ge") and limit > 0.0:
+            return Extreme(x.args[0], "sizes", symbol, _bits(limit, x.type))
         return _among_floats(x, symbol, limit)
     if symbol in ("gt", "ge"):  # NaN has to count: it is beyond infinity
         beyond = _interval(found, (x, "le", INFINITY))

@@ -27,6 +27,8 @@ GRANTED = 1.2 * 2.0**-11
 """What an exponential adds to the error that is granted to the result, in 2^-25 of it."""
 GRANTED_LOG = 2.4 * 2.0**-11
 """The same of a logarithm."""
+SHORT = 1.03 * (GRANTED + 2.0**-17) * 2.0**-25
+"""By what part of it an exponential falls short of what is granted on one side."""
 LOOSE = 2**10
 """How large the second word of an exponential may be, in 2^-24 of the first."""
 LOOSE_LOG = 3100
@@ -59,25 +61,30 @@ def exp2(x: Value) -> Value:
     return _exponential(x, _reduce_exp2, 1.0 / math.log(2))
 
 
-def _exponential(x: Value, reduce: Callable[[Value], tuple[Value, ...]], unit: float) -> Value:
+def _exponential(x: Value, reduce: Callable[..., tuple[Value, ...]], unit: float) -> Value:
     """c + c t + c (-u + r^2/2 + ...), r = t - u, with c near 2^(k/32); ``unit`` is the x that makes the value e."""
     context = x.context
     context.granted += GRANTED
     low, high = context.bounds(x)
     if not -REACH * unit <= low <= high <= REACH * unit:
         context.within(x.hi, 0.0, REACH * unit)
-    c, t, u, _ = reduce(x)
-    r = t - u
-    _, half, *rest = coefficients(context, "exp_pair")
-    curve = (r * r).fma(polynomial(r, (half, *rest)), -u)
-    line = c.fma(t, c)
-    value = x.pair(line, c.fma(curve, c.fma(t, c - line)), LOOSE)
+    value = x.pair(*_words(x, reduce, -0.0), LOOSE)
+    value.short = _words(x, reduce, SHORT)[1], SHORT
     context.note(value, math.exp(-REACH), math.exp(min(high / unit, REACH)))
     return value
 
 
-def _reduce_exp(x: Value, more: float = 0.0) -> tuple[Value, Value, Value, Value]:
-    """exp(x) = c exp(t - u): c a float, |t| <= (ln 2)/64, |u| < 2^-19; and k. u is so much ``more`` than that.
+def _words(x: Value, reduce: Callable[..., tuple[Value, ...]], short: float) -> tuple[Value, Value]:
+    c, t, u, _ = reduce(x, short)
+    r = t - u
+    _, half, *rest = coefficients(x.context, "exp_pair")
+    curve = (r * r).fma(polynomial(r, (half, *rest)), -u)
+    line = c.fma(t, c)
+    return line, c.fma(curve, c.fma(t, c - line))
+
+
+def _reduce_exp(x: Value, short: float = -0.0) -> tuple[Value, Value, Value, Value]:
+    """exp(x) = c exp(t - u): c a float, |t| <= (ln 2)/64, |u| < 2^-19; and k.
 
     c stands for 2^(k/32); by how much it differs is part of u. t = x - k l with l = (ln 2)/32 rounded is exact: where k
     is not 0, |x| > 2^-7, so that x and k l are multiples of 2^-30, and |t| < 2^-6.
@@ -86,31 +93,31 @@ def _reduce_exp(x: Value, more: float = 0.0) -> tuple[Value, Value, Value, Value
     ln2 = context.constant("LN2")
     k, whole = x.hi.split_integer(STEPS * math.log2(math.e))
     t = k.fma(ln2.hi * (-1.0 / STEPS), x.hi)
-    c, rest = _power(context, whole, more)
+    c, rest = _power(context, whole, short)
     u = k.fma(ln2.lo * (1.0 / STEPS), rest)
     return c, t, u if x.lo is None else u - x.lo, whole
 
 
-def _reduce_exp2(x: Value) -> tuple[Value, Value, Value, Value]:
+def _reduce_exp2(x: Value, short: float = -0.0) -> tuple[Value, Value, Value, Value]:
     """2^x in the form of `_reduce_exp`."""
     context = x.context
     ln2 = context.constant("LN2")
     k, whole = x.hi.split_integer(float(STEPS))
     d = k.fma(-1.0 / STEPS, x.hi)
     t, t_low = two_product(d, ln2.hi)
-    c, rest = _power(context, whole)
+    c, rest = _power(context, whole, short)
     u = d.fma(-ln2.lo, rest - t_low)
     return c, t, u if x.lo is None else x.lo.fma(-ln2.hi, u), whole
 
 
-def _power(context: Value, whole: Value, more: float = 0.0) -> tuple[Value, Value]:
-    """A float near 2^(k/32), and minus the logarithm of what it lacks, and so much ``more``."""
+def _power(context: Value, whole: Value, short: float = -0.0) -> tuple[Value, Value]:
+    """A float near 2^(k/32), and minus the logarithm of what it lacks; if the value is to fall ``short``, more."""
     table, j = context.table("exp_table"), whole & (STEPS - 1)
     real = context.real(0.0)
     # Of k, moved to the exponent, j is left in the mantissa; entries have it subtracted from theirs.
     c = real.lookup(tuple(_moved(c[0], -(place << 18)) for place, c in enumerate(table)), j)
     scaled = (c.bits() + (whole << 18)).as_real()
-    return scaled, real.lookup(tuple(more - c[1] / c[0] if more else -c[1] / c[0] for c in table), j)
+    return scaled, real.lookup(tuple(-c[1] / c[0] + short for c in table), j)
 
 
 def one_plus_exp(x: Value) -> Value:
@@ -247,6 +254,12 @@ def silu_slope(x: Value, t: Value) -> Value:
     from fastact.kernels.blocks import pair_single_slopes
 
     return pair_single_slopes.silu_slope(x, t)
+
+
+def logistic_density(e: Value, times: float) -> Value:
+    from fastact.kernels.blocks import pair_single_slopes
+
+    return pair_single_slopes.logistic_density(e, times)
 
 
 def gelu_slope(x: Value) -> Value:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 from fastact.kernels.blocks import pair_single
-from fastact.kernels.blocks.exactly import two_sum
+from fastact.kernels.blocks.exactly import two_product, two_sum
 from fastact.kernels.blocks.pair_single_normal import ROUNDED, normal
 from fastact.kernels.operations import Value
 
 GRANTED = 2.0 * 2.0**-11
 """The error of these gradients relative to their terms, in 2^-25 of them."""
+GRANTED_DENSITY = 0.8 * 2.0**-11
+"""What `logistic_density` adds to the error that is granted, in 2^-25 of the result."""
 
 
 def silu_slope(x: Value, t: Value) -> Value:
@@ -21,6 +23,25 @@ def silu_slope(x: Value, t: Value) -> Value:
     term = t * (e * s)
     value = s * _sum(s.lift(1.0), term)
     in_doubt(x, value, s.first.fma(abs(term.first), s.first))
+    return value
+
+
+def logistic_density(e: Value, times: float) -> Value:
+    """e/(1 + e)^2 times 1 or 4 of an exponential 0 < e <= 1. With r next to 1/(1 + e), so that 1 - r is exact, and t =
+    (1 - r) - r e it is e r^2/(1 - t)^2 = e r^2 (1 + 2 t + 3 t^2 + ...)."""
+    context, word, low = e.context, e.first, e.second
+    divisor = word + 1.0
+    context.note(divisor, 1.0, 2.0)
+    r = 1.0 / divisor
+    t = (-r).fma(low, (-r).fma(word, 1.0 - r))
+    root = r if times == 1.0 else r * math.sqrt(times)
+    square, rest = two_product(root, root)
+    first, second = two_product(word, square)
+    second = low.fma(square, word.fma(rest, second))
+    second = (t * t.fma(3.0, 2.0)).fma(first + second, second)
+    context.granted += GRANTED_DENSITY
+    value = e.pair(first, second, 2 * e.slack)
+    context.note(value, context.bounds(e)[0] * times / 4.0, times / 4.0)
     return value
 
 

@@ -24,10 +24,9 @@ def tying(numerator: Value, denominator: Value) -> Value:
 
 
 def logistic_density(e: Value, times: float = 1.0) -> Value:
-    """e/(1 + e)^2 of an exponential e <= 1, times a constant; 1 + e (e + 2) rounds at 1 but once. In pairs of words of
-    which not all bits count products are shorter than sums."""
+    """e/(1 + e)^2 of an exponential e <= 1, times 1 or 4; 1 + e (e + 2) rounds at 1 but once."""
     numerator = e if times == 1.0 else e * times
-    if plain(e).context.arithmetic.guarded:
-        r = 1.0 / (e + 1.0)
-        return numerator * (r * r)
+    context = plain(e).context
+    if context.arithmetic.guarded:
+        return context.blocks.logistic_density(e, times)
     return numerator / fma(e, e + 2.0, 1.0)
