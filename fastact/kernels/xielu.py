@@ -230,7 +230,7 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """Multiplied from the left where the gradient might overflow."""
     if xielu_far.applies(x, alpha_p):
-        return rescue.held(g * _gradient(x, alpha_p, alpha_n, beta, eps))
+        return rescue.signed_product(g, _gradient(x, alpha_p, alpha_n, beta, eps))
     slope = _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
     product = g * slope
     value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
@@ -258,7 +258,7 @@ def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
     if xielu_words.applies(x):
         product = xielu_words.square_times_sigmoid(g, x, alpha_p)
     else:
-        product = rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x)
+        product = rescue.signed(rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x), op.word(g))
     value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
     value = rescue.rescued(value, lambda: rescue.faded_or_astray(alpha_p, g, x) & (x > 0.0), _backward_alpha_p, *inputs)
@@ -321,7 +321,7 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
         product, slope = xielu_words.times_sigmoid(g, _rising(op.where(x > 0.0, -1.0, x), eps), alpha_n)
     else:
         slope = _curved(x, alpha_n, eps)
-        product = rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope
+        product = rescue.signed_product(g, slope) if xielu_far.applies(x, alpha_n) else g * slope
     value = op.where(x > 0.0, 0.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 

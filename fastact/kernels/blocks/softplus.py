@@ -40,4 +40,6 @@ def in_triples(x: Value, anywhere: bool = False) -> triple.Words:
     if not anywhere:
         return words
     far = _first(x.context.doubled(absolute(x)))
-    return tuple(w.choose(x >= -REACH, f) for w, f in zip(words, (far.hi, far.low, 0.0), strict=True))
+    further = (far.hi, far.low, x.lift(0.0))
+    further = tuple(a.choose(x > 0.0, b) for a, b in zip((x, far.hi, far.low), further, strict=True))
+    return tuple(w.choose(size < REACH, f) for w, f in zip(words, further, strict=True))

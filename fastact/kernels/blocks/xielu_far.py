@@ -3,6 +3,8 @@ too, so that nothing overflows or fades before the result does."""
 
 from __future__ import annotations
 
+from math import inf
+
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.operations import Value
@@ -38,6 +40,12 @@ def _positive(alpha: Value) -> Value:
     return op.where(y > 0.0, rescue.apart(op.plus_finite(y, op.plain(tail)), alpha), tail)
 
 
+def _sum(s: Value, alpha: Value, beta: Value) -> Value:
+    """softplus(alpha) + beta; where beta is -alpha, what is left."""
+    y = op.plain(alpha)
+    return op.where((y > 0.0) & op.plain(beta).equals(-y), op.log1p_exp(-op.absolute(y)), s.plus(beta))
+
+
 def _apart(value: Value, like: Value) -> Value:
     return rescue.apart(op.plain(value), like)
 
@@ -50,25 +58,64 @@ def less(x: Value) -> Value:
 def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """x (a x + beta) above 0; elsewhere, with b = beta + s, x (b x P(x) + beta) or b expm1(min(x, eps)) - s x."""
     y, limit, s = op.plain(x), op.plain(eps), _positive(alpha_n)
-    b = s.plus(beta)
+    b = _sum(s, alpha_n, beta)
     inside = op.clip(y, -1.0, 0.0)
     near = x * (b * (x * less(inside))).plus(beta)
-    far = (b * _apart(op.expm1(op.minimum(op.where(y <= limit, y, limit), 0.0)), x)).plus(-(s * x))
+    e = op.expm1(op.minimum(op.where(y <= limit, y, limit), 0.0))
+    far = (b * _apart(e, x)).plus(-(s * x))
     # Above eps terms with the larger of s and beta come together.
     rise = (b * rising(x, eps)).plus(beta * x)
     far = op.where((y > limit) & (op.absolute(op.plain(beta)) < op.plain(s)), rise, far)
     below = op.where((y >= -1.0) & (y <= limit), near, far)
-    return op.where(y > 0.0, x * (_positive(alpha_p) * x).plus(beta), below)
+    a, word = _positive(alpha_p), op.word
+    usual = op.where(y > 0.0, x * (a * x).plus(beta), below)
+    # Below eps e - x is positive, though it may have vanished.
+    rise = op.where((y <= limit) & (y < 0.0), 1.0, e - op.maximum(y, -2.0))
+    return _value_at_ends(usual, *map(word, (x, a, s, e, rise, alpha_n, beta)))
 
 
 def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """2 a x + beta above 0; elsewhere b expm1(x) + beta or b exp(x) - s, and -s where x >= eps."""
     y, s = op.plain(x), _positive(alpha_n)
-    b = s.plus(beta)
+    b = _sum(s, alpha_n, beta)
     near = (b * _apart(op.expm1(op.clip(y, -2.0, 0.0)), x)).plus(beta)
     below = op.where(y < -2.0, (b * op.exp(op.minimum(y, -2.0))).plus(-s), near)
-    below = op.where(y < op.plain(eps), below, -s)
-    return op.where(y > 0.0, (_positive(alpha_p) * x * 2.0).plus(beta), op.where(y.is_nan(), y, below))
+    a, word = _positive(alpha_p), op.word
+    usual = op.where(y > 0.0, (a * x * 2.0).plus(beta), op.where(y.is_nan(), y, below))
+    usual = _slope_at_ends(usual, *map(word, (x, a, s, alpha_n, beta)))
+    return op.where((y <= 0.0) & ~(y < op.plain(eps)), -s, usual)
+
+
+def _infinity(number: Value) -> Value:
+    """The number where it is infinite, 0 elsewhere: of sums of which a part is infinite."""
+    return op.where(op.absolute(number) < inf, 0.0, number)
+
+
+def _value_at_ends(
+    usual: Value, x: Value, a: Value, s: Value, e: Value, rise: Value, alpha: Value, beta: Value
+) -> Value:
+    """The value where x is infinite, as it is then whatever the parameters are; where these are; and where nothing but
+    a sign is left of it. Below 0 it is s times a rise, beta e added, with e = expm1(min(x, eps))."""
+    part = op.where(rise.equals(0.0), 0.0, _infinity(s) * rise)
+    below = part + op.where(e.equals(0.0), 0.0, _infinity(beta) * e)
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), below)
+    ends = op.where(op.absolute(x) < inf, ends, op.absolute(x))
+    gone = (alpha < op.tail(x)) & beta.equals(0.0) & (x <= 0.0) & (x > -inf)
+    value = op.where(gone, rise * 0.0, op.where(ends.equals(0.0), usual, ends))
+    return op.where(x.equals(0.0) & e.equals(0.0), x * (x + op.clip(beta, -1.0, 1.0)), value)
+
+
+def _slope_at_ends(usual: Value, x: Value, a: Value, s: Value, alpha: Value, beta: Value) -> Value:
+    """Likewise the slope: below 0 s expm1(x) + beta exp(x), of which the sign is that of beta exp(x - alpha) - 1 where
+    it has vanished."""
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), _infinity(beta) - _infinity(s))
+    ends = op.where(x < inf, ends, x)
+    value = op.where(ends.equals(0.0), usual, ends)
+    t = op.where(x > -inf, (x - alpha) * 0.5, x)
+    root = op.word(op.exp(op.doubled(op.clip(t, -700.0, 700.0))))
+    sign = op.where(beta.equals(0.0), -1.0, beta * root * root - 1.0)
+    gone = (alpha < op.tail(x)) & ((x < op.tail(x)) | beta.equals(0.0)) & (x <= 0.0) & ends.equals(0.0)
+    return op.where(gone, x.lift(0.0).copysign(sign), value)
 
 
 def rising(x: Value, eps: Value) -> Value:
