@@ -98,6 +98,13 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
 ]
 
 
+WIDE: list[tuple[str, str, tuple[float, ...]]] = [
+    # float64 next to roots, where two words leave too few digits.
+    ("gelu", "grad", (-0.7183724313176513,)),
+    ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
+]
+
+
 def judged(name: str, form: str, dtype: str, tier: str, arguments: tuple[float, ...]) -> tuple[Any, Any, float]:
     """The result, the rounded truth and the error of the form with all parameters given."""
     case, kind = Columns(REGISTRY[name], form, dtype), format_of(dtype).dtype.type
@@ -113,10 +120,13 @@ def test_ties_and_signs_of_zeros(name: str, form: str, dtype: str, arguments: tu
     assert not differ(y, truth)[0], (y, truth)
 
 
+@pytest.mark.parametrize(("name", "form", "arguments"), WIDE)
+def test_digits_of_float64_next_to_roots(name: str, form: str, arguments: tuple[float, ...]) -> None:
+    assert judged(name, form, "float64", "exact", arguments)[2] <= 0.501
+
+
 @pytest.mark.parametrize(("name", "form", "dtype", "arguments"), FAST)
-def test_fast_products_are_within_their_bound(
-    name: str, form: str, dtype: str, arguments: tuple[float, ...]
-) -> None:
+def test_fast_products_are_within_their_bound(name: str, form: str, dtype: str, arguments: tuple[float, ...]) -> None:
     assert judged(name, form, dtype, "fast", arguments)[2] <= (4.0 if dtype in ("float32", "float64") else 0.51)
 
 

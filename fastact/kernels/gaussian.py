@@ -89,7 +89,7 @@ def _gelu_gradient(x: Value) -> Value:
         rate = op.exactly("SQRT_TWO_OVER_PI")
         g = op.fma(y, Fraction(rounded(rate, x.context)) - rate, g)
     tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))
-    slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root")
+    slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root", 2.0**-3)
     z, rate = op.word(x), op.word(op.constant(x, "SQRT_TWO_OVER_PI"))
     slope = next_to_zero(x, slope, lambda: op.absolute(z) < 2.0**-56, 0.5, lambda: z * rate)
     return factor_next_to_root(x, slope, "gelu_root")
