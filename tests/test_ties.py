@@ -94,6 +94,11 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     # A line of which all digits cancel next to a limit, or that is less than the smallest number beyond it.
     ("hardsigmoid", "slope_backward", "float16", (2.1875, -0.143798828125, 0.10186767578125, 1.0146484375)),
     ("hardsigmoid", "slope_grad", "float32", (6.830957069662284e-31, -1.696502834047653e-11, 1.1588738299966237e-41)),
+    ("hardsigmoid", "slope_grad", "float32", (-9.47e-35, -5.55e-17, 0.0)),
+    ("hardsigmoid", "slope_grad", "float64", (-9.47e-235, -5.55e-117, 0.0)),
+    # A sum of which all digits of two words cancel.
+    ("star_relu", "value", "float64", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    ("star_relu", "value", "float32", (0.44318848848342896, -0.019832175225019455, 0.0038953572511672974)),
     ("hardsigmoid", "slope_backward", "float32", (1.0, -0.0268256, 9.402712695619523e-43, 2.5223372357846707e-44)),
 ]
 
@@ -102,6 +107,10 @@ WIDE: list[tuple[str, str, tuple[float, ...]]] = [
     # float64 next to roots, where two words leave too few digits.
     ("gelu", "grad", (-0.7183724313176513,)),
     ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
+    ("star_relu", "value", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    # A product that vanishes has a sign.
+    ("hardsigmoid", "slope_grad", (-9.47e-235, -5.55e-117, 0.0)),
+    ("hardsigmoid", "slope_backward", (0.9142857142857143, -5e-324, -1.09375, -5e-324)),
     ("xielu", "value", (-2.4324842769314485, -1.6e-195, -1.0502256128148468, 0.5, -6.9e-303)),
     ("xielu", "value", (-0.9999785545917874, 23.0, 1.9e-309, 5.4e-305, -10.75)),
     ("xielu", "value", (-3.838800775619603e29, 0.5, -9.352127821589018, 3.3311886140975397e25, -1e-300)),
