@@ -65,6 +65,8 @@ def erfc(x: Value) -> Value:
     return op.erfc(x)
 
 
+LEAN = 2.0**-110
+"""Added to 1 it decides ties, also of what is multiplied further."""
 SQRT2_BELOW = 1.414
 """A little less than sqrt 2, so that y/sqrt 2 stays within limits."""
 GELU_ROOT = -0.7517915246935645
@@ -122,7 +124,12 @@ def _gelu_by_tail(x: Value) -> Value:
         return op.where(x < 0.0, -tail, op.plain(x) - op.plain(tail))
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
-    return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
+    double, z, rate = op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail)), op.word(x), op.constant(x, "SQRT_TWO_OVER_PI")
+
+    def lean() -> Value:
+        return (op.absolute(z) * op.word(rate) + LEAN).copysign(z)
+
+    return half * next_to_zero(x, double, lambda: op.absolute(z) < 2.0**-56, 1.0, lean)
 
 
 CUBE = Fraction("0.044715")
