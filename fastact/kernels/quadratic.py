@@ -11,6 +11,7 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import closely, rescue, triple
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.kernels.blocks.quotients import over
+from fastact.kernels.blocks.roots import short
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -135,7 +136,7 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
         return value
     arithmetic = op.plain(r).context.arithmetic
     if arithmetic.decisive or (rescue.narrow(r) and not arithmetic.careless):
-        size, part = op.absolute(op.plain(value)), 2.0**-16 if arithmetic.word == "f32" else 2.0**-40
+        size, part = op.absolute(op.plain(value)), 2.0**-16 if short(r) else 2.0**-40
         alone = size < op.absolute(op.plain(bias)) * part
         value = value.unless(alone, _star_relu_next_to_root(op.plain(value), *map(op.word, (r, scale, bias))))
     return rescue.rescued(value, lambda: rescue.faint(r * scale), star_relu, x, scale, bias)
