@@ -654,10 +654,10 @@ ENTRIES: list[Polynomial | Values] = [
     erf_near("erf_double_fast", 3.625, 2.375, {"double_fast": -54.4}),
     erfcx_quotient("erfcx_double_rough", 28.0, {"double_rough": -25.6}),
     erfcx_quotient("erfcx_double_wide", 11.0, {"double_wide": -52.5}),
-    next_to_root("gelu_root", "Phi(x) + x phi(x)", gelu_gradient, GELU_ROOT, 1.0 / 32),
+    next_to_root("gelu_root", "Phi(x) + x phi(x)", gelu_gradient, GELU_ROOT, 1.0 / 8),
     next_to_root("gelu_tanh_root", "(x s(2 u))'", gelu_tanh_gradient, GELU_TANH_ROOT, 1.0 / 32),
     next_to_root("silu_root", "(x s(x))'", silu_gradient, SILU_ROOT, 1.0 / 16),
-    next_to_root("quick_gelu_root", "(x s(1.702 x))'", quick_gelu_gradient, QUICK_GELU_ROOT, 1.0 / 32),
+    next_to_root("quick_gelu_root", "(x s(1.702 x))'", quick_gelu_gradient, QUICK_GELU_ROOT, 1.0 / 16),
     next_to_root("mish_root", "(x tanh(log(1 + exp(x))))'", mish_gradient, MISH_ROOT, 1.0 / 16),
     # The first coefficient is near 1/3, which is as far from floats as these targets.
     tanhshrink(

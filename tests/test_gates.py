@@ -95,6 +95,13 @@ def test_ties(name: str, dtype: str) -> None:
         same(db, oracle(name, "g*").rounded(a, np.roll(b, 7), b, wrt="b"))
 
 
+@pytest.mark.parametrize("name", SMOOTH)
+def test_ties_of_two_short_numbers(name: str) -> None:
+    a = np.array([-2.236696376343387e-21, -1.1117307432712692e-21]).astype(format_of("bfloat16").dtype)
+    b = np.array([-0.046875, 4.75]).astype(a.dtype)
+    same(getattr(fastact, name)(a, b), oracle(name).rounded(a, b))
+
+
 @pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
 def test_extremes_do_not_spoil_products(tier: str) -> None:
     """A rate below the normal numbers times a large number; factors that overflow before a small rate comes in."""

@@ -195,6 +195,13 @@ def test_zeros_have_the_sign_of_the_function_beside_them() -> None:
     assert same(Oracle("x - 2**-40").rounded(zeros.astype(np.float16)).astype(np.float64), [-0.0, -0.0])
 
 
+def test_a_zero_has_the_sign_of_what_is_larger_than_its_exact_part() -> None:
+    oracle = Oracle("log1p(exp(a))*x**2 + b*x", ("a", "b"))
+    x, a = np.array([2.5e-308]), np.array([1e160])
+    assert same(oracle.rounded(x, a, np.array([-1e-160])), [0.0])
+    assert same(oracle.rounded(x, a, np.array([-1e-140])), [-0.0])
+
+
 def test_kinks_take_the_branch_written() -> None:
     at = np.array([-1.0, 0.0, 6.0, 7.0])
     assert same(Oracle("max(x, 0)").rounded(at, wrt="x"), [0, 0, 1, 1])

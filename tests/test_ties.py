@@ -94,7 +94,39 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     # A line of which all digits cancel next to a limit, or that is less than the smallest number beyond it.
     ("hardsigmoid", "slope_backward", "float16", (2.1875, -0.143798828125, 0.10186767578125, 1.0146484375)),
     ("hardsigmoid", "slope_grad", "float32", (6.830957069662284e-31, -1.696502834047653e-11, 1.1588738299966237e-41)),
+    ("hardsigmoid", "slope_grad", "float32", (-9.47e-35, -5.55e-17, 0.0)),
+    ("hardsigmoid", "slope_grad", "float64", (-9.47e-235, -5.55e-117, 0.0)),
+    # A sum of which all digits of two words cancel.
+    ("star_relu", "value", "float64", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    ("star_relu", "value", "float32", (0.44318848848342896, -0.019832175225019455, 0.0038953572511672974)),
     ("hardsigmoid", "slope_backward", "float32", (1.0, -0.0268256, 9.402712695619523e-43, 2.5223372357846707e-44)),
+]
+
+
+WIDE: list[tuple[str, str, tuple[float, ...]]] = [
+    # float64 next to roots, where two words leave too few digits.
+    ("gelu", "grad", (-0.7183724313176513,)),
+    ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
+    ("star_relu", "value", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    # A product that vanishes has a sign.
+    ("hardsigmoid", "slope_grad", (-9.47e-235, -5.55e-117, 0.0)),
+    ("hardsigmoid", "slope_backward", (0.9142857142857143, -5e-324, -1.09375, -5e-324)),
+    ("xielu", "value", (-2.4324842769314485, -1.6e-195, -1.0502256128148468, 0.5, -6.9e-303)),
+    ("xielu", "value", (-0.9999785545917874, 23.0, 1.9e-309, 5.4e-305, -10.75)),
+    ("xielu", "value", (-3.838800775619603e29, 0.5, -9.352127821589018, 3.3311886140975397e25, -1e-300)),
+    ("xielu", "value", (-1.171002642140352e-69, 0.3, -0.6015625, -0.43693456769960604, -8.290501512256572e-07)),
+    ("xielu", "value", (-7.3827673709979e-310, 0.5, 2.373522095864236, -2.462587414632377, -1.1668444418855392e-06)),
+    ("xielu", "value", (-7.588197038901406e246, 0.5, -2.161232281639319, 8.272546379856176e245, -1e-6)),
+    ("xielu", "value", (-3.106584846318544e-262, 0.5, 3.218968898226262e261, 0.5000000000000203, -5.8e-309)),
+    ("xielu", "value", (-0.9999995802656391, 0.5, 1.7824354823755546e308, 0.13378918126146389, -14.683643799730087)),
+    ("xielu", "grad", (-1.2013805575885859, 3e267, -1.0502256128148464, 0.6974111102328988, -1e-6)),
+    ("xielu", "grad", (-114.2323282160245, 0.5, -113.99999443110327, 1.1826944454728174, -114.000000000037)),
+    ("xielu", "grad", (-152.89969268816415, 0.5, -96.71306473537713, 2.3632722370322417e24, -1e-300)),
+    ("xielu", "grad", (1.0282697733528187e132, 0.3186761549003208, 0.5, -1.7791662744085007e132, -1e-6)),
+    ("xielu", "grad", (-3.0000001733762134, 0.5, -5.2031891936728645, 0.12250576537373405, -1e-6)),
+    ("xielu", "grad", (-0.9843789887690798, 0.5, -1.053573233208336, 0.5018488072950106, -1e-6)),
+    ("xielu", "backward", (-0.1, -6.3388537384312965e-137, 0.5, 0.22874262392173567, 5.160202827850613e-137, -1e-304)),
+    ("xielu", "grad_alpha_n", (-0.7706199068297006, 0.5, -5.361441312414558, 0.5, -1.2671838868556962)),
 ]
 
 
@@ -113,10 +145,13 @@ def test_ties_and_signs_of_zeros(name: str, form: str, dtype: str, arguments: tu
     assert not differ(y, truth)[0], (y, truth)
 
 
+@pytest.mark.parametrize(("name", "form", "arguments"), WIDE)
+def test_digits_of_float64_next_to_roots(name: str, form: str, arguments: tuple[float, ...]) -> None:
+    assert judged(name, form, "float64", "exact", arguments)[2] <= 0.501
+
+
 @pytest.mark.parametrize(("name", "form", "dtype", "arguments"), FAST)
-def test_fast_products_are_within_their_bound(
-    name: str, form: str, dtype: str, arguments: tuple[float, ...]
-) -> None:
+def test_fast_products_are_within_their_bound(name: str, form: str, dtype: str, arguments: tuple[float, ...]) -> None:
     assert judged(name, form, dtype, "fast", arguments)[2] <= (4.0 if dtype in ("float32", "float64") else 0.51)
 
 

@@ -92,3 +92,61 @@ def test_digits_remain_next_to_roots(parameters: tuple[float, ...], form: str, l
         if tier == "fast" and wrt == "x":  # further out, errors count in ULPs of the terms there
             errors = errors[:40]
         assert errors.max() <= (0.501 if tier == "exact" else 4.0), (tier, x[errors.argmax()])
+
+
+INF = np.inf
+ODD: list[tuple[str, tuple[float, ...], float]] = [
+    # An infinite x decides, since softplus is positive.
+    ("value", (INF, 0.0, 0.0, -INF, -0.0), INF),
+    ("value", (INF, -INF, -0.5, 1e300, -1e-6), INF),
+    ("value", (INF, -1e100, -760.0, -1e300, -1e-100), INF),
+    ("value", (-INF, -0.5, -0.5, INF, -1e-6), INF),
+    ("value", (-INF, -0.5, INF, -1e300, -1e-6), INF),
+    ("grad", (INF, 0.0, 0.0, -INF, -0.0), INF),
+    ("grad", (INF, -1e100, -760.0, -1e300, -1e-100), INF),
+    ("backward", (-1.5, INF, 0.0, 0.0, -INF, -0.0), -INF),
+    # Of infinite parameters some are multiplied by 0, and some by exponentials that have vanished.
+    ("value", (-40.0, 3.0, INF, -40.0, -0.0), INF),
+    ("value", (-0.5, -0.5, 1e4, INF, -1e-12), -INF),
+    ("value", (-0.0, 0.0, 0.0, INF, -0.0), -0.0),
+    ("value", (0.0, 0.0, 0.0, -INF, -0.0), -0.0),
+    ("grad", (-40.0, 3.0, INF, -40.0, -0.0), -INF),
+    ("grad", (-0.5, -0.5, 1e4, INF, -1e-12), INF),
+    ("grad", (-1e20, 0.0, -INF, INF, -1e-6), INF),
+    ("grad", (0.0, -INF, -INF, INF, -0.0), -0.0),
+    # Signs of zeros: of x beta, of exponentials that have vanished, of products.
+    ("value", (0.0, 0.0, -INF, -0.5, -0.0), -0.0),
+    ("value", (0.0, 0.0, -1e-160, -1e100, 0.0), -0.0),
+    ("value", (-0.0, -1e100, 8.5e307, -8.5e307, -0.0), 0.0),
+    ("value", (-1e-160, 0.0, -1e5, 0.0, -0.0), 0.0),
+    ("value", (-1e-160, 0.0, -1e5, 0.0, -1.0), -0.0),
+    ("value", (0.0, 1.0, 8.5e307, -8.5e307, -0.5), -0.0),
+    ("grad", (-1e20, -0.5, -1e5, 1e300, -1e-6), -0.0),
+    ("grad", (-1e20, -0.5, -INF, 0.5, -1e-6), 0.0),
+    ("grad", (-INF, -0.5, -1e5, 1e300, -1e-6), -0.0),
+    ("backward", (0.0, 0.0, 0.0, 0.0, 0.0, -0.0), -0.0),
+    ("backward", (0.0, -INF, 0.0, -INF, 0.5, -0.0), -0.0),
+    ("backward", (40.0, -8.5e307, -760.0, -1.7e308, 0.0, -1e-6), -0.0),
+    ("backward_alpha_p", (-0.0, 2.0**-20, 0.0, 0.0, 0.0, -0.0), -0.0),
+    ("backward_alpha_n", (0.0, 0.0, 0.0, 0.0, 0.0, -(2.0**-20)), -0.0),
+    ("backward_alpha_n", (-0.0, -0.5, 0.0, 0.0, 0.0, -0.0), -0.0),
+]
+
+
+@pytest.mark.parametrize(("form", "arguments", "expected"), ODD)
+@pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
+def test_infinities_and_zeros_among_arguments(
+    form: str, arguments: tuple[float, ...], expected: float, tier: Any
+) -> None:
+    with np.errstate(all="ignore"):
+        y = inner_ufunc("xielu", form, tier)(*map(np.float64, arguments))
+    assert y == expected and np.signbit(y) == np.signbit(expected)
+
+
+@pytest.mark.parametrize("arguments", [(0.5, 150.0, 1.0, -150.0, -1e-6), (0.5, 3e38, 1.0, -3e38, -1e-6)])
+@pytest.mark.parametrize("tier", ["exact", "fast", "rough"])
+def test_an_exponential_is_what_is_left_of_a_large_softplus(arguments: tuple[float, ...], tier: Any) -> None:
+    for form, place, wrt in (("value", 1.0, None), ("value", 0.0, None), ("grad", 0.5, "x")):
+        x, *parameters = (np.array([a]) for a in (place, arguments[1], arguments[1], arguments[3], -0.5))
+        y = inner_ufunc("xielu", form, tier)(x, *parameters)
+        assert ORACLE.relative_error(x, y, *parameters, wrt=wrt)[0] <= 2.0**-24 or (y == 0 and arguments[1] > 800)

@@ -66,7 +66,9 @@ def round_expansion(program: ExpansionProgram, arguments: Arguments, form: Forma
     result, reach = round_fraction(exact, tilt, form)
     if not below(rest, reach.numerator.bit_length() - reach.denominator.bit_length() - 1):
         return None
-    return result
+    # Of a zero the sign remains, which is that of the larger of the two.
+    sign = sign_of(Expansion(exact, rest).ball()) if result == 0.0 else 1
+    return result if result else math.copysign(0.0, sign) if sign else None
 
 
 def round_fraction(exact: Fraction, tilt: int, form: Format) -> tuple[float, Fraction]:

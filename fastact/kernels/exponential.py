@@ -306,12 +306,12 @@ def _quick_gelu_gradient(x: Value) -> Value:
     rest = op.plus_dropped(e, product, negative)
     # The factor e, where it keeps its digits, before the division: one rounding less.
     if in_products(x):
-        return op.next_to_root(x, slope_in_products(t, e, rest), "quick_gelu_root")
+        return op.next_to_root(x, slope_in_products(t, e, rest), "quick_gelu_root", 2.0**-4)
     deep = t < -40.0
     factor = op.where(negative & ~deep, op.plain(e), 1.0)
     numerator = op.distributed(factor, op.where(negative, t, t * e) + 1.0, op.plain(rest))
     slope = op.where(deep, e, 1.0) * (numerator / op.fma(e, e + 2.0, 1.0))
-    return op.next_to_root(x, slope, "quick_gelu_root")
+    return op.next_to_root(x, slope, "quick_gelu_root", 2.0**-4)
 
 
 @declare(

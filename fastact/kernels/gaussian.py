@@ -65,6 +65,8 @@ def erfc(x: Value) -> Value:
     return op.erfc(x)
 
 
+LEAN = 2.0**-110
+"""Added to 1 it decides ties, also of what is multiplied further."""
 SQRT2_BELOW = 1.414
 """A little less than sqrt 2, so that y/sqrt 2 stays within limits."""
 GELU_ROOT = -0.7517915246935645
@@ -89,7 +91,7 @@ def _gelu_gradient(x: Value) -> Value:
         rate = op.exactly("SQRT_TWO_OVER_PI")
         g = op.fma(y, Fraction(rounded(rate, x.context)) - rate, g)
     tail = op.exp_times(exponent, op.fma(y, -op.constant(x, "SQRT_TWO_OVER_PI"), g))
-    slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root")
+    slope = op.next_to_root(x, 0.5 * op.where(x < 0.0, tail, 2.0 - tail), "gelu_root", 2.0**-3)
     z, rate = op.word(x), op.word(op.constant(x, "SQRT_TWO_OVER_PI"))
     slope = next_to_zero(x, slope, lambda: op.absolute(z) < 2.0**-56, 0.5, lambda: z * rate)
     return factor_next_to_root(x, slope, "gelu_root")
@@ -122,7 +124,12 @@ def _gelu_by_tail(x: Value) -> Value:
         return op.where(x < 0.0, -tail, op.plain(x) - op.plain(tail))
     tail = op.exp_times(exponent, g)
     half = 0.5 * op.maximum(x, -op.vanishing(x) * SQRT2_BELOW)
-    return half * op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail))
+    double, z, rate = op.leaning(x, op.where(x < 0.0, tail, 2.0 - tail)), op.word(x), op.constant(x, "SQRT_TWO_OVER_PI")
+
+    def lean() -> Value:
+        return (op.absolute(z) * op.word(rate) + LEAN).copysign(z)
+
+    return half * next_to_zero(x, double, lambda: op.absolute(z) < 2.0**-56, 1.0, lean)
 
 
 CUBE = Fraction("0.044715")

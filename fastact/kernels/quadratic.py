@@ -8,9 +8,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import closely, rescue
+from fastact.kernels.blocks import closely, rescue, triple
 from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
 from fastact.kernels.blocks.quotients import over
+from fastact.kernels.blocks.roots import short
 from fastact.kernels.declare import Parameter, Variant, declare
 from fastact.kernels.operations import Value
 
@@ -113,6 +114,15 @@ def _star_relu_backward_in_words(g: Value, x: Value, scale: Value, bias: Value) 
     return op.where(x <= 0.0, 0.0, y.copysign(p)), near
 
 
+def _star_relu_next_to_root(like: Value, r: Value, scale: Value, bias: Value) -> Value:
+    """Without error, but for the last of three words: all that two of them have may cancel."""
+    square = triple.product((r,), (r,))
+    high, middle, low = triple.total(triple.product(square, (scale,)), (bias,))
+    high, rest = two_sum(high, middle)
+    high, low = two_sum(high, rest + low)
+    return like.pair(high, low) if hasattr(like, "pair") else high
+
+
 @declare(
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
@@ -141,11 +151,18 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
     value = op.narrowed(rescue.product_plus((r, scale, r), bias))
     if rescue.known(scale):
         return value
+    arithmetic = op.plain(r).context.arithmetic
+    if arithmetic.decisive or (rescue.narrow(r) and not arithmetic.careless):
+        size, part = op.absolute(op.plain(value)), 2.0**-16 if short(r) else 2.0**-40
+        alone = size < op.absolute(op.plain(bias)) * part
+        value = value.unless(alone, _star_relu_next_to_root(op.plain(value), *map(op.word, (r, scale, bias))))
     return rescue.rescued(value, lambda: rescue.faint(r * scale), star_relu, x, scale, bias)
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------
 THIRD, SIXTH = Fraction(1, 3), Fraction(1, 6)
+LITTLE = 2.0**-900
+"""A sum of numbers of any size that is less may have lost its sign."""
 
 
 def _hardsigmoid_gradient(x: Value) -> Value:
@@ -187,6 +204,9 @@ def _general_from_output(g: Value, y: Value, slope: Value, offset: Value) -> Val
 
 def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value:
     y = op.doubled(rescue.product_plus((x, slope), offset, whole=True))
+    if hasattr(x, "plain"):  # the sign, where that is all there is of the sum
+        sign = (x * slope).plus(offset).sign() * LITTLE
+        y = y.unless(op.absolute(y) < LITTLE, y.lift(sign))
     lacking = 1.0 - y
     outside = (y <= 0.0) | (y >= 1.0) & (lacking <= 0.0) | (y > 1.0)
     return op.where((y > 0.0) & (lacking > 0.0), result, op.where(outside, 0.0, op.narrowed(y)))
@@ -194,7 +214,8 @@ def _where_sloped(x: Value, slope: Value, offset: Value, result: Value) -> Value
 
 def _vanishing(x: Value, slope: Value, offset: Value) -> Value:
     """Where the sum may be positive or not by less than the smallest number."""
-    return rescue.faint(offset) & (op.absolute(x * slope) < op.absolute(op.plain(offset)) * 2.0)
+    size = op.absolute(op.plain(offset))
+    return (size < rescue.FAINT[x.context.arithmetic.word]) & (op.absolute(x * slope) <= size * 2.0)
 
 
 @declare(

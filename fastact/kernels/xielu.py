@@ -9,17 +9,15 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue, xielu_far, xielu_ties, xielu_words
+from fastact.kernels.blocks import rescue, xielu_far, xielu_long, xielu_ties, xielu_words
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
+from fastact.kernels.blocks.xielu_long import CANCELLED, FEW
 from fastact.kernels.blocks.xielu_words import LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
 MOST = 60.0
 """The largest -eps for which digits beyond those of exp(eps) are asked of expm1(eps)."""
-CANCELLED, FEW = 2.0**-11, 2.0**-4
-"""What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
-that have the usual 2^-66."""
 NEXT_TO_ZERO = 2.0**-70
 """Where expm1(x) - x is x^2/2."""
 def _leading(x: Value, beta: Value) -> float:
@@ -78,10 +76,11 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
     y = op.plain(x)
     if not in_want(x):
         return value
-    from fastact.kernels.blocks import xielu_long
-
     body, size = getattr(xielu_long, name), op.absolute(y)
-    alone = (op.absolute(value) < few) & (size > 1.0 / LARGE) & (size < LARGE)
+    if name == "value":
+        size = xielu_long.reach(op.word(y), op.word(parameters[-1]))
+    most = xielu_far.FAR if y.context.arithmetic.pair and not rescue.known(parameters[0]) else LARGE
+    alone = (op.absolute(value) < few) & (size > 1.0 / most) & (size < most)
     if y.context.arithmetic.pair:
         return value.unless(alone, body(y, *parameters))
     return value.unless(alone, y.context.wider(body, y, *map(op.plain, parameters)))
@@ -159,15 +158,6 @@ def _adds(beta: Value) -> bool:
     return number is not None and number >= 0.0
 
 
-def _few(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
-    """Values below which three words are asked: above 0 a part of beta x, next to 0 of (beta + s) x, further out of
-    s x."""
-    y, word = op.word(x), op.word
-    s, b = word(_positive(alpha_n)), op.absolute(word(beta))
-    near = (y >= -1.0) & (y <= word(eps))
-    return op.absolute(y) * op.where(y > 0.0, b * FEW, op.where(near, (s + b) * FEW, s * CANCELLED))
-
-
 def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """With a and b as below: 2 a x + beta above 0, elsewhere b expm1(x) + beta or, which is the same, b exp(x) minus
     softplus(alpha_n), without the exponential where x > eps."""
@@ -182,12 +172,12 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
     below = y.context.in_full(partial(xielu_words.slope_below, _slope_below, _positive)) if in_words else _slope_below
     slope = op.where(y > 0.0, above, below(x, alpha_n, beta, eps))
     few = op.where(
-        y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, FEW, CANCELLED)
+        y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, 0.5, CANCELLED)
     )
     slope = _remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
     inputs = (x, alpha_p, alpha_n, beta, eps)
     if xielu_far.applies(*inputs[:2]):
-        odd = xielu_far.odd(x, alpha_p, alpha_n, beta) | xielu_far.faded(alpha_p, alpha_n)
+        odd = xielu_far.beyond(*inputs[:4])
         slope = xielu_far.slope(*inputs).instead(odd, op.plain(slope))
 
     def lost() -> Value:
@@ -230,7 +220,7 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """Multiplied from the left where the gradient might overflow."""
     if xielu_far.applies(x, alpha_p):
-        return rescue.held(g * _gradient(x, alpha_p, alpha_n, beta, eps))
+        return rescue.signed_product(g, _gradient(x, alpha_p, alpha_n, beta, eps))
     slope = _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
     product = g * slope
     value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
@@ -258,7 +248,7 @@ def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
     if xielu_words.applies(x):
         product = xielu_words.square_times_sigmoid(g, x, alpha_p)
     else:
-        product = rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x)
+        product = rescue.signed(rescue.held(rescue.centred(g * x) * _sigmoid(alpha_p) * x), op.word(g))
     value = op.where(x > 0.0, product, op.where(x <= 0.0, 0.0, op.plain(x)))
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
     value = rescue.rescued(value, lambda: rescue.faded_or_astray(alpha_p, g, x) & (x > 0.0), _backward_alpha_p, *inputs)
@@ -321,7 +311,7 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
         product, slope = xielu_words.times_sigmoid(g, _rising(op.where(x > 0.0, -1.0, x), eps), alpha_n)
     else:
         slope = _curved(x, alpha_n, eps)
-        product = rescue.held(g * slope) if xielu_far.applies(x, alpha_n) else g * slope
+        product = rescue.signed_product(g, slope) if xielu_far.applies(x, alpha_n) else g * slope
     value = op.where(x > 0.0, 0.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
@@ -390,10 +380,11 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
         size = size * FEW if xielu_words.applies(x) else size  # two words of s leave all digits of most sums
         upper = _careful(upper, size, _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
-    value = _remains(value, _few(x, alpha_n, beta, eps), "value", x, alpha_p, alpha_n, beta, eps)
+    few = xielu_long.few(y, _positive(alpha_n), beta, eps)
+    value = _remains(value, few, "value", x, alpha_p, alpha_n, beta, eps)
     inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)
     if xielu_far.applies(*inputs[:2]):
-        odd = xielu_far.odd(x, alpha_p, alpha_n, beta) | xielu_far.faded(alpha_p, alpha_n)
+        odd = xielu_far.beyond(*inputs[:4])
         value = xielu_far.value(*inputs).instead(odd, op.plain(value))
     value = rescue.rescued(value, lambda: _unusual(x, alpha_p, alpha_n, beta), xielu, *inputs, but=but)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

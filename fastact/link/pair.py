@@ -34,8 +34,7 @@ class Pair:
     relative to ``uncertain``, the first word if nothing else is said."""
 
     __slots__ = (
-        "_normal", "first", "like", "magnitude", "most", "relative", "second", "short", "slack",
-        "uncertain",
+        "_normal", "first", "like", "magnitude", "most", "relative", "second", "short", "slack", "uncertain",
     )  # fmt: skip
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:

@@ -197,6 +197,10 @@ class Scaled:
         number = self.everywhere().centred()
         return Scaled(number.mantissa, number.exponent, False, far, plain, apart=True)
 
+    def sign(self) -> Real:
+        """A word that has the sign of the number, that of a zero, too."""
+        return _first(self.everywhere().mantissa)
+
     def signed(self, like: Real) -> Scaled:
         """The same number; where it is far, of the sign of a word, which a zero may have lost."""
         number = self.mantissa

@@ -138,6 +138,11 @@ def signed(value: Value, like: Value) -> Value:
     return value.signed(like) if hasattr(value, "signed") and hasattr(value, "plain") else value
 
 
+def signed_product(a: Value, b: Value) -> Value:
+    """A product of two numbers that hold their power of two apart, with that within reach and the sign of zeros."""
+    return held(a * b).signed(a.sign() * b.sign())
+
+
 def anywhere(value: Value) -> Value:
     """The same number with a plain form that is right however small or large it is."""
     return value.anywhere() if hasattr(value, "anywhere") and value.far is not None else value

@@ -28,8 +28,7 @@ def in_pairs(x: Value, usual: Value) -> Value:
 
 
 def in_triples(x: Value, anywhere: bool = False) -> triple.Words:
-    """In three words, to 2^-125, for x >= -`REACH`, or ``anywhere``, where two words are all that there is; for a word
-    in any arithmetic of such words."""
+    """In three words, to 2^-125, for x >= -`REACH`, or ``anywhere``; for a word in any arithmetic of such words."""
     size = limited(absolute(x), 0.0, REACH)
     first = _first(x.context.doubled(size))
     y = (first.hi, first.low)
@@ -39,5 +38,8 @@ def in_triples(x: Value, anywhere: bool = False) -> triple.Words:
     words = triple.total(triple.total(y, d), (maximum(x, 0.0),))
     if not anywhere:
         return words
-    far = _first(x.context.doubled(absolute(x)))
-    return tuple(w.choose(x >= -REACH, f) for w, f in zip(words, (far.hi, far.low, 0.0), strict=True))
+    # There it is exp(-|x|), half the square of which is just nothing.
+    far = triple.exp_further(-absolute(x))
+    zero = x.lift(0.0)
+    further = triple.total((maximum(x, 0.0), zero, zero), far)
+    return tuple(w.choose(size < REACH, f) for w, f in zip(words, further, strict=True))

@@ -3,12 +3,21 @@ too, so that nothing overflows or fades before the result does."""
 
 from __future__ import annotations
 
+from math import inf
+
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import rescue, triple, xielu_long
+from fastact.kernels.blocks.softplus import in_triples
 from fastact.kernels.operations import Value
 
 FADED = -200.0
 """The softplus of less may be too small for what it is multiplied with."""
+
+
+CANCELLED = 2.0**-3
+"""What is left of terms where three words take over."""
+FAR = 2.0**300
+"""Numbers beyond it are far from 1."""
 
 
 def applies(x: Value, *parameters: Value) -> bool:
@@ -24,11 +33,12 @@ def odd(x: Value, *parameters: Value) -> Value:
     return condition
 
 
-def faded(*alphas: Value) -> Value:
-    first, *rest = (op.plain(alpha) < FADED for alpha in alphas)
-    for condition in rest:
-        first = first | condition
-    return first
+def beyond(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
+    """Where x is far from 1, or parameters that count there are large, or so small that results may be."""
+    y, b = op.plain(x), op.plain(beta)
+    alpha = op.where(y > 0.0, op.plain(alpha_p), op.plain(alpha_n))
+    small = beta.far & ((alpha < -60.0) | (op.absolute(y) < 2.0**-100))
+    return x.far | ~((alpha > FADED) & (alpha < FAR)) | small | (op.absolute(b) > FAR)
 
 
 def _positive(alpha: Value) -> Value:
@@ -36,6 +46,36 @@ def _positive(alpha: Value) -> Value:
     y = op.plain(alpha)
     tail = op.log1p_exp(-op.absolute(y))
     return op.where(y > 0.0, rescue.apart(op.plus_finite(y, op.plain(tail)), alpha), tail)
+
+
+def _sum(s: Value, alpha: Value, beta: Value) -> Value:
+    """softplus(alpha) + beta, in three words where they cancel."""
+    total, y, b = s.plus(beta), op.plain(alpha), op.plain(beta)
+    most = op.absolute(b) * CANCELLED
+    alone = (op.absolute(op.plain(total)) < most) & (y > FADED)
+    total = op.where(alone, _line(alpha, op.word(b).lift(1.0), op.word(b), alpha), total)
+    # Of large ones all that is left is the exponential.
+    left = (y > 0.0) & b.equals(-y)
+    return op.where(left, op.log1p_exp(-op.absolute(y)), total)
+
+
+def _line(alpha: Value, x: Value, beta: Value, like: Value) -> Value:
+    """softplus(alpha) x + beta in three words, for an x of any size and a beta that cancels the product."""
+    size = op.absolute(x)
+    down, up = size > FAR, size < 1.0 / FAR
+    scale = op.where(down, 2.0**-600, op.where(up, 2.0**600, x.lift(1.0)))
+    words = triple.total(triple.product(in_triples(op.word(alpha), True), (x * scale,)), (beta * scale,))
+    back = op.where(down, 2.0**600, op.where(up, 2.0**-600, x.lift(1.0)))
+    return _apart(op.plain(like).pair(*words[:2]), like) * _apart(op.plain(like).pair(back), like)
+
+
+def _line_of(a: Value, x: Value, alpha: Value, beta: Value) -> Value:
+    """softplus(alpha) x + beta, where a is the former."""
+    product = a * x
+    total, size = product.plus(beta), op.absolute(op.plain(beta))
+    size = op.where(size < inf, size, 0.0) * CANCELLED
+    alone = (op.absolute(op.plain(total)) < size) & (op.plain(alpha) > FADED)
+    return op.where(alone, _line(alpha, op.word(x), op.word(beta), x), total)
 
 
 def _apart(value: Value, like: Value) -> Value:
@@ -50,25 +90,66 @@ def less(x: Value) -> Value:
 def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """x (a x + beta) above 0; elsewhere, with b = beta + s, x (b x P(x) + beta) or b expm1(min(x, eps)) - s x."""
     y, limit, s = op.plain(x), op.plain(eps), _positive(alpha_n)
-    b = s.plus(beta)
+    b = _sum(s, alpha_n, beta)
     inside = op.clip(y, -1.0, 0.0)
-    near = x * (b * (x * less(inside))).plus(beta)
-    far = (b * _apart(op.expm1(op.minimum(op.where(y <= limit, y, limit), 0.0)), x)).plus(-(s * x))
+    slope = (b * (x * less(inside))).plus(beta)
+    near = x * op.where(y > -1.0 / FAR, _line_of(s, x * 0.5, alpha_n, beta), slope)
+    e = op.expm1(op.minimum(op.where(y <= limit, y, limit), 0.0))
+    far = op.where(y < -FAR, -_line_of(s, x, alpha_n, beta), (b * _apart(e, x)).plus(-(s * x)))
     # Above eps terms with the larger of s and beta come together.
     rise = (b * rising(x, eps)).plus(beta * x)
     far = op.where((y > limit) & (op.absolute(op.plain(beta)) < op.plain(s)), rise, far)
     below = op.where((y >= -1.0) & (y <= limit), near, far)
-    return op.where(y > 0.0, x * (_positive(alpha_p) * x).plus(beta), below)
+    a, word = _positive(alpha_p), op.word
+    usual = op.where(y > 0.0, x * _line_of(a, x, alpha_p, beta), below)
+    # Below eps e - x is positive, though it may have vanished.
+    rise = op.where((y <= limit) & (y < 0.0), 1.0, e - op.maximum(y, -2.0))
+    return _value_at_ends(usual, *map(word, (x, a, s, e, rise, alpha_n, beta)))
 
 
 def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """2 a x + beta above 0; elsewhere b expm1(x) + beta or b exp(x) - s, and -s where x >= eps."""
     y, s = op.plain(x), _positive(alpha_n)
-    b = s.plus(beta)
+    b = _sum(s, alpha_n, beta)
     near = (b * _apart(op.expm1(op.clip(y, -2.0, 0.0)), x)).plus(beta)
+    near = op.where(y > -1.0 / FAR, _line_of(s, x, alpha_n, beta), near)
     below = op.where(y < -2.0, (b * op.exp(op.minimum(y, -2.0))).plus(-s), near)
-    below = op.where(y < op.plain(eps), below, -s)
-    return op.where(y > 0.0, (_positive(alpha_p) * x * 2.0).plus(beta), op.where(y.is_nan(), y, below))
+    a, word = _positive(alpha_p), op.word
+    usual = op.where(y > 0.0, _line_of(a, x * 2.0, alpha_p, beta), op.where(y.is_nan(), y, below))
+    usual = _slope_at_ends(usual, *map(word, (x, a, s, alpha_n, beta)))
+    return op.where((y <= 0.0) & ~(y < op.plain(eps)), -s, usual)
+
+
+def _infinity(number: Value) -> Value:
+    """The number where it is infinite, 0 elsewhere: of sums of which a part is infinite."""
+    return op.where(op.absolute(number) < inf, 0.0, number)
+
+
+def _value_at_ends(
+    usual: Value, x: Value, a: Value, s: Value, e: Value, rise: Value, alpha: Value, beta: Value
+) -> Value:
+    """The value where x is infinite, as it is then whatever the parameters are; where these are; and where nothing but
+    a sign is left of it. Below 0 it is s times a rise, beta e added, with e = expm1(min(x, eps))."""
+    part = op.where(rise.equals(0.0), 0.0, _infinity(s) * rise)
+    below = part + op.where(e.equals(0.0), 0.0, _infinity(beta) * e)
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), below)
+    ends = op.where(op.absolute(x) < inf, ends, op.absolute(x))
+    gone = (alpha < op.tail(x)) & beta.equals(0.0) & (x <= 0.0) & (x > -inf)
+    value = op.where(gone, rise * 0.0, op.where(ends.equals(0.0), usual, ends))
+    return op.where(x.equals(0.0) & e.equals(0.0), x * (x + op.clip(beta, -1.0, 1.0)), value)
+
+
+def _slope_at_ends(usual: Value, x: Value, a: Value, s: Value, alpha: Value, beta: Value) -> Value:
+    """Likewise the slope: below 0 s expm1(x) + beta exp(x), of which the sign is that of beta exp(x - alpha) - 1 where
+    it has vanished."""
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), _infinity(beta) - _infinity(s))
+    ends = op.where(x < inf, ends, x)
+    value = op.where(ends.equals(0.0), usual, ends)
+    t = op.where(x > -inf, (x - alpha) * 0.5, x)
+    root = op.word(op.exp(op.doubled(op.clip(t, -700.0, 700.0))))
+    sign = op.where(beta.equals(0.0), -1.0, beta * root * root - 1.0)
+    gone = (alpha < op.tail(x)) & ((x < op.tail(x)) | beta.equals(0.0)) & (x <= 0.0) & ends.equals(0.0)
+    return op.where(gone, x.lift(0.0).copysign(sign), value)
 
 
 def rising(x: Value, eps: Value) -> Value:
@@ -79,7 +160,9 @@ def rising(x: Value, eps: Value) -> Value:
     inside = op.clip(m, -1.0, 0.0)
     above = _apart(op.expm1(inside), x).plus(-x)
     near = op.where(y <= limit, x * x * less(inside), above)
-    return op.where(m < -1.0, further, near)
+    rise, size = op.where(m < -1.0, further, near), op.absolute(y)
+    alone = (op.absolute(op.plain(rise)) < size * CANCELLED) & (y > limit) & (size > 1.0 / FAR)
+    return op.where(alone, _apart(xielu_long.rise_above_eps(y, limit), x), rise)
 
 
 def sigmoid(alpha: Value) -> Value:

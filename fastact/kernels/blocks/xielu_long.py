@@ -8,6 +8,25 @@ from fastact.kernels.blocks.rescue import known
 from fastact.kernels.blocks.softplus import in_triples
 from fastact.kernels.operations import Value
 
+CANCELLED, FEW = 2.0**-9, 2.0**-3
+"""What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
+that have the usual 2^-66."""
+
+
+def reach(x: Value, eps: Value) -> Value:
+    """The size of x, or where the exponential stands still, of what it is there."""
+    size = op.absolute(x)
+    stands = op.minimum(op.absolute(eps), 1.0)
+    return op.where((x <= 0.0) & (x > eps) & (stands > size), stands, size)
+
+
+def few(x: Value, positive: Value, beta: Value, eps: Value) -> Value:
+    """Values below which three words are asked: above 0 a part of beta x, next to 0 of (beta + s) x, further out of
+    s x."""
+    y, m, s, b = op.word(x), op.word(eps), op.word(positive), op.absolute(op.word(beta))
+    near = (y >= -1.0) & (y <= m)
+    return reach(y, m) * op.where(y > 0.0, b * FEW, op.where(near, (s + b) * FEW, s * CANCELLED))
+
 
 def _pair_of(words: triple.Words, like: Value) -> Value:
     return like.pair(*words[:2])
@@ -31,8 +50,13 @@ def value(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     s = in_triples(p.choose(above, n), not (known(p) and known(n)))
     upper = triple.total(triple.product(s, (y,)), (b,))
     low = op.where(y > 0.0, -1.0, y)
-    lower = triple.product(triple.total(s, (b,)), _rise(low, op.where(low > m, m, low), eps))
+    m = op.where(low > m, m, low)
+    total = triple.total(s, (b,))
+    lower = triple.product(total, _rise(low, m, eps))
     lower = triple.total(lower, triple.product((b,), (low,)))
+    if not known(beta):  # next to a large beta little is left of that
+        line = triple.total(triple.product(total, _expm1(m)), triple.minus(triple.product(s, (low,))))
+        lower = tuple(v.choose(abs(b) > s[0], u) for v, u in zip(line, lower, strict=True))
     upper = triple.product(upper, (y,))
     return _pair_of(tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True)), like)
 
@@ -43,10 +67,20 @@ def slope(x: Value, alpha_p: Value, alpha_n: Value, beta: Value) -> Value:
     y, p, n, b = map(op.word, (x, alpha_p, alpha_n, beta))
     s = in_triples(p.choose(above, n), not (known(p) and known(n)))
     upper = triple.product(s, (y * 2.0,))
-    low = op.where(y > 0.0, -1.0, op.where(y < -triple.REACH, -triple.REACH, y))
-    lower = triple.product(triple.total(s, (b,)), triple.total(triple.expm1_less((low,)), (low,)))
-    both = tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True))
-    return _pair_of(triple.total(both, (b,)), like)
+    low = op.where(y > 0.0, -1.0, y)
+    total = triple.total(s, (b,))
+    lower = triple.product(total, _expm1(low))
+    both = triple.total(tuple(u.choose(above, v) for u, v in zip(upper, lower, strict=True)), (b,))
+    if not known(beta):  # next to a large beta little is left of that
+        far = triple.total(triple.product(total, triple.exp_further(low)), triple.minus(s))
+        both = tuple(f.choose(low < -2.0, u) for f, u in zip(far, both, strict=True))
+    return _pair_of(both, like)
+
+
+def _expm1(x: Value) -> triple.Words:
+    """expm1(x) for x <= 0."""
+    inside = op.where(x < -triple.REACH, -triple.REACH, x)
+    return triple.total(triple.expm1_less((inside,)), (inside,))
 
 
 def rise_above_eps(x: Value, eps: Value) -> Value:

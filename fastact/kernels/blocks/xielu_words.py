@@ -56,7 +56,7 @@ def below(wider: Body, positive: Body, y: Value, alpha_n: Value, beta: Value, ep
     near = y * (total := op.fma(b.hi, curve, beta))
     if not known(beta):
         rest = op.fma(b.hi, op.fma(inside, less, -curve), b.low * curve)
-        near = op.fma(y, total, op.where(total.equals(0.0), near, y * rest))
+        near = op.fma(y, total, op.where(near.equals(0.0), near, y * rest))  # a zero keeps its sign
     # Above eps the exponential stands still.
     still = b.hi * op.expm1(op.minimum(eps, 0.0))
     value = op.where(y > eps, op.fma(-s.hi, y, still), op.where(y >= -1.0, near, far))
