@@ -114,9 +114,9 @@ def test_loops_are_told_of_large_calls(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(drive, values, operands)
 
     monkeypatch.setattr(pool, "Job", Seen)
-    monkeypatch.setattr(threads, "GAIN", 1e9)  # helpers are not given up, however busy the cores are
+    monkeypatch.setattr(pool, "REST", 0)  # helpers are not given up, however busy the cores are
     monkeypatch.setattr(threads, "loops", {})
-    pool.current.alone = pool.current.penalty = 0
+    pool.current.rest = 0.0
     least = job.STREAM // 4
     with fastact.num_threads(2):
         for count in (least // 2, least):

@@ -27,13 +27,14 @@ N = 40_000
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Threads for nearly every array, in small pieces, however few cores there are."""
-    settings = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "GAIN": 1e9}
+    settings = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1}
     for name, value in settings.items():
         monkeypatch.setattr(threads, name, value)
     monkeypatch.setattr(threads, "loops", {})
     for limit in threads._limits.values():
         monkeypatch.setattr(limit, "value", settings["SMALLEST"])
-    pool.current.alone = pool.current.penalty = 0
+    monkeypatch.setattr(pool, "REST", 0)
+    pool.current.rest = 0.0
     with fastact.num_threads(4):
         yield
 
@@ -302,20 +303,6 @@ def test_flags_of_one_call_are_not_those_of_the_next(eager: None) -> None:
         fastact.exp(np.ones(N, np.float32))
 
 
-def test_helpers_that_do_not_help_are_left_alone() -> None:
-    helpers = pool.Pool()
-    tried = []
-    for _ in range(200):
-        tried.append(helpers.admits())
-        if tried[-1]:
-            helpers.judge(False)
-    assert tried[0] and 5 < sum(tried) < 12
-    for _ in range(100):
-        if helpers.admits():
-            helpers.judge(True)
-    assert helpers.penalty == 0 and all(helpers.admits() for _ in range(10))
-
-
 # -- how many ---------------------------------------------------------------------------------------------------------
 def test_number_of_threads() -> None:
     default = fastact.get_num_threads()
@@ -479,4 +466,3 @@ def test_the_interpreter_ends_with_helpers_about() -> None:
         "assert any(t.name.startswith('fastact') for t in threading.enumerate())"
     )
     run(code)
-

@@ -18,8 +18,11 @@ from fastact.cpu.lowering.job import FINISHED, PIECES
 
 PATIENCE = 50_000
 """Nanoseconds for which the caller watches the last pieces of others before it goes to sleep."""
-MOST_ALONE = 63
-"""Calls that stay on one thread before helpers are tried again."""
+REST = 30
+"""Times as long as helpers kept a call from its end, calls go without them: so what failed tries cost is a small part
+of what calls take, however long these are, and a call that is long enough to pay for it may try at once."""
+LONGEST_REST = 1_000_000_000
+"""Nanoseconds; what kept a call longer than a part of this was a system that stood still, and will not come again."""
 
 
 class Job:
@@ -63,20 +66,20 @@ class Pool:
         """A job for each helper that may still join it."""
         self.idle: deque[threading.Lock] = deque()
         self.started = 0
-        self.alone = self.penalty = 0
-        """Calls for which nobody is to be called, and for how many that was the last time."""
+        self.rest = 0.0
+        """Nanoseconds of calls for which nobody is to be called."""
 
-    def admits(self) -> bool:
-        """Whether helpers are worth a try."""
-        if self.alone:
-            self.alone -= 1
-        return not self.alone
+    def admits(self, time: float) -> bool:
+        """Whether helpers are worth a try in a call that takes one thread so many nanoseconds."""
+        return time >= self.rest
 
-    def judge(self, good: bool) -> None:
-        """Learn from a call with helpers."""
-        self.penalty = self.penalty // 2 if good else min(2 * self.penalty + 1, MOST_ALONE)
-        if not good:
-            self.alone = self.penalty
+    def judge(self, gained: float) -> None:
+        """Learn how many nanoseconds sooner a call with helpers was done."""
+        self.rest = min(max(0.0, -REST * gained), LONGEST_REST)
+
+    def went_alone(self, time: float) -> None:
+        """Learn of a call without helpers."""
+        self.rest = max(0.0, self.rest - time)
 
     def open(self, job: Job, helpers: int, most: int) -> None:
         self.tickets.extend([job] * helpers)

@@ -8,6 +8,12 @@ When threads pay depends on the kernel, whose cost per element spans a factor of
 piece of a kernel's first large call, and again by all that the caller does in later ones; the least ever seen counts,
 since disturbances only add. To wake a thread takes 5 microseconds of the caller's time, and on a virtual machine 50
 to 200 until the helper runs: calls shorter than `WORTH` stay on one thread, and each helper is to have `SHARE` to do.
+
+Where cores are busy with other things, a helper may take a piece and be put aside, or take the core of the caller. So
+each call is judged by itself: it should be over before the caller alone, going on as it did just then, could have been.
+If it is not, the next calls stay on one thread (`pool.REST`). How the caller went on is told by the processor time that
+its pieces took: what others did on its core meanwhile is not the kernel's cost, and may be due to the helpers. How long
+other calls took says nothing: processors change their speed, and memory is slower than caches.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from operator import index
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 import numpy as np
@@ -40,9 +46,6 @@ PIECE = 20_000
 """Nanoseconds that a piece should take: much more than to fetch it, much less than the call."""
 LONGEST, SHORTEST = 1 << 14, 1 << 10
 """Elements of a piece."""
-GAIN = 0.9
-"""Part of the time of one thread within which a call with helpers should be done. Where it is not, the cores are busy
-with other things: then the next calls stay on one thread, ever more as long as it goes on so."""
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ def num_threads(n: int) -> Iterator[int]:
 class _Loop:
     """What is known of a kernel."""
 
-    __slots__ = ("address", "alone", "cost", "least", "limit")
+    __slots__ = ("address", "cost", "least", "limit")
 
     def __init__(self, address: int, limit: ctypes.c_int64 | None = None) -> None:
         self.address = address
@@ -123,9 +126,6 @@ class _Loop:
         """Nanoseconds per element."""
         self.least = 0
         """Elements from which on threads pay."""
-        self.alone: dict[int, float] = {}
-        """Nanoseconds per element of the last calls that had to do without helpers, by the bits of their size: what is
-        slow to fetch from memory costs more than ``cost``."""
 
     def learn(self, cost: float) -> None:
         if cost < self.cost:
@@ -151,10 +151,11 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
     if loop is not None:
         if x.size < loop.least:
             return ufunc(*args, **options)
-        if not pool.current.admits():
+        helping = pool.current
+        if not helping.admits(loop.cost * x.size):
             started = perf_counter_ns()
             result = ufunc(*args, **options)
-            loop.alone[x.size.bit_length()] = (perf_counter_ns() - started) / x.size
+            helping.went_alone(perf_counter_ns() - started)
             return result
     threads = get_num_threads()
     operands = _operands(ufunc, args, options, x.dtype) if threads > 1 else None
@@ -291,31 +292,43 @@ def _run(
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
     job = pool.Job(_driver(), values + tables, whole)
 
-    started, before = perf_counter_ns(), 0
-    if loop.cost == math.inf:
-        job.buffer[PIECES] = min(pieces, -(-LONGEST // length))
-        before = job.work()
-        loop.learn((perf_counter_ns() - started) / (size * before / pieces))
-        job.buffer[NEXT], job.buffer[PIECES] = before, pieces
-    helping, estimate = pool.current, loop.cost * size
-    helpers = min(threads, int(estimate / SHARE)) - 1 if estimate >= WORTH else 0
-    if helpers > 0:
-        helping.open(job, helpers, threads - 1)
-    try:
-        taken = before + job.work()
-        elapsed = perf_counter_ns() - started
-    finally:
-        helping.close(job)
-    if taken < pieces:
-        job.wait()
-    if helpers > 0:
-        slowest = max(loop.cost, loop.alone.get(size.bit_length(), 0.0)) * size
-        helping.judge(perf_counter_ns() - started < GAIN * slowest)
-    if taken * size >= SMALLEST * pieces:
-        loop.learn(elapsed / (size * taken / pieces))
+    share(job, loop, size, min(pieces, -(-LONGEST // length)), threads)
     if job.buffer[FLAGS]:
         from fastact.cpu.ufunc import report_flags
 
         report_flags(ufunc.__name__, job.buffer[FLAGS])
     results = whole[ufunc.nin :]
     return results[0] if len(results) == 1 else results
+
+
+def share(job: pool.Job, loop: _Loop, size: int, first: int, threads: int) -> None:
+    """Do a job of so many elements, with helpers if that pays; ``first`` pieces tell what an unknown kernel costs."""
+    pieces, before, helping = job.buffer[PIECES], 0, pool.current
+    started = perf_counter_ns()
+    if loop.cost == math.inf and first:
+        job.buffer[PIECES] = first
+        before = job.work()
+        loop.learn((perf_counter_ns() - started) / (size * before / pieces))
+        job.buffer[NEXT], job.buffer[PIECES] = before, pieces
+    estimate = loop.cost * size
+    helpers = min(threads, int(estimate / SHARE), pieces) - 1 if WORTH <= estimate < math.inf else 0
+    if helpers <= 0 or not helping.admits(estimate):
+        taken = before + job.work()
+        elapsed = perf_counter_ns() - started
+        if helpers > 0:
+            helping.went_alone(elapsed)
+    else:
+        left, called, busy = pieces - before, perf_counter_ns(), thread_time_ns()
+        helping.open(job, helpers, threads - 1)
+        try:
+            own = job.work()
+            elapsed, busy = perf_counter_ns() - started, thread_time_ns() - busy
+        finally:
+            helping.close(job)
+        taken = before + own
+        if own < left:
+            job.wait()
+        alone = max(estimate / pieces, busy / own if own else 0.0) * left
+        helping.judge(alone - (perf_counter_ns() - called))
+    if taken * size >= SMALLEST * pieces:
+        loop.learn(elapsed / (size * taken / pieces))

@@ -9,14 +9,13 @@ import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Sequence
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from fastact.cpu import pool, shortcuts, threads
 from fastact.cpu.lock import alone
-from fastact.cpu.lowering.job import NEXT, PIECES, head
+from fastact.cpu.lowering.job import head
 from fastact.cpu.places import addresses
 
 if TYPE_CHECKING:
@@ -356,27 +355,5 @@ def _run(
     )  # fmt: skip
     axes = range(len(outer), -1, -1)
     tables = [*outer[::-1], *addresses, *(step[axis] for axis in axes for step in strides)]
-    driver = threads._driver()
-    job = pool.Job(driver, values + tables, owners)
-    started, before = perf_counter_ns(), 0
-    if loop.cost == math.inf and pieces > 1:
-        job.buffer[PIECES] = 1
-        before = job.work()
-        loop.learn((perf_counter_ns() - started) / (size * before / pieces))
-        job.buffer[NEXT], job.buffer[PIECES] = before, pieces
-    helping, estimate, most_threads = pool.current, loop.cost * size, threads.get_num_threads()
-    worth = threads.WORTH <= estimate < math.inf and helping.admits()
-    helpers = min(most_threads, int(estimate / threads.SHARE), pieces) - 1 if worth else 0
-    if helpers > 0:
-        helping.open(job, helpers, most_threads - 1)
-    try:
-        taken = before + job.work()
-        elapsed = perf_counter_ns() - started
-    finally:
-        helping.close(job)
-    if taken < pieces:
-        job.wait()
-    if helpers > 0:
-        helping.judge(perf_counter_ns() - started < threads.GAIN * loop.cost * size)
-    if taken * size >= threads.SMALLEST * pieces:
-        loop.learn(elapsed / (size * taken / pieces))
+    job = pool.Job(threads._driver(), values + tables, owners)
+    threads.share(job, loop, size, int(pieces > 1), threads.get_num_threads())
