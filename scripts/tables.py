@@ -514,6 +514,11 @@ ENTRIES: list[Polynomial | Values] = [
         targets={"single_fast": -27.0, "double_fast": -55.5}, fixed=(1.0,)),
     exp("expm1_steps", "expm1(r) = r P(r)", "|r| <= 1.01 ln(2)/32", HALF_LN2 / 16, relative=True,
         targets={"double_fast": -56.0}, fixed=(1.0,)),
+    Polynomial(
+        "exp2_steps", "2^r = 1 + r P(r)", "|r| <= 1/32", -0.03125, 0.03125,
+        exact=lambda r: (r * arb.const_log2()).expm1(), value=lambda r, p: r * p, scale=lambda r: arb(2) ** r,
+        weighting="2^r", targets={"double_fast": -55.5},
+    ),
     Values("powers", "2^(j/16)", "j = 0 .. 15", values=lambda: [arb(2) ** (arb(j) / 16) for j in range(16)],
            parts={"single_fast": (24,), "double_fast": (53,)}),
     powers_rest("powers_rest_single", "single_fast", 24),

@@ -62,6 +62,10 @@ POLYNOMIALS = {
         mp.log1p,
         mp.log1p,
     ),
+    "exp2_steps": (
+        -mp.mpf(1) / 32, mp.mpf(1) / 32, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)),
+        lambda r: mp.power(2, r),
+    ),
     "exp_steps": exp_like(1.01 * ln2 / 32, mp.exp),
     "expm1_steps": exp_like(1.01 * ln2 / 32),
     "log_reduced": reduced(mp.log1p),

@@ -315,6 +315,17 @@ TABLES: dict[str, dict[str, Table]] = {
             -59.7,
         ),
     },
+    "exp2_steps": {
+        # 2^r = 1 + r P(r), |r| <= 1/32
+        # degree 5, error 2^-56.98 relative to 2^r; python scripts/fit.py exp2_steps
+        "double_fast": Table(
+            (
+                0.6931471805599468, 0.24022650695909906, 0.05550410865216606, 0.009618129112221836,
+                0.0013333818291510772, 0.00015403346460927397,
+            ),
+            -56.98,
+        ),
+    },
     "powers": {
         # 2^(j/16), j = 0 .. 15
         # 16 values, error 2^-24.33 relative to each; python scripts/fit.py powers

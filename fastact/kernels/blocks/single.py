@@ -66,7 +66,7 @@ def exp(x: Value, low: Value | None = None, closely: bool = False, in_full: bool
     """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2; ``low`` is added to x. ``closely``: nothing is saved at the
     last digit, ``in_full``: nor is a table used."""
     if stepped(x) and not in_full:
-        return _exp_by_steps(x, low, closely)
+        return _by_steps(x, functools.partial(exp_steps, low=low), LN2, closely)
     return _exponential(x, functools.partial(_reduce_exp, low=low), x.context.table("exp"), LN2)
 
 
@@ -83,6 +83,8 @@ def _reduce_exp(x: Value, low: Value | None = None, above: int = 0) -> tuple[Val
 
 def exp2(x: Value) -> Value:
     """2^n 2^r with n = rint(x); r = x - n is exact."""
+    if stepped(x) and x.context.arithmetic.word == "f64":
+        return _by_steps(x, exp2_steps, 1.0)
     return _exponential(x, _reduce_exp2, x.context.table("exp2"), 1.0)
 
 
@@ -143,6 +145,13 @@ def exp_steps(x: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
     return _power(x, whole), z.fma(by_pairs(r, z, x.context.table("exp_steps")[1:]), r), whole
 
 
+def exp2_steps(x: Value) -> tuple[Value, Value, Value]:
+    """The same of 2^x: 2^(j/16), 2^r - 1 and 16 k + j, where r = x - (k + j/16) is exact."""
+    n, whole = x.split_integer(float(STEPS))
+    r = n.fma(-1.0 / STEPS, x)
+    return _power(x, whole), r * polynomial(r, x.context.table("exp2_steps")), whole
+
+
 def _power(x: Value, whole: Value, name: str = "powers") -> Value:
     """An entry of a table by the last bits of a whole number."""
     return x.lookup(x.context.table(name), whole & (STEPS - 1))
@@ -171,18 +180,21 @@ def by_pairs(r: Value, z: Value, coefficients: Sequence[Value]) -> Value:
     return p
 
 
-def _exp_by_steps(x: Value, low: Value | None, closely: bool) -> Value:
-    """exp(x) as `_exponential` has it; ``closely``: with what the table of powers lacks."""
+Steps = Callable[[Value], tuple[Value, Value, Value]]
+
+
+def _by_steps(x: Value, steps: Steps, unit: float, closely: bool = False) -> Value:
+    """An exponential as `_exponential` has it; ``closely``: with what the table of powers lacks."""
     context, a = x.context, x.context.arithmetic
-    at_most, normal = context.bounds(x)[1] / LN2, (a.bias - 1.5) * LN2
+    at_most, normal = context.bounds(x)[1] / unit, (a.bias - 1.5) * unit
     bounded = at_most < a.bias
     far = x < -normal if bounded else abs(x) > normal
     # At the lower limit 2^k is taken for 0, which it is to any sum.
-    _, p, whole = exp_steps(limited(x, -a.bias * LN2 if bounded else -inf, inf), low)
+    _, p, whole = steps(limited(x, -a.bias * unit if bounded else -inf, inf))
     s = raised(x, whole)
     usual = _noted(s.fma(p + lacking(x, whole) if closely else p, s), at_most)
-    reach = min(-a.tail, 2.0 * (a.bias + a.mantissa_bits) * LN2)
-    power, p, whole = exp_steps(limited(x, -reach, reach), low)
+    reach = min(-a.tail / LN2, 2.0 * (a.bias + a.mantissa_bits)) * unit
+    power, p, whole = steps(limited(x, -reach, reach))
     return context.scaled(power.fma(p, power), whole >> 4, bounded, far, usual)
 
 
