@@ -147,6 +147,7 @@ NORMAL_FEW = 2.0**-16  # times y it is below the normal numbers of float16
 
 
 ERF_STEP = 49 / 256
+ERF_LUCKY_STEP = 25075 / 65536  # erf of once to four times as much is next to floats
 
 
 def erf_over(y: arb) -> arb:
@@ -205,6 +206,15 @@ PIECES = [
     saturating("tanh_intervals_single_half", "tanh", lambda y: y.tanh(), 0.625, 3, 0, 8),
     saturating("tanh_intervals_single_fast", "tanh", lambda y: y.tanh(), 0.625, 5, 0),
     saturating("erf_intervals_single_fast", "erf", lambda y: y.erf(), 0.3125, 5, 1),
+    Pieces(
+        "erf_double_fast",
+        "erf(y), y = 25075 j/65536 + h",
+        "|h| <= 25075/131072, j = 0 .. 15, of a root at 0",
+        exact=lambda y: y.erf(),
+        intervals=tuple((j * ERF_LUCKY_STEP, ERF_LUCKY_STEP / 2) for j in range(16)),
+        degree=12,
+        root=0,
+    ),
     Pieces(
         "erf",
         "erf(y)/y, y = 49 j/256 + h",

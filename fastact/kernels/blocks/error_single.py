@@ -1,8 +1,8 @@
 """The error function, its complement and what they have in common, on one machine word per number.
 
-erf is a polynomial, two of them where all digits of the word are wanted. erfc(x) = exp(-x^2) erfcx(x) for x >= 0, where
-erfcx falls slowly from 1 to 1/(x sqrt(pi)): it comes from short polynomials on intervals, or where the result has fewer
-digits than the word, from one polynomial of (x - 3)/(x + 3).
+erf is a polynomial, or one on each of some intervals where all digits of the word are wanted. erfc(x) is
+exp(-x^2) erfcx(x) for x >= 0, where erfcx falls slowly from 1 to 1/(x sqrt(pi)): it comes from short polynomials on
+intervals, or where the result has fewer digits than the word, from one polynomial of (x - 3)/(x + 3).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fastact.kernels.operations import Value, maximum, minimum, where
 
 
 def erf(x: Value) -> Value:
-    """x P(x^2), odd and right next to 0; where all digits count, 1 - P(|x| - c) from 5/4 on, where it is nearly 1;
-    from a table in float32 where all digits of the word count."""
+    """x P(x^2), odd and right next to 0; where all digits of the word count, polynomials on intervals, or in float32
+    without tables 1 - P(|x| - c) from 5/4 on, where it is nearly 1."""
     context, a = x.context, x.context.arithmetic
     if intervals.tabulated(x) and not a.rough:
         return intervals.odd(x, "erf")
@@ -31,16 +31,22 @@ def erf(x: Value) -> Value:
         value = limited * single.polynomial(z, table(f"erf_{a.level}"))
         return value if a.spare else where(abs(x) > end, x.lift(1.0).copysign(x), value)
     y = abs(x)
-    centre = 2.625 if a.word == "f32" else 3.625
-    h = single.limited(y, -inf, 2.0 * centre - SEAM) - centre
+    if a.word == "f64":
+        y = single.limited(y, -inf, ERF_END)
+        n, j = y.split_integer(1.0 / ERF_STEP)
+        return on_interval(n.fma(-ERF_STEP, y), "erf_double_fast", j & 15, 0, 16).copysign(x)
+    h = single.limited(y, -inf, 2.0 * ERF_CENTRE - SEAM) - ERF_CENTRE
     far = single.polynomial(h, table(f"erf_{a.level}")) + 1.0
     # A product, of which a subnormal result is rounded once only.
     p = single.polynomial(x * x, table("erf_odd"))
     return where(y > SEAM, far.copysign(x), x.fma(p, x))
 
 
-SEAM = 1.25
-"""Where the two polynomials meet."""
+ERF_STEP, ERF_END = 25075 / 65536, 5.925
+"""Widths of intervals, the centre of the first being at 0, and where erf is rounded to 1. Where erf grows the most, the
+constant terms are next to floats: half an interval before, their rounding would count twice."""
+SEAM, ERF_CENTRE = 1.25, 2.625
+"""Where the two polynomials meet, and the centre of the second."""
 CONSTANT_FROM = {
     "single_rough": 2.95,
     "single_bfloat": 2.23,
