@@ -58,6 +58,9 @@ class Emitter(Conversions):
         self.bfloat_instructions = bfloat_instructions and width % 32 == 0 and width > 0
         self.apart, self.part = apart and width > 1, part
         self.apart_masks = False
+        self.couples: dict[Node, Node] = {}
+        self.coupled: dict[Node, ir.Value] = {}
+        """Tables that are looked up two by two, and what was found in second ones."""
         self.eights = False
         """Whether tables are looked up eight elements at a time (`Target`)."""
         self.multiplied: dict[Node, int] = {}
@@ -89,11 +92,13 @@ class Emitter(Conversions):
 
     def steps(self, steps: Sequence[Node | Detour], values: dict[int, Any]) -> None:
         """The values of some steps, added to those that they need."""
+        self.couples = tables.couples(self, steps)
         for step in steps:
             if isinstance(step, Detour):
                 self.detour(step, values)
             elif step.op != "input":
                 values[step.index] = self.node(step, [values[a.index] for a in step.args])
+        self.couples = {}
 
     def begin(self, graph: Graph) -> None:
         """Keep conditions in pieces, unless a graph has words of two lengths elsewhere than on detours of parts."""
@@ -110,9 +115,11 @@ class Emitter(Conversions):
 
     def nodes(self, nodes: Sequence[Node], values: dict[int, Any]) -> dict[int, Any]:
         """The values of some nodes, added to those that they need."""
+        around, self.couples = self.couples, tables.couples(self, nodes)
         for node in nodes:
             if node.op != "input":
                 values[node.index] = self.node(node, [values[a.index] for a in node.args])
+        self.couples = around
         return values
 
     def detour(self, detour: Detour, known: dict[int, Any]) -> None:
@@ -225,15 +232,13 @@ class Emitter(Conversions):
             return self.permutation(entries, index, node.type, lanes)
         if self.eights and tables.serves(node, self.width):
             return tables.in_eights(self, node, index)
-        name = "table_" + "_".join((node.type, str(len(entries)), format(zlib.crc32("".join(node.data).encode()), "x")))  # type: ignore[arg-type]
-        table = self.module.globals.get(name)
-        if table is None:
-            kind = ir.ArrayType(element, len(entries))
-            table = ir.GlobalVariable(self.module, kind, name)
-            table.global_constant, table.linkage = True, "internal"
-            table.initializer = ir.Constant(kind, entries)
-            table.align = 64
-            table.type = ir.PointerType()
+        if node in self.coupled:
+            return self.coupled.pop(node)
+        if node in self.couples:
+            second = self.couples[node]
+            value, self.coupled[second] = tables.together(self, node, second, index)
+            return value
+        table = self.table(node.type, entries)
         zero = ir.Constant(ir.IntType(64), 0)
         if not self.width:
             wide = index if BITS[node.args[0].type] == 64 else b.zext(index, ir.IntType(64))
@@ -248,6 +253,20 @@ class Emitter(Conversions):
             value = b.load(b.gep(table, [zero, one], inbounds=True, source_etype=table.value_type), typ=element)
             result = b.insert_element(result, value, position)
         return result
+
+    def table(self, type: str, entries: list[float]) -> ir.GlobalVariable:
+        """A constant table in memory."""
+        text = "".join(map(float.hex, entries))
+        name = "_".join(("table", type, str(len(entries)), format(zlib.crc32(text.encode()), "x")))
+        table = self.module.globals.get(name)
+        if table is None:
+            kind = ir.ArrayType(SCALARS[type], len(entries))
+            table = ir.GlobalVariable(self.module, kind, name)
+            table.global_constant, table.linkage = True, "internal"
+            table.initializer = ir.Constant(kind, entries)
+            table.align = 64
+            table.type = ir.PointerType()
+        return table
 
     def permutation(self, entries: list[float], index: ir.Value, word: str, count: int) -> ir.Value:
         """Elements of a table of one, two or four registers, ``count`` to each, as many of them looked up at a time."""
