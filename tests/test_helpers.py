@@ -84,7 +84,7 @@ def test_what_helpers_gained(
     """A call that takes one thread 1000 ns at best, as long as nothing happens that the name tells of."""
     clock, ufunc = Clock(monkeypatch), fastact.mish.ufunc("fast")
     work, told = pool.Job.work, []
-    loop = threads._known(ufunc, X.dtype)
+    loop = threads.loops[ufunc, X.dtype] = threads._Loop(threads._known(ufunc, X.dtype).address)
     loop.learn(1000 / X.size)
 
     def opening(self: Any, job: Any, *_: Any) -> None:  # and what helpers take in the course of it
