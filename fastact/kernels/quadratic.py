@@ -8,8 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import closely, rescue, triple
-from fastact.kernels.blocks.exactly import fast_two_sum, two_product, two_sum
+from fastact.kernels.blocks import quadratic_words, rescue
+from fastact.kernels.blocks.exactly import two_sum
 from fastact.kernels.blocks.quotients import over
 from fastact.kernels.blocks.roots import short
 from fastact.kernels.declare import Parameter, Variant, declare
@@ -28,11 +28,6 @@ def _relu_squared_backward(g: Value, x: Value) -> Value:
     return op.where(x <= 0.0, 0.0, g * x * 2.0)
 
 
-def _relu_squared_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
-    """Twice x is exact where it is finite, so that one operation is rounded."""
-    return op.where(x <= 0.0, 0.0, g * (x + x)), x > 2.0**126
-
-
 def _relu_squared_from_output(g: Value, y: Value) -> Value:
     """2 g sqrt(y)."""
     return op.where(y <= 0.0, 0.0, g * (op.sqrt(y) * 2.0))
@@ -44,7 +39,7 @@ def _relu_squared_from_output(g: Value, y: Value) -> Value:
     gradient=_relu_squared_gradient,
     backward=_relu_squared_backward,
     from_output=_relu_squared_from_output,
-    words={"backward": _relu_squared_backward_in_words},
+    words={"backward": quadratic_words.relu_squared_backward},
     aliases=("squared_relu",),
     numpy="np.maximum(x, 0)**2",
     peers={
@@ -92,30 +87,10 @@ def _star_relu_gradient_bias(x: Value, scale: Value, bias: Value) -> Value:
     return op.unless_nan(op.where(x.is_nan(), op.plain(x), 1.0), scale, bias)
 
 
-def _star_relu_in_words(x: Value, scale: Value, bias: Value) -> tuple[Value, Value]:
-    """The product in two words, to which the bias is added without error. An infinite product leaves no number there,
-    for which any serves."""
-    r = op.maximum(x, 0.0)
-    p, e = two_product(r, scale)
-    h = p * r
-    t, rest = two_sum(h, bias)
-    low = rest + e.fma(r, p.fma(r, -h))
-    return closely.rounded(t, op.where(low < 2.0**120, low, 2.0**120))
-
-
-def _star_relu_backward_in_words(g: Value, x: Value, scale: Value, bias: Value) -> tuple[Value, Value]:
-    """The product in two words."""
-    twice = scale * 2.0
-    p, e = two_product(g, x)
-    h = p * twice
-    odd = closely.beyond(abs(p), 2.0**100), closely.below(x, 2.0**-40)
-    y, near = closely.rounded(h, e.fma(twice, p.fma(twice, -h)), *odd)
-    near = (near | closely.tiny(g, 2.0**-60)) & (x > 0.0)
-    return op.where(x <= 0.0, 0.0, y.copysign(p)), near
-
-
 def _star_relu_next_to_root(like: Value, r: Value, scale: Value, bias: Value) -> Value:
     """Without error, but for the last of three words: all that two of them have may cancel."""
+    from fastact.kernels.blocks import triple
+
     square = triple.product((r,), (r,))
     high, middle, low = triple.total(triple.product(square, (scale,)), (bias,))
     high, rest = two_sum(high, middle)
@@ -127,7 +102,7 @@ def _star_relu_next_to_root(like: Value, r: Value, scale: Value, bias: Value) ->
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
     settled=("value", "grad"),
-    words={"value": _star_relu_in_words, "backward": _star_relu_backward_in_words},
+    words={"value": quadratic_words.star_relu, "backward": quadratic_words.star_relu_backward},
     parameters=(
         Parameter(
             "scale", 0.8944, learned=True, gradient=_star_relu_gradient_scale, backward=_star_relu_backward_scale
@@ -160,7 +135,7 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------
-THIRD, SIXTH = Fraction(1, 3), Fraction(1, 6)
+SIXTH = Fraction(1, 6)
 LITTLE = 2.0**-900
 """A sum of numbers of any size that is less may have lost its sign."""
 
@@ -176,10 +151,6 @@ def _hardsigmoid_backward(g: Value, x: Value) -> Value:
 
 def _hardsigmoid_from_output(g: Value, y: Value) -> Value:
     return op.between(y, 0.0, 1.0, g / 6.0, 0.0)
-
-
-def _hardsigmoid_in_words(x: Value) -> Value:
-    return closely.line(op.clip(x, -3.0, 3.0), 3.0, 6)
 
 
 def _general_hardsigmoid(x: Value, slope: Value, offset: Value) -> Value:
@@ -222,7 +193,7 @@ def _vanishing(x: Value, slope: Value, offset: Value) -> Value:
     family=FAMILY,
     formula="clip(x/6 + 1/2, 0, 1)",
     settled=("value", "grad"),
-    words={"value": _hardsigmoid_in_words},
+    words={"value": quadratic_words.hardsigmoid},
     gradient=_hardsigmoid_gradient,
     backward=_hardsigmoid_backward,
     from_output=_hardsigmoid_from_output,
@@ -269,44 +240,14 @@ def _hardswish_backward(g: Value, x: Value) -> Value:
     return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, inner))
 
 
-def _hardswish_gradient_in_words(x: Value) -> Value:
-    inner = closely.line(x, 1.5, 3)
-    return op.where(x >= 3.0, 1.0, op.where(x <= -3.0, 0.0, inner))
-
-
-def _times_line_in_words(g: Value, x: Value, shift: float, part: Fraction) -> tuple[Value, Value, Value]:
-    """g (s + d) in two words p + e, where s + d = x + shift, and a part of them: a little more, a little less, and p,
-    whose sign is right."""
-    high, low = closely.words(part)
-    s, d = fast_two_sum(x.lift(shift), x)
-    p, e = two_product(g, s)
-    e = g.fma(d, e) * high
-    above, less = (p.fma(high, p.fma(low + end, e)) for end in (2.0**-48, -(2.0**-48)))
-    return above, less, p
-
-
-def _hardswish_in_words(x: Value) -> tuple[Value, Value]:
-    """A sixth of x (x + 3). Of what is next to 0 the second word would be lost; the sign is that of x, be it next to -3
-    or a zero."""
-    y = op.maximum(x, -3.0)
-    above, less, _ = _times_line_in_words(y, y, 3.0, SIXTH)
-    near = closely.doubt(above, less) | closely.tiny(x, 2.0**-90)
-    return op.copysign(op.absolute(op.where(x >= 3.0, x, above)), x), near
-
-
-def _hardswish_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
-    """A third of g (x + 3/2), of which many are ties where x is held at an end."""
-    above, less, p = _times_line_in_words(g, op.clip(x, -3.0, 3.0), 1.5, THIRD)
-    near = closely.doubt(above, less, closely.beyond(abs(g), 2.0**100)) | closely.tiny(g, 2.0**-60)
-    return op.where(x >= 3.0, g, op.where(x <= -3.0, 0.0, above.copysign(p))), near & (abs(x) < 3.0)
-
-
 @declare(
     family=FAMILY,
     formula="x*clip(x/6 + 1/2, 0, 1)",
     settled=("grad",),
     words={
-        "value": _hardswish_in_words, "grad": _hardswish_gradient_in_words, "backward": _hardswish_backward_in_words,
+        "value": quadratic_words.hardswish,
+        "grad": quadratic_words.hardswish_gradient,
+        "backward": quadratic_words.hardswish_backward,
     },
     gradient=_hardswish_gradient,
     backward=_hardswish_backward,
@@ -364,40 +305,17 @@ def _sparse_plus_backward(g: Value, x: Value) -> Value:
     return op.where(x <= -1.0, 0.0, g * sparse_sigmoid(x))
 
 
-def _sparse_plus_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
-    """g (h + rest) with (x + 1)/2 = h + rest; where x is held at an end, the end times g. Of few digits nothing is
-    dropped, and ties are ties."""
-    y = op.clip(x, -1.0, 1.0)
-    h = y.fma(0.5, 0.5)
-    rest, (p, e) = y.fma(0.5, 0.5 - h), two_product(g, h)
-    low = g.fma(rest, e)
-    _, near = closely.rounded(p, low)
-    moderate = (abs(g) < 2.0**100) & ~closely.tiny(g, 2.0**-60)
-    near = (near & ~rest.equals(0.0) & ~e.equals(0.0) | ~moderate) & (abs(x) < 1.0)
-    return op.where(x >= 1.0, g, op.where(x <= -1.0, 0.0, (p + low).copysign(p))), near
-
-
 def _sparse_plus_from_output(g: Value, y: Value) -> Value:
     """(x + 1)/2 = sqrt(y) below y = 1. A selection by y, since of pairs of words sqrt(y) may be above 1 by less than
     its first word tells."""
     return op.where(y <= 0.0, 0.0, op.where(y >= 1.0, g, g * op.sqrt(y)))
 
 
-def _sparse_plus_in_words(x: Value) -> tuple[Value, Value]:
-    """(h + rest)^2 with (x + 1)/2 = h + rest: h^2 + 2 h rest, rounded once, since the square of the rest is nothing
-    beside the doubt."""
-    y = op.maximum(x, -1.0)
-    h = y.fma(0.5, 0.5)
-    rest = y.fma(0.5, 0.5 - h)
-    above, less = (h.fma(h, h * (2.0 * end) * rest) for end in closely.ENDS)
-    return op.where(x >= 1.0, x, above), closely.doubt(above, less)
-
-
 @declare(
     family=FAMILY,
     formula="where(x >= 1, x, where(x <= -1, 0, (x + 1)**2/4))",
     settled=("value", "grad"),
-    words={"value": _sparse_plus_in_words, "backward": _sparse_plus_backward_in_words},
+    words={"value": quadratic_words.sparse_plus, "backward": quadratic_words.sparse_plus_backward},
     gradient=sparse_sigmoid,
     backward=_sparse_plus_backward,
     from_output=_sparse_plus_from_output,

@@ -9,10 +9,9 @@ from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue, xielu_far, xielu_long, xielu_ties, xielu_words
+from fastact.kernels.blocks import rescue, xielu_far, xielu_ties, xielu_words
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
-from fastact.kernels.blocks.xielu_long import CANCELLED, FEW
-from fastact.kernels.blocks.xielu_words import LARGE
+from fastact.kernels.blocks.xielu_words import CANCELLED, FEW, LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -76,6 +75,8 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
     y = op.plain(x)
     if not in_want(x):
         return value
+    from fastact.kernels.blocks import xielu_long
+
     body, size = getattr(xielu_long, name), op.absolute(y)
     if name == "value":
         size = xielu_long.reach(op.word(y), op.word(parameters[-1]))
@@ -368,6 +369,8 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     implementations. Next to 0 expm1(x) - x is x^2 P(x); far below 0 the terms in x are taken together, b expm1(x) -
     softplus(alpha_n) x. Where these cancel, single words are not enough, and next to the roots, which
     depend on the parameters, float64 takes three of them."""
+    from fastact.kernels.blocks import xielu_long
+
     y = op.plain(x)
     below = _below_carefully if in_plenty(y) else _below
     if not (in_plenty(y) or y.context.arithmetic.pair):

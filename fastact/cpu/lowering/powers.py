@@ -124,10 +124,18 @@ def _moved(entry: str, place: int, size: int) -> str:
 
 def product(e: Emitter, x: ir.Value, y: ir.Value) -> ir.Value:
     """x 2^floor(y)."""
+    if e.width < LANES:  # a part of a register, as where float64 is in the same graph
+        b, places = e.builder, ir.Constant(typed("i32", LANES), [k % e.width for k in range(LANES)])
+        x, y = (b.shuffle_vector(value, value, places) for value in (x, y))
+        return b.shuffle_vector(_product(e, x, y, LANES), x, ir.Constant(typed("i32", e.width), list(range(e.width))))
+    return _product(e, x, y, e.width)
+
+
+def _product(e: Emitter, x: ir.Value, y: ir.Value, width: int) -> ir.Value:
     kind, mask = typed("f32", LANES), ir.IntType(LANES)
     function = e.declared("llvm.x86.avx512.mask.scalef.ps.512", kind, [kind, kind, kind, mask, ir.IntType(32)])
     found: list[Any] = []
-    for start in range(0, e.width, LANES):
+    for start in range(0, width, LANES):
         a, b = e.lanes(x, start, LANES), e.lanes(y, start, LANES)
         found.append(e.builder.call(function, [a, b, a, mask(-1), ir.IntType(32)(4)]))
     while len(found) > 1:

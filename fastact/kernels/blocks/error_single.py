@@ -42,9 +42,9 @@ def erf(x: Value) -> Value:
     return where(y > SEAM, far.copysign(x), x.fma(p, x))
 
 
-ERF_STEP, ERF_END = 25075 / 65536, 5.925
-"""Widths of intervals, the centre of the first being at 0, and where erf is rounded to 1. Where erf grows the most, the
-constant terms are next to floats: half an interval before, their rounding would count twice."""
+ERF_STEP, ERF_END = 25075 / 65536, 5.905
+"""Widths of intervals, the centre of the first being at 0, and where erf is rounded to 1, as the polynomial is. Where
+erf grows the most, the constant terms are next to floats: half an interval before, their rounding would count twice."""
 SEAM, ERF_CENTRE = 1.25, 2.625
 """Where the two polynomials meet, and the centre of the second."""
 CONSTANT_FROM = {

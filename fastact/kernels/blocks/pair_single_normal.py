@@ -25,6 +25,8 @@ START = 0.84375
 which does not round to where the next one begins, from whose c not all y have an exact distance."""
 TINY = 2.0**-100
 """Of smaller numbers products have not all bits of pairs."""
+GRANTED = 4.4 * 2.0**-11
+"""The error of `_by_pieces` relative to y Phi(-y), in 2^-25 of it."""
 ERROR = 4.5 * 2.0**-24
 """The error of the curve, relative to itself, all of it on one side."""
 LEANING = 0.8 * 2.0**-35
@@ -35,7 +37,10 @@ BESIDES = 1.6 * 2.0**-35
 
 def gelu(x: Value, _: Callable[[Value], Value] | None = None) -> Value:
     """max(x, 0) - y Phi(-y) with y = |x|, the product of exp(-y^2/2) and y g(y), by lines that touch the latter. The
-    larger word of the product is subtracted as it is multiplied, and no more is made of it than it is."""
+    larger word of the product is subtracted as it is multiplied, and no more is made of it than it is. What that lacks
+    is on one side, and too much for what is multiplied with further inputs."""
+    if x.context.arithmetic.products:
+        return _by_pieces(x)
     context, rows = x.context, TANGENTS["normal_tangents"].coefficients
     context.within(x.hi, 0.0, REACH)
     context.held[x.hi.node] = inf, REACH  # what is too small is found here
@@ -63,6 +68,18 @@ def gelu(x: Value, _: Callable[[Value], Value] | None = None) -> Value:
     value.most = (e * -ERROR).fma(h * less, size.fma(-BESIDES, low))
     size_bits = y.bits()
     context.signs.append((size_bits - pattern(context.arithmetic, TINY)) & (0 - size_bits))
+    return value
+
+
+def _by_pieces(x: Value) -> Value:
+    """The same by `normal`; where x > 0 it has the error of the second term, which is the smaller."""
+    y, e, g = normal(x)
+    tail = e * g * y
+    x.context.granted = GRANTED
+    positive = maximum(x.hi, 0.0)
+    s = positive - tail.first
+    value = x.pair(s, (positive - s) - tail.first - tail.second, 2 * tail.slack)
+    value.uncertain = positive.fma(ROUNDED, tail.first)
     return value
 
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 from math import inf
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue, triple, xielu_long
-from fastact.kernels.blocks.softplus import in_triples
+from fastact.kernels.blocks import rescue
 from fastact.kernels.operations import Value
 
 FADED = -200.0
@@ -61,6 +60,9 @@ def _sum(s: Value, alpha: Value, beta: Value) -> Value:
 
 def _line(alpha: Value, x: Value, beta: Value, like: Value) -> Value:
     """softplus(alpha) x + beta in three words, for an x of any size and a beta that cancels the product."""
+    from fastact.kernels.blocks import triple
+    from fastact.kernels.blocks.softplus import in_triples
+
     size = op.absolute(x)
     down, up = size > FAR, size < 1.0 / FAR
     scale = op.where(down, 2.0**-600, op.where(up, 2.0**600, x.lift(1.0)))
@@ -154,6 +156,8 @@ def _slope_at_ends(usual: Value, x: Value, a: Value, s: Value, alpha: Value, bet
 
 def rising(x: Value, eps: Value) -> Value:
     """expm1(min(x, eps)) - x for x <= 0: x^2 P(x) next to 0, exp(x) - (x + 1) further out."""
+    from fastact.kernels.blocks import xielu_long
+
     y, limit = op.plain(x), op.plain(eps)
     m = op.where(y <= limit, y, limit)
     further = rescue.apart(-1.0 - y, x).plus(op.exp(op.minimum(m, -1.0)))

@@ -6,11 +6,8 @@ from fastact.kernels import operations as op
 from fastact.kernels.blocks import triple
 from fastact.kernels.blocks.rescue import known
 from fastact.kernels.blocks.softplus import in_triples
+from fastact.kernels.blocks.xielu_words import CANCELLED, FEW
 from fastact.kernels.operations import Value
-
-CANCELLED, FEW = 2.0**-9, 2.0**-3
-"""What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
-that have the usual 2^-66."""
 
 
 def reach(x: Value, eps: Value) -> Value:

@@ -15,6 +15,9 @@ from fastact.kernels.operations import Value
 
 Body = Callable[..., Value]
 
+CANCELLED, FEW = 2.0**-9, 2.0**-3
+"""What is left of terms in double-double arithmetic where three words take over: of terms known to 2^-71, and of those
+that have the usual 2^-66."""
 LARGE = 2.0**100
 """Beyond it cancelling terms are not looked into."""
 PART, IN_PARTS = 0.55, 2.0**-4
