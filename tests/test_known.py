@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastact
+from fastact import known
 from fastact.cpu import threads
 from fastact.cpu.entries import arrays, layout
 from fastact.function import Door
@@ -325,6 +326,64 @@ def test_doors_stay_what_they_are() -> None:
     assert type(fastact.silu).__call__ is not type(door).__call__
     fresh(door)
     assert fastact.rrelu(X, rng=np.random.default_rng(1), return_slope=True)[1].shape == X.shape
+
+
+def test_classes_stay_what_they_are() -> None:
+    door = fresh(fastact.mish)
+    plain = type(door)
+    want = [python(d, X).tobytes() for d in (fastact.mish, fastact.silu)]
+    for _ in range(3):
+        door(X)
+    kind = type(door)
+    assert kind is not plain and issubclass(kind, plain) and kind.__name__ == plain.__name__
+
+    class Below(kind):  # type: ignore[misc, valid-type]
+        pass
+
+    for other in (Below(REGISTRY["silu"]), kind(REGISTRY["silu"]), plain(REGISTRY["silu"])):
+        assert [other(X).tobytes() for _ in range(4)] == [want[1]] * 4
+    assert kind.__call__(door, X).tobytes() == want[0] == plain.__call__(door, X).tobytes()
+    assert str(inspect.signature(door.__call__)) == "(*args, **options)"
+    fresh(door)
+
+
+def test_what_comes_while_something_is_learned_learns_nothing() -> None:
+    door = fresh(fastact.mish)
+    want = python(door, X).tobytes()
+    with known._lessons:
+        assert [door(X).tobytes() for _ in range(5)] == [want] * 5
+        assert door._known._table is None and door._known.learns
+        own = known._lessons
+        known._forget()  # as in a process that was forked meanwhile
+        door(X)
+        assert door._known._table is not None
+        known._lessons = own
+    fresh(door)
+
+
+def test_nothing_is_lost_where_learning_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = fresh(fastact.mish)
+    want = python(door, X).tobytes()
+
+    def fails() -> Any:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(arrays, "_make", fails)
+    assert [door(X).tobytes() for _ in range(4)] == [want] * 4 and not door._known.learns
+    fresh(door)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_arrays_that_warn_when_they_are_written_are_left_to_python() -> None:
+    counted = Counted(fastact.mish, (X,), {"out": np.empty_like(X)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = np.broadcast_arrays(np.zeros((1, *X.shape), np.float32), np.zeros_like(X))[1][0]
+        assert out.flags.c_contiguous and out.flags.num & 1 << 31
+        came = counted.came
+        counted(X, out=out)
+    assert counted.came == came + 1 and out.tobytes() == python(counted.door, X).tobytes()
+    fresh(counted.door)
 
 
 @pytest.mark.parametrize("count", [None, 1, 2])

@@ -174,8 +174,8 @@ def test_threads_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     eager = {"SMALLEST": 64, "WORTH": 0, "SHARE": 1, "SHORTEST": 64, "LONGEST": 256, "PIECE": 1, "loops": {}}
     for setting, value in eager.items():
         monkeypatch.setattr(threads, setting, value)
-    monkeypatch.setattr(pool.current, "alone", 0)
-    monkeypatch.setattr(pool.current, "penalty", 0)
+    monkeypatch.setattr(pool, "REST", 0)
+    monkeypatch.setattr(pool.current, "rest", 0.0)
     taken: list[int] = []
     run = threads._run
 

@@ -22,6 +22,7 @@ import fastact
 from fastact.cpu import cores, pool, threads
 
 N = 40_000
+SMALLEST = threads.SMALLEST
 
 
 @pytest.fixture
@@ -31,12 +32,15 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in settings.items():
         monkeypatch.setattr(threads, name, value)
     monkeypatch.setattr(threads, "loops", {})
+    usual = {key: limit.value for key, limit in threads._limits.items()}
     for limit in threads._limits.values():
-        monkeypatch.setattr(limit, "value", settings["SMALLEST"])
+        limit.value = settings["SMALLEST"]
     monkeypatch.setattr(pool, "REST", 0)
     pool.current.rest = 0.0
     with fastact.num_threads(4):
         yield
+    for key, limit in threads._limits.items():
+        limit.value = usual.get(key, SMALLEST)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import ctypes
 import functools
 import struct
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,7 +68,6 @@ class Table:
         self._words = (ctypes.c_int64 * (1 + MOST * Known.WORDS))()
         self._passing = 0
         self._had: set[Any] = set()
-        self._lock = threading.Lock()
         self._alive: list[Any] = []
         make = _make()
         self.builtin = make((_described(self._words), fallback, self)) if make else None
@@ -85,16 +83,10 @@ class Table:
     ) -> bool:  # fmt: skip
         """Take in a call, if it is one for the table: its arguments with their names or None, in the order in which
         Python hands them over, and the parameters as the loop reads them, which come after the other operands. ``tier``
-        is that of the context where none is given. Returns whether there is something new."""
-        with self._lock:
-            return not self.full and self._learned(ufunc, arguments, parameters, tier)
-
-    def _learned(
-        self, ufunc: np.ufunc, arguments: Sequence[tuple[str | None, Any]], parameters: Sequence[Array],
-        tier: str | None,
-    ) -> bool:  # fmt: skip
+        is that of the context where none is given. Returns whether there is something new. One thread at a time comes
+        here."""
         inputs, x = ufunc.nin - len(parameters), arguments[0][1]
-        if len(arguments) > MOST_SLOTS or ufunc.nin > MOST_OPERANDS or ufunc.nout > MOST_OUTPUTS:
+        if self.full or len(arguments) > MOST_SLOTS or ufunc.nin > MOST_OPERANDS or ufunc.nout > MOST_OUTPUTS:
             return False
         slots, alive = [], []
         for k, (name, value) in enumerate(arguments):

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from fastact.cpu.entries.arrays import MOST_OPERANDS, MOST_OUTPUTS, Known, Slot, Word
 from fastact.cpu.entries.code import NOTHING, Code
-from fastact.cpu.entries.layout import READ, WRITTEN, Layout
+from fastact.cpu.entries.layout import READ, WARNS, WRITTEN, Layout
 from fastact.cpu.lowering.flags import FlagRegister, stack
 from fastact.cpu.lowering.flow import I32, I64, PTR, at, counted
 
@@ -117,6 +117,9 @@ class _Entry(Code):
                 result = self.same(kind, I64(Slot.RESULT))
                 wanted = b.select(result, I64(WRITTEN), I64(READ))
                 self.need_array(given, self.known(Word.ARRAY, PTR), self.own(Known.DESCRIPTOR), wanted)
+                with b.if_then(result):
+                    warns = b.and_(self.word(given, self.layout.flags, I32), I32(WARNS))
+                    self.need(self.same(warns, I32(0)))
                 with b.if_else(self.same(b.load(self.first, typ=PTR), NOTHING)) as (one, more):
                     with one:
                         self.need(b.icmp_unsigned("!=", self.axes(given), I64(0)))

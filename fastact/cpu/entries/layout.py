@@ -20,8 +20,8 @@ import numpy as np
 from fastact.cpu import shortcuts
 from fastact.cpu.lock import alone
 
-READ, WRITTEN = 0x101, 0x501
-"""NumPy's flags of arrays in C's order that may be read, and written."""
+READ, WRITTEN, WARNS = 0x101, 0x501, 1 << 31
+"""NumPy's flags of arrays in C's order that may be read, and written; and of those that warn when they are written."""
 TAKES_WORDS, TAKES_NAMES = 0x80, 0x82
 """Python's flags of functions that take a vector of arguments, and with names besides."""
 
@@ -123,7 +123,7 @@ def builtins(
     asked = (name, *map(str, astuple(layout)))
     with alone():
         place = shortcuts.address(*asked, symbol="enter") or _compiled(module, layout, asked)
-    method = _Method(b"call", place, takes, None)
+    method = _Method(b"call", place, takes, b"call(*args, **options)\n--\n\nThe call, of which Python knows no more.")
     _alive.append(method)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     made = make(("PyCFunction_NewEx", ctypes.pythonapi))
