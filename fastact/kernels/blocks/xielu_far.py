@@ -15,6 +15,8 @@ FADED = -200.0
 
 CANCELLED = 2.0**-3
 """What is left of terms where three words take over."""
+VANISHED = -600.0
+"""Exponentials of less are apart from what they are added to, or all that is left of it."""
 FAR = 2.0**300
 """Numbers beyond it are far from 1."""
 
@@ -165,7 +167,7 @@ def rising(x: Value, eps: Value) -> Value:
     above = _apart(op.expm1(inside), x).plus(-x)
     near = op.where(y <= limit, x * x * less(inside), above)
     rise, size = op.where(m < -1.0, further, near), op.absolute(y)
-    alone = (op.absolute(op.plain(rise)) < size * CANCELLED) & (y > limit) & (size > 1.0 / FAR)
+    alone = (op.absolute(op.plain(rise)) < size * CANCELLED) & (y > limit) & (size > 1.0 / FAR) & (limit > VANISHED)
     return op.where(alone, _apart(xielu_long.rise_above_eps(y, limit), x), rise)
 
 
