@@ -189,9 +189,9 @@ def large(content: Row) -> list[Row]:
         if not rows:
             continue
         row = max(rows, key=lambda row: row["threads"])
-        copy = row["ns"]["np.copyto"]
+        copy, about = row["ns"]["np.copyto"], {"form": "value", "dtype": dtype, "by": "memory"}
         shares = [
-            ({"function": label.removesuffix(" fast"), "form": "value", "dtype": dtype}, "fast", "copy", copy / taken)
+            ({**about, "function": label.removesuffix(" fast")}, "fast", "copy", copy / taken)
             for label, taken in row["ns"].items()
             if label.endswith(" fast")
         ]

@@ -130,7 +130,7 @@ def bound(row: Row, tier: str) -> str:
     if tier in row.get("floor", {}):
         return f"{row['floor'][tier]['by']}, {share(row, tier):.0%}"
     if tier not in row.get("ns", {}):
-        return ""
+        return str(row.get("by", ""))
     parts = {COPY: row["ns"].get(COPY), **{name: taken.get(tier) for name, taken in row.get("inner", {}).items()}}
     return ", ".join(f"{name} {taken / row['ns'][tier]:.0%}" for name, taken in parts.items() if taken)
 

@@ -101,6 +101,13 @@ TRIED = (
     "- Gradients times a number in words of float32, as quotients and products with their errors: reciprocal 0.3 of "
     "the time, rsqrt 0.36, relu_squared 0.4, log2 0.46, log1p 0.48, softsign and star_relu 0.6, logit 0.6 to 0.7, "
     "hardswish 0.3 to 0.4, sparse_plus 0.5 to 0.7, sqrt 0.8.",
+    "- What takes a few operations waits for memory in either dtype and in every tier: relu, relu6, relu_squared, "
+    "hardtanh, hardshrink, softshrink, leaky_relu, prelu, rrelu, threshold, jump_relu, hardsigmoid, hardswish, "
+    "sparse_sigmoid, sparse_plus, bilinear and reglu, besides star_relu `fast`. What was tried with them is fewer "
+    "instructions, results from the first line of memory on, arguments asked for early, results past the caches, and "
+    "calls without Python.",
+    "- softmin and logsumexp are bound by exp, geglu by gelu, swiglu_oai by quick_gelu: what was tried with "
+    "these goes for them.",
     "- rsqrt `exact` in float32 gained by the processor's root instead of Newton's steps.",
     "- gelu in bfloat16 is right down to the smallest subnormal number, by the eighth root of the normal "
     "distribution's tail on 32 intervals.",

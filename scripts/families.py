@@ -265,7 +265,8 @@ def index() -> str:
         "Parameters are numbers or arrays. An infinite one, where the range allows it, gives the limit as long as it "
         "meets no 0 and no other infinity in the formula: swish becomes max(x, 0), snake x, celu x. "
         "Elsewhere results are NaN, as infinity times 0 is, or the limit all the same. A NaN among the parameters is "
-        "passed on.",
+        "passed on wherever the formula uses it: of elu, leaky_relu and others that select by the sign of x, below 0. "
+        "Parameters out of range raise ValueError, but not in Numba code, where nothing looks at them.",
         "",
     ]
     if (DOCS / "performance.md").exists():
