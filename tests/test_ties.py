@@ -81,6 +81,8 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("xielu", "value", "float32", (70.98472595214844, -3.238906, 1.1740538e-07, -0.94169682264328, -6.919782e-06)),
     ("xielu", "value", "float32", (-4.6803397e-08, 1.6838026, -0.1198547258973, -0.552037239074707, -1.8003998e-07)),
     ("celu", "value", "float32", (-2.8175398212454406e-12, -2.5071585703796e-14)),
+    # Of three words next to a root the first two are not the rounding yet.
+    ("xielu", "value", "float64", (-0.09260330706991614, 0.2, 2.0, 0.1, -1e-6)),
     # A line next to its root, of which 16 bits ask product and sum as one operation.
     ("xielu", "value", "float16", (-13.9375, 0.203369140625, -0.278076171875, 7.2890625, -0.1707763671875)),
     # A slope next to its root, which a parameter moves there.

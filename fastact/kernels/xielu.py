@@ -10,6 +10,7 @@ from math import log as _log
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
 from fastact.kernels.blocks import rescue, xielu_far, xielu_ties, xielu_words
+from fastact.kernels.blocks.exactly import fast_two_sum
 from fastact.kernels.blocks.roots import in_plenty, in_want, short
 from fastact.kernels.blocks.xielu_words import CANCELLED, FEW, LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
@@ -84,7 +85,13 @@ def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) 
     alone = (op.absolute(value) < few) & (size > 1.0 / most) & (size < most)
     if y.context.arithmetic.pair:
         return value.unless(alone, body(y, *parameters))
-    return value.unless(alone, y.context.wider(body, y, *map(op.plain, parameters)))
+
+    def rounded(*inputs: Value) -> Value:
+        """Of two words that came from three, the first need not be the rounding."""
+        found = body(*inputs)
+        return found.pair(*fast_two_sum(found.hi, found.lo))
+
+    return value.unless(alone, y.context.wider(rounded, y, *map(op.plain, parameters)))
 
 
 def _telling(little: Value, beta: Value, x: Value) -> Value:
