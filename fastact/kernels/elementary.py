@@ -139,8 +139,7 @@ def _log1p_backward(g: Value, x: Value) -> Value:
 
 def _log1p_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     """The quotient by 1 + x in two words. Where that is not positive, there is no logarithm, or an end of it."""
-    d, d_low = two_sum(x.lift(1.0), x)
-    return closely.quotient(g, d, d_low, closely.beyond(d, 2.0**40), closely.below(d, 2.0**-40))
+    return closely.quotient(g, *two_sum(x.lift(1.0), x))
 
 
 def _log1p_from_output(g: Value, y: Value) -> Value:
@@ -186,8 +185,7 @@ def _reciprocal_backward(g: Value, x: Value) -> Value:
 
 def _reciprocal_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     """The quotient of -g by x^2 in two words."""
-    d, d_low = two_product(x, x)
-    return closely.quotient(-g, d, d_low, closely.beyond(d, 2.0**40), closely.below(d, 2.0**-40))
+    return closely.quotient(-g, *two_product(x, x))
 
 
 def _reciprocal_from_output(g: Value, y: Value) -> Value:
@@ -239,7 +237,7 @@ def _times_root(x: Value) -> tuple[Value, Value]:
 def _rsqrt_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     """The quotient of -g by 2 x sqrt(x) in two words."""
     d, d_low = _times_root(x)
-    return closely.quotient(-g, d + d, d_low + d_low, closely.beyond(x, 2.0**26), closely.below(x, 2.0**-26))
+    return closely.quotient(-g, d + d, d_low + d_low)
 
 
 def _rsqrt_gradient_in_words(x: Value) -> tuple[Value, Value]:

@@ -12,7 +12,6 @@ from fastact.kernels.operations import Value
 
 FAMILY = "elementary"
 NAN = float("nan")
-MODERATE = 2.0**40
 
 
 # -- log2 -----------------------------------------------------------------------------------------------------------
@@ -33,12 +32,7 @@ def _log2_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     """The quotient of g by x log(2) in two words."""
     high, low = closely.words(op.exactly("LN2"))
     d = x * high
-    return _over(g, d, x.fma(low, x.fma(high, -d)))
-
-
-def _over(g: Value, d: Value, d_low: Value) -> tuple[Value, Value]:
-    """g/(d + d'), which is none where d is not positive."""
-    return closely.quotient(g, d, d_low, closely.beyond(d, MODERATE), closely.below(d, 1.0 / MODERATE))
+    return closely.quotient(g, d, x.fma(low, x.fma(high, -d)))
 
 
 def _log2_from_output(g: Value, y: Value) -> Value:
@@ -107,7 +101,7 @@ def _logit_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     """The quotient of g by x (1 - x) in two words."""
     u, rest = fast_two_sum(x.lift(1.0), -x)
     d = x * u
-    return _over(g, d, x.fma(rest, x.fma(u, -d)))
+    return closely.quotient(g, d, x.fma(rest, x.fma(u, -d)))
 
 
 def _logit_from_output(g: Value, y: Value) -> Value:
@@ -185,7 +179,7 @@ def _sqrt_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
     s = op.sqrt(x)
     d = s + s
     inverse = 1.0 / d
-    return _over(g, d, (-s).fma(s, x) * (inverse + inverse))
+    return closely.quotient(g, d, (-s).fma(s, x) * (inverse + inverse))
 
 
 def _sqrt_from_output(g: Value, y: Value) -> Value:

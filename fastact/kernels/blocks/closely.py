@@ -56,13 +56,14 @@ def rounded(high: Value, low: Value, *odd: Value) -> tuple[Value, Value]:
     return above, doubt(above, below, *odd)
 
 
-def quotient(n: Value, d: Value, d_low: Value, *odd: Value) -> tuple[Value, Value]:
-    """n/(d + d') rounded, with the sign of n/d, and where it is in doubt; ``odd`` as for `doubt`, and for where d is
-    not moderate. Whether n is, is looked into here."""
+def quotient(n: Value, d: Value, d_low: Value) -> tuple[Value, Value]:
+    """n/(d + d') rounded, with the sign of n, and where it is in doubt: so it is where n is not moderate, unless it is
+    0, and where d is not, or is not positive."""
     inverse = 1.0 / d
     q = n * inverse
     rest = (-q).fma(d_low, (-q).fma(d, n))
-    y, near = rounded(q, rest * inverse, beyond(abs(n), MODERATE), *odd)
+    odd = beyond(abs(n), MODERATE), beyond(d, MODERATE), below(d, 1.0 / MODERATE)
+    y, near = rounded(q, rest * inverse, *odd)
     return y.copysign(q), near | tiny(n, 1.0 / MODERATE)
 
 
