@@ -76,7 +76,7 @@ TRIED = (
     "registers before it is looked at, with elements of tables multiplied by powers of two in one instruction instead"
     " of a shift and a sum, and exp and exp2 falling short on one side of what is granted, exp took 0.90 of the time,"
     " exp2 0.89, sigmoid and silu 0.96, mish 0.97; gradients of sigmoid and tanh, whose e/(1 + e)^2 is no product of "
-    "pairs any more, 0.92 and 0.82. gelu, quick_gelu and the gradient of silu, which have more to do besides, gained "
+    "pairs any more, 0.94 and 0.88. gelu, quick_gelu and the gradient of silu, which have more to do besides, gained "
     "1% or nothing. Another order of the instructions, as LLVM has several, made no difference. Without the second "
     "word of the sum of 1 and the exponential, which the quotient's rest does not need, and with products of which 0 "
     "has the right sign at once, silu took another 0.97 of the time in a trial, sigmoid 0.995.",
@@ -92,15 +92,16 @@ TRIED = (
     "instead calls of 0.6 ms took 1.6 times as long as on one thread where other processes kept both cores busy, by "
     "that of the processor 1.1: helpers on the caller's core slow its pieces.",
     "- Calls of functions of numbers like earlier ones, looked at by a compiled function instead of Python: of 16 "
-    "elements they took 0.3 of the time, with parameters 0.15, and less than calls of NumPy's own ufuncs; of 65,536 "
-    "elements what is bound by memory took 0.9 to 1.",
+    "elements they took 0.58 to 0.60 of the time, with parameters 0.32; of 65,536 elements what is bound by memory "
+    "took 0.81 to 0.94.",
     "- Gates `exact` in float64 selected everywhere what infinities and zeros call for; on a detour instead, glu took "
-    "0.47 of the time, swiglu 0.49, gradients 0.4 to 0.65. Gradients of glu with one exponential instead of two took "
-    "0.83 of the time in float32 `fast`, 0.86 in `exact`, 0.76 in float64 `fast`. Gradients of geglu_tanh `fast`, in "
-    "which products of what roundings left were subnormal below -9.3, took 0.6 of the time with small values lifted.",
-    "- Gradients times a number in words of float32, as quotients and products with their errors: reciprocal 0.3 of "
-    "the time, rsqrt 0.36, relu_squared 0.4, log2 0.46, log1p 0.48, softsign and star_relu 0.6, logit 0.6 to 0.7, "
-    "hardswish 0.3 to 0.4, sparse_plus 0.5 to 0.7, sqrt 0.8.",
+    "0.47 of the time, swiglu 0.49, gradients of glu 0.49, of swiglu 0.57, mishglu 0.63, geglu 0.79. Gradients of glu "
+    "with one exponential instead of two took 0.83 of the time in float32 `fast`, 0.84 to 0.86 in `exact`, 0.75 in "
+    "float64 `fast`. Gradients of geglu_tanh `fast`, in which products of what roundings left were subnormal below "
+    "-9.3, took 0.48 of the time with small values lifted.",
+    "- Gradients times a number in words of float32, as quotients and products with their errors: reciprocal 0.32 of "
+    "the time, rsqrt 0.38, relu_squared 0.41, log2 0.45, hardswish 0.49, log1p 0.51, logit 0.56, softsign 0.59, "
+    "star_relu 0.66, sqrt 0.71, sparse_plus 0.75.",
     "- What takes a few operations waits for memory in either dtype and in every tier: relu, relu6, relu_squared, "
     "hardtanh, hardshrink, softshrink, leaky_relu, prelu, rrelu, threshold, jump_relu, hardsigmoid, hardswish, "
     "sparse_sigmoid, sparse_plus, bilinear and reglu, besides star_relu `fast`. What was tried with them is fewer "

@@ -116,21 +116,19 @@ def num_threads(n: int) -> Iterator[int]:
 class _Loop:
     """What is known of a kernel."""
 
-    __slots__ = ("address", "cost", "least", "limit")
+    __slots__ = ("address", "cost", "limit")
 
     def __init__(self, address: int, limit: ctypes.c_int64 | None = None) -> None:
         self.address = address
         self.limit = limit or ctypes.c_int64(SMALLEST)
-        """Elements from which on a call is worth a look."""
+        """Elements from which on threads may pay."""
         self.cost = math.inf
         """Nanoseconds per element."""
-        self.least = 0
-        """Elements from which on threads pay."""
 
     def learn(self, cost: float) -> None:
         if cost < self.cost:
-            self.cost, self.least = cost, int(WORTH / cost)
-            self.limit.value = max(SMALLEST, self.least)
+            self.cost = cost
+            self.limit.value = max(SMALLEST, int(WORTH / cost))
 
 
 loops: dict[tuple[np.ufunc, np.dtype[Any]], _Loop] = {}
@@ -149,7 +147,7 @@ def call(ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any], x: np.
     What does not get help is left to the ufunc before anything is prepared, so that it takes no longer."""
     loop = loops.get((ufunc, x.dtype))
     if loop is not None:
-        if x.size < loop.least:
+        if x.size < loop.limit.value:
             return ufunc(*args, **options)
         helping = pool.current
         if not helping.admits(loop.cost * x.size):

@@ -5,8 +5,6 @@ Where they pass through 0 at some x, they are factored there, so that what is le
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import quadratic_words, rescue
 from fastact.kernels.blocks.exactly import two_sum
@@ -135,14 +133,13 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------
-SIXTH = Fraction(1, 6)
 LITTLE = 2.0**-900
 """A sum of numbers of any size that is less may have lost its sign."""
 
 
 def _hardsigmoid_gradient(x: Value) -> Value:
     """1/6 between -3 and 3, 0 elsewhere."""
-    return op.between(x, -3.0, 3.0, SIXTH, 0.0)
+    return op.between(x, -3.0, 3.0, quadratic_words.SIXTH, 0.0)
 
 
 def _hardsigmoid_backward(g: Value, x: Value) -> Value:

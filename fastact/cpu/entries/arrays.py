@@ -38,19 +38,6 @@ class Word:
     INCREASE, REDUCE, UNLOCK, LOCK, MAKE, PAIR, GIVE, FIND, CALL = range(8, 17)
 
 
-class Known:
-    """Places in what the table says of a call: how many arguments it has by place and by name; the tier of the
-    surrounding context that it is for, or 0; the dtype and its bytes; addresses of the loop, of the number of elements
-    from which on threads may help, and of the ufunc's name; how many operands there are, results not counted, and how
-    many results. Then come the arguments, addresses of parameters, and steps of the loop."""
-
-    PLACED, NAMED, TIER, DESCRIPTOR, BYTES, LOOP, LIMIT, NAME, OPERANDS, OUTPUTS = range(10)
-    SLOTS = 10
-    PLACES = SLOTS + 3 * MOST_SLOTS
-    STEPS = PLACES + MOST_OPERANDS
-    WORDS = STEPS + MOST_OPERANDS + MOST_OUTPUTS
-
-
 class Slot:
     """Words for an argument: its kind, what it has to be, and its name where it has one. That is the place among
     operands of an array, the bits of a number, the address of an object."""
@@ -61,11 +48,24 @@ class Slot:
     """Kinds."""
 
 
+class Entry:
+    """Places in what the table says of a call: how many arguments it has by place and by name; the tier of the
+    surrounding context that it is for, or 0; the dtype and its bytes; addresses of the loop, of the number of elements
+    from which on threads may help, and of the ufunc's name; how many operands there are, results not counted, and how
+    many results. Then come the arguments, addresses of parameters, and steps of the loop."""
+
+    PLACED, NAMED, TIER, DESCRIPTOR, BYTES, LOOP, LIMIT, NAME, OPERANDS, OUTPUTS = range(10)
+    SLOTS = 10
+    PLACES = SLOTS + Slot.WORDS * MOST_SLOTS
+    STEPS = PLACES + MOST_OPERANDS
+    WORDS = STEPS + MOST_OPERANDS + MOST_OUTPUTS
+
+
 class Table:
     """The calls that are known of a door, and the builtin that looks them up."""
 
     def __init__(self, fallback: Callable[..., Any]) -> None:
-        self._words = (ctypes.c_int64 * (1 + MOST * Known.WORDS))()
+        self._words = (ctypes.c_int64 * (1 + MOST * Entry.WORDS))()
         self._passing = 0
         self._had: set[Any] = set()
         self._alive: list[Any] = []
@@ -115,7 +115,7 @@ class Table:
             *[size] * inputs, *[0] * len(parameters), *[size] * ufunc.nout,
         ]  # fmt: skip
         count = self._words[0]
-        ctypes.memmove(ctypes.addressof(self._words) + 8 * (1 + count * Known.WORDS), packed(words), 8 * len(words))
+        ctypes.memmove(ctypes.addressof(self._words) + 8 * (1 + count * Entry.WORDS), packed(words), 8 * len(words))
         self._alive += [*alive, x.dtype, limit, label, *parameters]
         self._had.add(key)
         self._passing += passing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.entries.arrays import MOST_OPERANDS, MOST_OUTPUTS, Known, Slot, Word
+from fastact.cpu.entries.arrays import MOST_OPERANDS, MOST_OUTPUTS, Entry, Slot, Word
 from fastact.cpu.entries.code import NOTHING, Code
 from fastact.cpu.entries.layout import READ, WARNS, WRITTEN, Layout
 from fastact.cpu.lowering.flags import FlagRegister, stack
@@ -21,10 +21,10 @@ UNLOCKED = 500
 
 def arrays_module(layout: Layout, triple: str, flags: FlagRegister) -> str:
     """The IR of the function ``enter``."""
-    return _Entry(layout, triple, flags).build()
+    return _Builtin(layout, triple, flags).build()
 
 
-class _Entry(Code):
+class _Builtin(Code):
     def __init__(self, layout: Layout, triple: str, flags: FlagRegister) -> None:
         super().__init__("arrays", layout, triple, PTR)
         (self.names,) = self.further
@@ -53,7 +53,7 @@ class _Entry(Code):
         look, after = b.append_basic_block("look"), b.append_basic_block("after")
         b.cbranch(b.icmp_signed("<", known, self.word(table, 0)), look, leave)
         b.position_at_end(look)
-        place = b.add(b.mul(known, I64(8 * Known.WORDS)), I64(8))
+        place = b.add(b.mul(known, I64(8 * Entry.WORDS)), I64(8))
         self.entry = at(b, table, place)
         self.unsuited = after
         self._fits(named)
@@ -95,14 +95,14 @@ class _Entry(Code):
     def _fits(self, named: ir.Value) -> None:
         """Go on if the arguments are those of the entry of the table."""
         b = self.b
-        self.need(self.same(self.own(Known.PLACED), self.count))
-        self.need(self.same(self.own(Known.NAMED), named))
-        tier = self.own(Known.TIER, PTR)
+        self.need(self.same(self.own(Entry.PLACED), self.count))
+        self.need(self.same(self.own(Entry.NAMED), named))
+        tier = self.own(Entry.TIER, PTR)
         self.need(b.or_(self.same(tier, NOTHING), self.same(tier, self.tier)))
         b.store(NOTHING, self.first)
         b.store(NOTHING, self.sink)
         with counted(b, self.all) as k:
-            slot = at(b, self.entry, b.add(b.mul(k, I64(8 * Slot.WORDS)), I64(8 * Known.SLOTS)))
+            slot = at(b, self.entry, b.add(b.mul(k, I64(8 * Slot.WORDS)), I64(8 * Entry.SLOTS)))
             name = self.word(slot, 8 * Slot.NAME, PTR)
             with b.if_then(b.icmp_unsigned("!=", name, NOTHING)):
                 where = b.add(b.mul(b.sub(k, self.count), I64(8)), I64(self.layout.item))
@@ -116,7 +116,7 @@ class _Entry(Code):
             with array:
                 result = self.same(kind, I64(Slot.RESULT))
                 wanted = b.select(result, I64(WRITTEN), I64(READ))
-                self.need_array(given, self.known(Word.ARRAY, PTR), self.own(Known.DESCRIPTOR), wanted)
+                self.need_array(given, self.known(Word.ARRAY, PTR), self.own(Entry.DESCRIPTOR), wanted)
                 with b.if_then(result):
                     warns = b.and_(self.word(given, self.layout.flags, I32), I32(WARNS))
                     self.need(self.same(warns, I32(0)))
@@ -148,34 +148,34 @@ class _Entry(Code):
             length = self.word(shape, b.mul(axis, I64(8)))
             b.store(b.mul(b.load(self.size, typ=I64), length), self.size)
         size = b.load(self.size, typ=I64)
-        with b.if_then(b.icmp_signed(">=", size, self.word(self.own(Known.LIMIT, PTR), 0)), likely=False):
+        with b.if_then(b.icmp_signed(">=", size, self.word(self.own(Entry.LIMIT, PTR), 0)), likely=False):
             chosen = self._of_context(Word.THREADS)
             one = self.same(chosen, self.known(Word.ONE, PTR))
             single = b.icmp_signed("!=", self.word(self.known(Word.SINGLE, PTR), 0), I64(0))
             unsaid = self.same(chosen, self.known(Word.NONE, PTR))
             self.need(b.or_(one, b.and_(unsaid, single)))
-        with counted(b, self.own(Known.OPERANDS)) as k:
+        with counted(b, self.own(Entry.OPERANDS)) as k:
             where = b.mul(k, I64(8))
-            parameter = self.word(at(b, self.entry, I64(8 * Known.PLACES)), where)
+            parameter = self.word(at(b, self.entry, I64(8 * Entry.PLACES)), where)
             with b.if_then(b.icmp_signed("!=", parameter, I64(0))):
                 b.store(parameter, at(b, self.places, where))
         with b.if_else(self.same(b.load(self.sink, typ=PTR), NOTHING)) as (new, given):
             with new:
                 self._make(first, shape)
             with given:
-                self._apart(b.mul(size, self.own(Known.BYTES)))
+                self._apart(b.mul(size, self.own(Entry.BYTES)))
 
     def _make(self, first: ir.Value, shape: ir.Value) -> None:
         """New arrays for the results."""
         b = self.b
-        operands, outputs = self.own(Known.OPERANDS), self.own(Known.OUTPUTS)
+        operands, outputs = self.own(Entry.OPERANDS), self.own(Entry.OUTPUTS)
         with b.if_then(b.icmp_signed(">", outputs, I64(1)), likely=False):
             pair = self.call(Word.PAIR, PTR, outputs)
             with b.if_then(self.same(pair, NOTHING)):
                 b.ret(NOTHING)
             b.store(pair, self.sink)
         with counted(b, outputs) as k:
-            kind = self.own(Known.DESCRIPTOR, PTR)
+            kind = self.own(Entry.DESCRIPTOR, PTR)
             self.call(Word.INCREASE, ir.VoidType(), kind)  # which goes over to the array
             axes = b.trunc(self.axes(first), I32)
             given = self.known(Word.ARRAY, PTR), kind, axes, shape, NOTHING, NOTHING, I32(0), NOTHING
@@ -195,7 +195,7 @@ class _Entry(Code):
 
     def _apart(self, extent: ir.Value) -> None:
         """Go on if the array for the result shares no memory with others but elements that are at the same place."""
-        b, operands = self.b, self.own(Known.OPERANDS)
+        b, operands = self.b, self.own(Entry.OPERANDS)
         start = self.word(self.places, b.mul(operands, I64(8)))
         end = b.add(start, extent)
         with counted(b, operands) as k:
@@ -214,15 +214,15 @@ class _Entry(Code):
         before = flags.read(b)
         flags.write(b, flags.cleared(b, before))
         kind = ir.FunctionType(ir.VoidType(), [PTR] * 4)
-        loop = b.inttoptr(self.own(Known.LOOP), kind.as_pointer())
-        b.call(loop, [self.places, self.size, at(b, self.entry, I64(8 * Known.STEPS)), NOTHING])
+        loop = b.inttoptr(self.own(Entry.LOOP), kind.as_pointer())
+        b.call(loop, [self.places, self.size, at(b, self.entry, I64(8 * Entry.STEPS)), NOTHING])
         raised = flags.numpys(b, flags.exceptions(b, flags.read(b)))
         flags.write(b, before)
         with b.if_then(long):
             self.call(Word.LOCK, ir.VoidType(), b.load(self.found, typ=PTR))
         sink = b.load(self.sink, typ=PTR)
         with b.if_then(b.icmp_signed("!=", raised, I32(0)), likely=False):
-            verdict = self.call(Word.GIVE, I32, self.own(Known.NAME, PTR), raised)
+            verdict = self.call(Word.GIVE, I32, self.own(Entry.NAME, PTR), raised)
             with b.if_then(b.icmp_signed("<", verdict, I32(0))):
                 self.call(Word.REDUCE, ir.VoidType(), sink)
                 b.ret(NOTHING)

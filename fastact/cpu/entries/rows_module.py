@@ -21,10 +21,10 @@ from fastact.cpu.rows.facts import Facts
 
 def entry_module(layout: Layout, triple: str) -> str:
     """The IR of the function ``enter``."""
-    return _Entry(layout, triple).build()
+    return _Builtin(layout, triple).build()
 
 
-class _Entry(Code):
+class _Builtin(Code):
     def __init__(self, layout: Layout, triple: str) -> None:
         super().__init__("entry", layout, triple)
         b = self.b
