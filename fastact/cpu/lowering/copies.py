@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from fastact.cpu.lowering.flow import I32, I64, PTR, at, counted
-from fastact.cpu.lowering.words import SCALARS, typed
+from fastact.cpu.lowering.words import SCALARS, picked, typed
 from fastact.link.graph import BITS
 
 TURN = 8
@@ -74,7 +74,6 @@ def _by_vectors(b: ir.IRBuilder, type: str, order: Sequence[int], count: ir.Valu
     size, lanes = BITS[type] // 8, len(order)
     read = typed(type, lanes * (2 if max(order) >= lanes else 1))
     whole = b.and_(b.select(b.icmp_signed("<", count, I64(0)), I64(0), count), I64(-lanes))
-    mask = ir.Constant(ir.VectorType(I32, lanes), list(order))
     with counted(b, whole, lanes) as i:
 
         def lowest(base: ir.Value, step: ir.Value, i: ir.Value = i) -> ir.Value:
@@ -82,8 +81,7 @@ def _by_vectors(b: ir.IRBuilder, type: str, order: Sequence[int], count: ir.Valu
             return at(b, base, b.mul(b.select(b.icmp_signed("<", step, I64(0)), last, i), step))
 
         vector = b.load(lowest(source, source_step), typ=read, align=size)
-        picked = b.shuffle_vector(vector, ir.Constant(read, ir.Undefined), mask)
-        b.store(picked, lowest(sink, sink_step), align=size)
+        b.store(picked(b, vector, order), lowest(sink, sink_step), align=size)
     return whole
 
 
@@ -97,11 +95,10 @@ def _to_every_other(b: ir.IRBuilder, type: str, lanes: int, count: ir.Value) -> 
         f"llvm.masked.store.v{2 * lanes}{type}.p0", fnty=ir.FunctionType(ir.VoidType(), [spread, PTR, I32, flags])
     )
     whole = b.and_(count, I64(-lanes))
-    places = ir.Constant(ir.VectorType(I32, 2 * lanes), [lane // 2 for lane in range(2 * lanes)])
     chosen = ir.Constant(flags, [1 - lane % 2 for lane in range(2 * lanes)])
     with counted(b, whole, lanes) as i:
         vector = b.load(at(b, source, b.mul(i, I64(size))), typ=kind, align=size)
-        doubled = b.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), places)
+        doubled = picked(b, vector, [lane // 2 for lane in range(2 * lanes)])
         b.call(store, [doubled, at(b, sink, b.mul(i, I64(2 * size))), I32(size), chosen])
     return whole
 

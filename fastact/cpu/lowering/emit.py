@@ -12,7 +12,7 @@ from llvmlite import ir
 from fastact.cpu.lowering import clips, detours, extremes, masks, powers, quotients, tables
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
-from fastact.cpu.lowering.words import SCALARS, constant, typed
+from fastact.cpu.lowering.words import SCALARS, constant, typed, undefined
 from fastact.link.graph import BITS, Graph, Node
 
 _BINARY = {
@@ -244,7 +244,7 @@ class Emitter(Conversions):
             wide = index if BITS[node.args[0].type] == 64 else b.zext(index, ir.IntType(64))
             return b.load(b.gep(table, [zero, wide], inbounds=True, source_etype=table.value_type), typ=element)
         kind = typed(node.type, self.width)
-        result: ir.Value = ir.Constant(kind, ir.Undefined)
+        result: ir.Value = undefined(kind)
         for lane in range(self.width):
             position = ir.Constant(ir.IntType(32), lane)
             one = b.extract_element(index, position)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 
-from fastact.cpu.lowering.words import typed
+from fastact.cpu.lowering.words import picked, typed
 from fastact.link.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -125,9 +125,8 @@ def _moved(entry: str, place: int, size: int) -> str:
 def product(e: Emitter, x: ir.Value, y: ir.Value) -> ir.Value:
     """x 2^floor(y)."""
     if e.width < LANES:  # a part of a register, as where float64 is in the same graph
-        b, places = e.builder, ir.Constant(typed("i32", LANES), [k % e.width for k in range(LANES)])
-        x, y = (b.shuffle_vector(value, value, places) for value in (x, y))
-        return b.shuffle_vector(_product(e, x, y, LANES), x, ir.Constant(typed("i32", e.width), list(range(e.width))))
+        x, y = (picked(e.builder, value, [k % e.width for k in range(LANES)]) for value in (x, y))
+        return picked(e.builder, _product(e, x, y, LANES), range(e.width))
     return _product(e, x, y, e.width)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from llvmlite import ir
 
-from fastact.cpu.lowering.words import LANES, SCALARS, BFloat, constant, typed
+from fastact.cpu.lowering.words import LANES, SCALARS, BFloat, constant, picked, typed
 from fastact.link.graph import Node
 
 Doubt = Literal["unknown", "zeros"]
@@ -42,14 +42,11 @@ class Conversions:
         """Neighbouring elements of a vector as a vector of their own."""
         if (start, count) == (0, self.width):
             return vector
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(start, start + count)))
-        return self.builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+        return picked(self.builder, vector, range(start, start + count))
 
     def joined(self, low: ir.Value, high: ir.Value) -> ir.Value:
         """The elements of two vectors one after the other."""
-        count = 2 * low.type.count
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
-        return self.builder.shuffle_vector(low, high, mask)
+        return picked(self.builder, low, range(2 * low.type.count), high)
 
     # -- float16 ------------------------------------------------------------------------------------------------
     def half_to_single(self, bits: ir.Value) -> ir.Value:
@@ -88,15 +85,11 @@ class Conversions:
     # -- bfloat16 -----------------------------------------------------------------------------------------------
     def as_words(self, stored: ir.Value) -> ir.Value:
         """What is known of each stored bfloat16, in the order in which vectors hold the words made of them."""
-        places = [*range(0, self.width, 2), *range(1, self.width, 2)]
-        mask = ir.Constant(ir.VectorType(SCALARS["i32"], self.width), places)
-        return self.builder.shuffle_vector(stored, ir.Constant(stored.type, ir.Undefined), mask)
+        return picked(self.builder, stored, [*range(0, self.width, 2), *range(1, self.width, 2)])
 
     def as_stored(self, words: ir.Value) -> ir.Value:
         """What is known of each word, in the order in which the bfloat16 it was made of are stored."""
-        places = [i // 2 + self.width // 2 * (i % 2) for i in range(self.width)]
-        mask = ir.Constant(ir.VectorType(SCALARS["i32"], self.width), places)
-        return self.builder.shuffle_vector(words, ir.Constant(words.type, ir.Undefined), mask)
+        return picked(self.builder, words, [i // 2 + self.width // 2 * (i % 2) for i in range(self.width)])
 
     def bfloat_to_single(self, bits: ir.Value) -> ir.Value:
         """The 16 bits with 16 zeros after them."""
@@ -167,9 +160,7 @@ class Conversions:
             both = b.call(convert, [self.lanes(value, i + half, 16), self.lanes(value, i, 16)])
             piece = b.bitcast(both, typed("i16", 32))
             if self.apart:
-                mask = [place // 2 + 16 * (place % 2) for place in range(32)]
-                mask = ir.Constant(ir.VectorType(SCALARS["i32"], 32), mask)
-                piece = b.shuffle_vector(piece, ir.Constant(piece.type, ir.Undefined), mask)
+                piece = picked(b, piece, [place // 2 + 16 * (place % 2) for place in range(32)])
             pieces.append(piece)
         return pieces
 

@@ -18,7 +18,7 @@ from fastact.cpu.lowering.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.overlap import Parts, parts
 from fastact.cpu.lowering.uniform import by_need, worthwhile
-from fastact.cpu.lowering.words import LANES, SCALARS, constant, typed
+from fastact.cpu.lowering.words import LANES, SCALARS, constant, picked, typed, undefined
 from fastact.link.graph import BITS, Graph, Node
 
 REGISTERS = 4
@@ -162,9 +162,8 @@ class Sweeps:
 
     def _everywhere(self, b: ir.IRBuilder, number: ir.Value, type: str) -> ir.Value:
         """A vector of one number."""
-        vector = ir.Constant(typed(type, self.width), ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        return b.shuffle_vector(b.insert_element(vector, number, I32(0)), vector, zeros)
+        vector = undefined(typed(type, self.width))
+        return picked(b, b.insert_element(vector, number, I32(0)), [0] * self.width)
 
     def _deliver(
         self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
@@ -176,8 +175,7 @@ class Sweeps:
         for (value, node), p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
             lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
             for i in range(0, self.width, lanes):
-                places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
-                part = value if lanes == self.width else b.shuffle_vector(value, value, places)
+                part = value if lanes == self.width else picked(b, value, range(i, i + lanes))
                 stores.append((part, at(b, p, I64(i * s)), s))
         self._store(b, stores, where[: loads if reads is None else reads])
         for value, node in zip(outputs, graph.outputs, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from fastact.cpu.lowering.order import Detour
-from fastact.cpu.lowering.words import constant, typed
+from fastact.cpu.lowering.words import constant, picked, typed
 from fastact.link.graph import Node
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def together(e: Emitter, first: Node, second: Node, index: ir.Value) -> tuple[ir
         )
         low, high = e.joined(a, d), e.joined(c, f)
         for part, mask in zip(found, ([0, 4, 2, 6], [1, 5, 3, 7]), strict=True):
-            part.append(b.shuffle_vector(low, high, ir.Constant(typed("i32", QUARTER), mask)))
+            part.append(picked(b, low, mask, high))
     while len(found[0]) > 1:
         found = [[e.joined(a, c) for a, c in zip(part[::2], part[1::2], strict=True)] for part in found]
     return found[0][0], found[1][0]

@@ -1,6 +1,10 @@
-"""The types of machine words in LLVM, and constants of them."""
+"""The types of machine words in LLVM, constants of them, and vectors made of elements of others."""
 
 from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
 
 from llvmlite import ir
 
@@ -30,9 +34,33 @@ class BFloat(ir.Type):
         return hash(BFloat)
 
 
+@functools.cache
 def typed(name: str, width: int) -> ir.Type:
     return ir.VectorType(SCALARS[name], width) if width else SCALARS[name]
 
 
 def constant(name: str, width: int, value: float | int) -> ir.Constant:
+    return _constant(name, width, value, math.copysign(1.0, value))
+
+
+@functools.lru_cache(maxsize=None, typed=True)
+def _constant(name: str, width: int, value: float | int, sign: float) -> ir.Constant:
+    """Written once, since vectors have many elements. 0 and -0 are equal, but for their ``sign``."""
     return ir.Constant(typed(name, width), [value] * width if width else value)
+
+
+@functools.cache
+def undefined(kind: ir.Type) -> ir.Constant:
+    """Any number, or a vector of them."""
+    return ir.Constant(kind, ir.Undefined)
+
+
+def picked(b: ir.IRBuilder, vector: ir.Value, places: Sequence[int], after: ir.Value | None = None) -> ir.Value:
+    """Elements of a vector, or of two whose places are counted one after the other."""
+    after = undefined(vector.type) if after is None else after
+    return b.shuffle_vector(vector, after, _mask(tuple(places)))
+
+
+@functools.cache
+def _mask(places: tuple[int, ...]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(SCALARS["i32"], len(places)), list(places))

@@ -22,7 +22,7 @@ from fastact.cpu.lowering import quotients
 from fastact.cpu.lowering.flags import stack
 from fastact.cpu.lowering.flow import I32, I64, LINE, PTR, at, counted
 from fastact.cpu.lowering.sweeps import Target
-from fastact.cpu.lowering.words import SCALARS, constant, typed
+from fastact.cpu.lowering.words import SCALARS, constant, picked, typed
 from fastact.cpu.rows.facts import Facts, lanes, operands
 from fastact.cpu.rows.pieces import RowPieces, Words, word_of
 from fastact.link.graph import BITS, Graph, Node
@@ -122,7 +122,7 @@ class RowBuilder(RowPieces):
             return _fusible(graph.outputs, self.emitter(b, width).graph(graph, values))
         parts = []
         for start in range(0, width, part):
-            own = [self.picked(b, value, list(range(start, start + part))) for value in values]
+            own = [picked(b, value, list(range(start, start + part))) for value in values]
             parts.append(_fusible(graph.outputs, self.emitter(b, part).graph(graph, own)))
         return [self.joined(b, list(words)) for words in zip(*parts, strict=True)]
 
@@ -196,7 +196,7 @@ class RowBuilder(RowPieces):
                 b.load(self._room(b, row, place, t, i), typ=typed(t, lanes), align=BITS[t] // 8)
                 for place, t in enumerate(kept)
             ]
-            values += [self.picked(b, s, list(range(lanes))) for s in scalars] if lanes < width else scalars
+            values += [picked(b, s, list(range(lanes))) for s in scalars] if lanes < width else scalars
             self._put(b, row, graph, values, i, lanes, written)
 
         def body(i: ir.Value, mask: ir.Value | None) -> None:
@@ -227,7 +227,7 @@ class RowBuilder(RowPieces):
                     first if self.operands[k].kind == "column" else value
                     for k, first, value in zip(self.inputs, values[0], own, strict=True)
                 ]
-                shared += [self.picked(b, s, list(range(lanes))) for s in scalars]
+                shared += [picked(b, s, list(range(lanes))) for s in scalars]
                 self._put(b, row, graph, shared, i, lanes, written)
 
         row = rows[0][0]
@@ -251,7 +251,7 @@ class RowBuilder(RowPieces):
             narrowed = self.target.avx512 and node.op == "fptrunc" and node.type == "f32"
             part = 8 if narrowed and mask is None else lanes
             for start in range(0, lanes, part):
-                own = value if part == lanes else self.picked(b, value, list(range(start, start + part)))
+                own = value if part == lanes else picked(b, value, list(range(start, start + part)))
                 self.store(b, own, at(b, place, I64(start * o.size)), o.type, mask)
 
     # -- functions ----------------------------------------------------------------------------------------------------
@@ -260,6 +260,7 @@ class RowBuilder(RowPieces):
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, PTR, PTR]), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
+        function.attributes.alignstack = 64  # what is set aside there does not straddle lines of memory
         return ir.IRBuilder(function.append_basic_block("entry")), function.args
 
     def places_and_steps(self, b: ir.IRBuilder, places: ir.Value, steps: ir.Value) -> tuple[Words, Words]:

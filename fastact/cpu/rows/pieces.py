@@ -7,7 +7,7 @@ from llvmlite import ir
 from fastact.cpu.lowering.emit import Emitter
 from fastact.cpu.lowering.flow import I32, PTR
 from fastact.cpu.lowering.sweeps import Target
-from fastact.cpu.lowering.words import SCALARS, constant, typed
+from fastact.cpu.lowering.words import SCALARS, constant, picked, typed, undefined
 from fastact.link.graph import BITS
 from fastact.link.rows import Total
 
@@ -29,10 +29,8 @@ class RowPieces:
         rows = value.type.count if isinstance(value.type, ir.VectorType) else 1
         if rows == 1:
             kind = ir.VectorType(value.type, width)
-            value = b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        places = [lane * rows // width for lane in range(width)]
-        mask = ir.Constant(ir.VectorType(I32, width), places)
-        return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+            value = b.insert_element(undefined(kind), value, I32(0))
+        return picked(b, value, [lane * rows // width for lane in range(width)])
 
     def mask(self, b: ir.IRBuilder, count: ir.Value, width: int) -> ir.Value:
         """The lanes below ``count``."""
@@ -69,7 +67,7 @@ class RowPieces:
         (word,) = words
         while width and word.type.count > width:
             half = word.type.count // 2
-            word = b.fadd(*(self.picked(b, word, list(range(start, start + half))) for start in (0, half)))
+            word = b.fadd(*(picked(b, word, list(range(start, start + half))) for start in (0, half)))
         return [b.fpext(word, typed("f64", word.type.count))]
 
     def tree(self, b: ir.IRBuilder, total: Total, words: Words, rows: int = 1) -> Words:
@@ -82,21 +80,16 @@ class RowPieces:
             else:
                 first = [lane // (own // 2) * own + lane % (own // 2) for lane in range(width)]
                 low, high = (
-                    [self.picked(b, w, [lane + half for lane in first]) for w in words] for half in (0, own // 2)
+                    [picked(b, w, [lane + half for lane in first]) for w in words] for half in (0, own // 2)
                 )
             words = self.emitter(b, width if width > 1 else 0).graph(total.both, [*low, *high])
         return words
-
-    def picked(self, b: ir.IRBuilder, vector: ir.Value, places: list[int]) -> ir.Value:
-        mask = ir.Constant(ir.VectorType(I32, len(places)), places)
-        return b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
     def joined(self, b: ir.IRBuilder, parts: Words) -> ir.Value:
         """Vectors, a power of two of them, one after the other."""
         while len(parts) > 1:
             parts = [
-                b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, 2 * x.type.count), list(range(2 * x.type.count))))
-                for x, y in zip(parts[::2], parts[1::2], strict=True)
+                picked(b, x, range(2 * x.type.count), y) for x, y in zip(parts[::2], parts[1::2], strict=True)
             ]
         return parts[0]
 
@@ -104,7 +97,7 @@ class RowPieces:
         """A number of each row: a vector of them, where there are several rows."""
         if len(parts) == 1:
             return parts[0]
-        vector = ir.Constant(ir.VectorType(parts[0].type, len(parts)), ir.Undefined)
+        vector = undefined(ir.VectorType(parts[0].type, len(parts)))
         for lane, part in enumerate(parts):
             vector = b.insert_element(vector, part, I32(lane))
         return vector

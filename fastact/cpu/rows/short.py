@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from fastact.cpu.lowering.flow import I64, at
-from fastact.cpu.lowering.words import SCALARS, constant
+from fastact.cpu.lowering.words import SCALARS, constant, picked
 from fastact.cpu.rows.batches import Room, RowBatches
 from fastact.cpu.rows.facts import Facts, batch, beside
 from fastact.cpu.rows.pieces import Words
@@ -83,6 +83,6 @@ class ShortRows(RowBatches):
         results = self.emitter(b, every).graph(self.linked.result, values + self._lent(b, start, lent))
         for k, value in zip(self.sinks, results, strict=True):
             for place, row in enumerate(rows):
-                own = self.picked(b, value, list(range(place * self.width, (place + 1) * self.width)))
+                own = picked(b, value, list(range(place * self.width, (place + 1) * self.width)))
                 where = at(b, self.first[k], b.mul(row, self.step[k]))
                 self.store(b, own, where, self.operands[k].type, self.mask_of_row)

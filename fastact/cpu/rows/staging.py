@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastact.cpu.lowering.flow import I32, I64, PTR, at, counted
+from fastact.cpu.lowering.flow import I64, PTR, at, counted
+from fastact.cpu.lowering.words import picked
 
 SIDE = 16
 """Rows and columns of the blocks that are transposed in registers."""
@@ -56,11 +57,10 @@ def _transposed(b: ir.IRBuilder, lines: list[ir.Value]) -> list[ir.Value]:
     while half:
         low = [e if not e & half else side + e - half for e in range(side)]
         high = [e + half if not e & half else side + e for e in range(side)]
-        masks = [ir.Constant(ir.VectorType(I32, side), places) for places in (low, high)]
         found = list(lines)
         for i in range(side):
             if not i & half:
-                found[i] = b.shuffle_vector(lines[i], lines[i + half], masks[0])
-                found[i + half] = b.shuffle_vector(lines[i], lines[i + half], masks[1])
+                found[i] = picked(b, lines[i], low, lines[i + half])
+                found[i + half] = picked(b, lines[i], high, lines[i + half])
         lines, half = found, half // 2
     return lines
