@@ -12,7 +12,7 @@ from llvmlite import ir
 from fastact.cpu.lowering import clips, detours, extremes, masks, powers, quotients, tables
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
-from fastact.cpu.lowering.words import SCALARS, constant, typed
+from fastact.cpu.lowering.words import LANES, SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph, Node
 
 _BINARY = {
@@ -61,6 +61,8 @@ class Emitter(Conversions):
         self.couples: dict[Node, Node] = {}
         self.coupled: dict[Node, ir.Value] = {}
         """Tables that are looked up two by two, and what was found in second ones."""
+        self.unrounded: dict[int, ir.Value] = {}
+        """The float32 of float16 that may be rounded by the instruction that stores them."""
         self.eights = False
         """Whether tables are looked up eight elements at a time (`Target`)."""
         self.multiplied: dict[Node, int] = {}
@@ -195,6 +197,8 @@ class Emitter(Conversions):
         if op == "half_to_single":
             return self.half_to_single(args[0])
         if op == "single_to_half":
+            if self.avx512 and self.width and self.width % LANES == 0 and not self.brief:
+                self.unrounded[node.index] = args[0]
             return self.single_to_half(args[0])
         if op == "bfloat_to_single":
             return self.bfloat_to_single(args[0])

@@ -69,9 +69,10 @@ class Conversions:
         return _single_to_half_by_integers(self, value)
 
     def halves(self, value: ir.Value) -> ir.Value:
-        """The elements as float16, each register of them by an instruction of its own. That might store them as well,
-        which keeps units of conversion longer than two instructions do: ``brief`` bodies name the instruction, and so
-        the compiler does not know what might be part of it."""
+        """The elements as float16, each register of them by an instruction of its own. That stores them as well, if
+        the body is not short (`Sweeps._store`), which spares the unit that moves elements within registers. In
+        ``brief`` ones that keeps units of conversion longer than two instructions do: they name the instruction, and
+        so the compiler does not know what might be part of it."""
         b, kind, i16, i32 = self.builder, ir.VectorType(SCALARS["i16"], LANES), SCALARS["i16"], SCALARS["i32"]
         whole = pieces = [self.lanes(value, i, LANES) for i in range(0, self.width, LANES)]
         if self.brief:

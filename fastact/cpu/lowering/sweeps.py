@@ -59,6 +59,8 @@ class Target:
 
 Slot = tuple[ir.Value, ir.Type]
 """Where a condition is gathered, and its type."""
+Store = tuple[ir.Value, ir.Value, int, ir.Value | None]
+"""A register of a result, its place, the bytes of an element, and what it is rounded from if storing it rounds."""
 
 
 class Sweeps:
@@ -110,7 +112,7 @@ class Sweeps:
             ]
             self._fetch(b, where[: self.fetched])
             outputs = emitter.graph(graph, values, alarm=graph is self.graph)
-            self._deliver(b, graph, outputs, where, loads, slots)
+            self._deliver(emitter, graph, outputs, where, loads, slots)
         b.ret(self._found(emitter, slots))
         return function
 
@@ -156,7 +158,7 @@ class Sweeps:
             self._fetch(b, where[: self.fetched])
             emitter.steps(each, values)
             outputs = emitter.outputs(graph, values, alarm=True)
-            self._deliver(b, graph, outputs, where, self.inputs, slots, self.varying)
+            self._deliver(emitter, graph, outputs, where, self.inputs, slots, self.varying)
         b.ret(self._found(emitter, slots))
         return function
 
@@ -167,18 +169,21 @@ class Sweeps:
         return b.shuffle_vector(b.insert_element(vector, number, I32(0)), vector, zeros)
 
     def _deliver(
-        self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
+        self, emitter: Emitter, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
         slots: list[Slot], reads: int | None = None,
     ) -> None:  # fmt: skip
         """Results are stored after so many operands, conditions gathered; the first ones are read as vectors."""
+        b = emitter.builder
         results = [(v, node) for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
-        stores: list[tuple[ir.Value, ir.Value, int]] = []
+        stores: list[Store] = []
         for (value, node), p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
+            single = emitter.unrounded.get(node.index)
             lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
             for i in range(0, self.width, lanes):
                 places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
                 part = value if lanes == self.width else b.shuffle_vector(value, value, places)
-                stores.append((part, at(b, p, I64(i * s)), s))
+                wide = None if single is None else b.shuffle_vector(single, single, places)
+                stores.append((part, at(b, p, I64(i * s)), s, wide))
         self._store(b, stores, where[: loads if reads is None else reads])
         for value, node in zip(outputs, graph.outputs, strict=True):
             if node.type == "i1":
@@ -189,12 +194,10 @@ class Sweeps:
                 b.store(b.or_(mark, b.load(slot, typ=mark.type)), slot)
                 slots.append((slot, mark.type))
 
-    def _store(
-        self, b: ir.IRBuilder, stores: list[tuple[ir.Value, ir.Value, int]], reads: list[ir.Value]
-    ) -> None:
-        """Vectors to places, of elements of so many bytes; past the caches if the body is told to."""
+    def _store(self, b: ir.IRBuilder, stores: list[Store], reads: list[ir.Value]) -> None:
+        """Vectors to places; past the caches if the body is told to."""
         if not self.target.streams or not stores or not b.function.name.startswith("body"):
-            for value, place, size in stores:
+            for value, place, size, _ in stores:
                 b.store(value, place, align=size)
             return
         # That the answer is always the same is kept from LLVM, which would make two loops of this one.
@@ -203,12 +206,16 @@ class Sweeps:
             with past:
                 self._fetch(b, reads, self.level)
                 mark = self.module.add_metadata([I32(1)])
-                for value, place, size in stores:
+                for value, place, size, _ in stores:
                     store = b.store(value, place, align=min(LINE, value.type.count * size))
                     store.set_metadata("nontemporal", mark)
             with plainly:
-                for value, place, size in stores:
-                    b.store(value, place, align=size)
+                for value, place, size, wide in stores:
+                    if wide is None:
+                        b.store(value, place, align=size)
+                    else:
+                        kind = ir.FunctionType(ir.VoidType(), [PTR, wide.type])
+                        b.asm(kind, "vcvtps2ph $$4, $1, ($0)", "r,v,~{memory}", [place, wide], side_effect=True)
 
     def _found(self, emitter: Emitter, slots: list[Slot]) -> ir.Value:
         """The conditions gathered, as bits."""
@@ -255,7 +262,7 @@ class Sweeps:
         emitter.stored = read(i)
         values = emitter.nodes(divided.second, {**constants, **kept, **emitter.stored})
         results = emitter.outputs(graph, values, alarm=True)
-        self._deliver(b, graph, results, where(i), loads, slots)
+        self._deliver(emitter, graph, results, where(i), loads, slots)
         for index, value in kept.items():
             masks.arrives(value, start[index], entry)
             masks.arrives(value, ahead[index], b.block)
