@@ -186,12 +186,12 @@ class Linking(Context):
             value = value.rounded()
         return value.rounded() if isinstance(value, Pair) else value
 
-    def deliver(self, value: Any, dtype: str) -> None:
-        """Round once to the dtype and make that an output."""
+    def deliver(self, value: Any, dtype: str, away: bool = False) -> None:
+        """Round once to the dtype and make that an output; ``away``: ties either way (`sixteen.narrowed`)."""
         value = self.word_of(value)
         narrow = dtype in sixteen.DTYPES
         self.graph.outputs.append(
-            sixteen.narrowed(self, value, dtype) if narrow else value.convert(STORAGE[dtype]).node
+            sixteen.narrowed(self, value, dtype, away) if narrow else value.convert(STORAGE[dtype]).node
         )
 
     def alarm(self, condition: Condition) -> None:
@@ -300,7 +300,8 @@ def _linked(
             # Where digits cancel, there are none to spare.
             results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False))
         for value in results:
-            linking.deliver(close.applied(linking, linking.word_of(value), dtype) if close else value, dtype)
+            value = close.applied(linking, linking.word_of(value), dtype) if close else value
+            linking.deliver(value, dtype, away=tier != "exact")
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph

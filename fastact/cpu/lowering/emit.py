@@ -14,6 +14,7 @@ from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.lowering.words import LANES, SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.sixteen import AWAY
 
 _BINARY = {
     "fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv",
@@ -204,6 +205,8 @@ class Emitter(Conversions):
             return self.bfloat_to_single(args[0])
         if op == "single_to_bfloat":
             return self.single_to_bfloat(args[0], self.subnormal(node.args[0]))
+        if op == AWAY:
+            return self.single_to_bfloat_away(args[0])
         if op == "upper_half":
             return self.upper_half(b.bitcast(args[0], typed("i32", self.width)))
         raise NotImplementedError(op)

@@ -20,6 +20,7 @@ from fastact.cpu.lowering.overlap import Parts, parts
 from fastact.cpu.lowering.uniform import by_need, worthwhile
 from fastact.cpu.lowering.words import LANES, SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.sixteen import AWAY
 
 REGISTERS = 4
 """Registers to a vector."""
@@ -83,7 +84,7 @@ class Sweeps:
         kinds = {node: {node.type, *(a.type for a in node.args)} - {"i1"} for node in graph.live()}
         crossing = {node.op for node, types in kinds.items() if "i16" in types and len(types) > 1}
         stored = set(self.operands) == {"i16"} and bool(crossing)
-        self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", "upper_half"}
+        self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", AWAY, "upper_half"}
         self.level = 2 if target.second_level and len(graph.live()) <= BRIEF else 3
         """The cache that is asked for what results written past the caches are made of: 3 for the first, 2 for the
         second, as LLVM has it."""
