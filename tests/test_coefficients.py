@@ -50,6 +50,7 @@ POLYNOMIALS = {
     "exp": exp_like(1.01 * ln2 / 2, mp.exp),
     "exp_briefly": exp_like(1.01 * ln2 / 2, mp.exp),
     "expm1": exp_like(1.01 * ln2 / 2),
+    "exp2_above": (0, 1, same, lambda r, p: p, lambda r: mp.power(2, r), lambda r: mp.power(2, r)),
     "exp2": (-0.5, 0.5, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)), lambda r: mp.power(2, r)),
     "exp_pair": exp_like(1.01 * ln2 / 64),
     "expm1_pair": exp_like(1.01 * ln2 / 64),

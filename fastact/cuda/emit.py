@@ -21,6 +21,7 @@ _TEXT = {
     "fadd": "add.rn.T $0, $1, $2;", "fsub": "sub.rn.T $0, $1, $2;", "fmul": "mul.rn.T $0, $1, $2;",
     "fdiv": "div.rn.T $0, $1, $2;", "fma": "fma.rn.T $0, $1, $2, $3;", "sqrt": "sqrt.rn.T $0, $1;",
     "fabs": "abs.T $0, $1;", "fneg": "neg.T $0, $1;", "rint": "cvt.rni.T.T $0, $1;",
+    "floor": "cvt.rmi.T.T $0, $1;",
     "fpext": "cvt.f64.f32 $0, $1;", "fptrunc": "cvt.rn.f32.f64 $0, $1;",
     "half_to_single": "cvt.f32.f16 $0, $1;", "single_to_half": "cvt.rn.f16.f32 $0, $1;",
     "single_to_bfloat": "cvt.rn.bf16.f32 $0, $1;",

@@ -77,7 +77,7 @@ def _select(condition: Any, a: Any, b: Any) -> Any:
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "fadd": np.add, "fsub": np.subtract, "fmul": np.multiply, "fdiv": np.divide, "fma": fma, "sqrt": np.sqrt,
-    "fabs": np.abs, "fneg": np.negative, "copysign": np.copysign, "rint": np.rint,
+    "fabs": np.abs, "fneg": np.negative, "copysign": np.copysign, "rint": np.rint, "floor": np.floor,
     "iadd": np.add, "isub": np.subtract, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
 }  # fmt: skip
 _COMPARE: dict[str, Callable[..., Any]] = {

@@ -161,6 +161,16 @@ TABLES: dict[str, dict[str, Table]] = {
             -74.28,
         ),
     },
+    "exp2_above": {
+        # 2^r = P(r), 0 <= r <= 1
+        # degree 4, error 2^-18.54 relative to 2^r; python scripts/fit.py exp2_above
+        "single_half": Table(
+            (
+                1.0000026226043701, 0.6930025219917297, 0.2414512038230896, 0.05199505761265755, 0.013543691486120224,
+            ),
+            -18.54,
+        ),
+    },
     "exp2": {
         # 2^r = 1 + r P(r), |r| <= 1/2
         # degree 2, error 2^-13.26 relative to 2^r; python scripts/fit.py exp2

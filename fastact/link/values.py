@@ -316,6 +316,9 @@ class Real:
     def rint(self) -> Real:
         return self._make("rint")
 
+    def floor(self) -> Real:
+        return self._make("floor")
+
     def split_integer(self, factor: Real | Number, above: int = 0) -> tuple[Real, Integer]:
         """The whole number nearest to self * factor, as a float and as an integer; its size is below 2^21.
 

@@ -27,6 +27,7 @@ _CAST = {
 }  # fmt: skip
 _INTRINSIC = {
     "fabs": "llvm.fabs", "sqrt": "llvm.sqrt", "fma": "llvm.fma", "copysign": "llvm.copysign", "rint": "llvm.rint",
+    "floor": "llvm.floor",
 }  # fmt: skip
 
 
@@ -193,6 +194,8 @@ class Emitter(Conversions):
             return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])
+        if op == "fraction":
+            return powers.fraction(self, args[0])
         if op == "scale":
             return powers.product(self, *args)
         if op == "half_to_single":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from fastact.cpu.lowering import masks, powers, quotients
+from fastact.cpu.lowering.contracted import contracted
 from fastact.cpu.lowering.emit import BRIEF, Emitter
 from fastact.cpu.lowering.flags import FlagRegister, stack
 from fastact.cpu.lowering.flow import I32, I64, LINE, PTR, at, counted
@@ -71,7 +72,7 @@ class Sweeps:
         """``fetched``: of how many operands the processor is told early what will be needed; ``varying``: how many
         inputs come before those that are often the same for all elements, 0 if there are none of these."""
         graph = target.suited(graph)
-        graph = powers.scaled(graph) if target.avx512 else graph
+        graph = contracted(powers.scaled(graph)) if target.avx512 else graph
         self.graph, self.target = graph, target
         self.fetched = fetched
         self.alarm = len(graph.outputs) > 1 and graph.outputs[-1].type == "i1"
