@@ -18,7 +18,7 @@ from fastact.cpu.target import baseline, host
 from fastact.cpu.ufunc import LOOP
 from fastact.link.forms import forms, kernel, usual_form
 
-NAMES = ("exp", "exp2", "silu", "sigmoid", "mish", "softplus", "quick_gelu")
+NAMES = ("exp", "exp2", "silu", "sigmoid", "mish", "softplus", "quick_gelu", "gelu")
 CASES = [
     (name, form, dtype)
     for name in NAMES
@@ -55,3 +55,11 @@ def test_exponentials_are_two_instructions_and_a_polynomial(dtype):
     found = [node.op for node in graph.live()]
     assert found.count("fraction") == found.count("scale") == 1
     assert not {"floor", "bitcast", "shl"} & set(found)
+
+
+@pytest.mark.parametrize(("dtype", "fractions"), [("float16", 1), ("bfloat16", 0)])
+def test_pieces_take_the_size_within_a_limit_and_what_is_left_of_it(dtype, fractions):
+    graph = contracted(kernel(REGISTRY["gelu"], "value", dtype, "fast").graph)
+    found = [node.op for node in graph.live()]
+    assert found.count("size_within") == 1 and found.count("fraction") == fractions
+    assert "fabs" not in found

@@ -32,6 +32,9 @@ class Arithmetic:
     plenty: bool = False
     """Words of the range of results have twice their digits: these may lack where digits cancel, and nowhere else."""
 
+    alone: bool = False
+    """Results are of one number, all of which are tried, and need not be rounded rightly."""
+
     @property
     def decisive(self) -> bool:
         """Whether nothing decides where this leaves a rounding open."""

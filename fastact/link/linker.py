@@ -277,7 +277,8 @@ def _linked(
     if arithmetic.short and (products or (inputs > 1 and not arithmetic.wide)):
         # What is multiplied with a further input may be smaller than any result, and has to keep its digits.
         arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
-    arithmetic = replace(arithmetic, products=products)
+    alone = inputs == 1 and not products and tier != "exact"
+    arithmetic = replace(arithmetic, products=products, alone=alone)
     linking, arguments, results = _run(body, arithmetic, inputs, dtype, constants, summed)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
     if double:

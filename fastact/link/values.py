@@ -303,6 +303,13 @@ class Real:
         self.context.note(result, 0.0, max(-low, high))
         return result
 
+    def size_within(self, limit: float) -> Real:
+        """The smaller of the size and a limit, whatever of NaN."""
+        size = Real(self.context, self.context.graph.node("fabs", self.node.type, self.node, data="number"))
+        result = size.choose(~(size > limit), limit)
+        self.context.note(result, 0.0, limit)
+        return result
+
     def fma(self, factor: Real | Number, addend: Real | Number) -> Real:
         """self * factor + addend, rounded once."""
         return self._make("fma", self.lift(factor), self.lift(addend))

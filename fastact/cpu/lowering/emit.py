@@ -195,7 +195,9 @@ class Emitter(Conversions):
         if op == "lookup":
             return self.lookup(node, args[0])
         if op == "fraction":
-            return powers.fraction(self, args[0])
+            return clips.fraction(self, args[0], int(str(node.data)))
+        if op == "size_within":
+            return clips.size_within(self, args[0], float.fromhex(str(node.data)))
         if op == "scale":
             return powers.product(self, *args)
         if op == "half_to_single":

@@ -25,10 +25,6 @@ FRACTION = 23
 """Bits of the mantissa of a float32, the first one left out."""
 
 
-DOWN = 0b1001
-"""Rounded down to whole numbers, without a flag."""
-
-
 class Power(NamedTuple):
     """An element of a table times a power of two, and the numbers that it is made of."""
 
@@ -124,19 +120,6 @@ def _moved(entry: str, place: int, size: int) -> str:
     """An element that has its place added to its bits where the others of k begin."""
     bits = struct.unpack("<I", struct.pack("<f", float.fromhex(entry)))[0] + (place << FRACTION - size.bit_length() + 1)
     return float(struct.unpack("<f", struct.pack("<I", bits))[0]).hex()
-
-
-def fraction(e: Emitter, x: ir.Value) -> ir.Value:
-    """x - floor(x) of registers."""
-    kind, i32, mask = typed("f32", LANES), ir.IntType(32), ir.IntType(LANES)
-    function = e.declared("llvm.x86.avx512.mask.reduce.ps.512", kind, [kind, i32, kind, mask, i32])
-    found: list[Any] = []
-    for start in range(0, e.width, LANES):
-        a = e.lanes(x, start, LANES)
-        found.append(e.builder.call(function, [a, i32(DOWN), a, mask(-1), i32(4)]))
-    while len(found) > 1:
-        found = [e.joined(low, high) for low, high in zip(found[::2], found[1::2], strict=True)]
-    return found[0]  # type: ignore[no-any-return]
 
 
 def product(e: Emitter, x: ir.Value, y: ir.Value) -> ir.Value:

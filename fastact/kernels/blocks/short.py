@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from fastact.kernels.blocks import error_single
 from fastact.kernels.blocks.error_single import on_interval
 from fastact.kernels.blocks.single import limited, polynomial
-from fastact.kernels.operations import Value, maximum, minimum
+from fastact.kernels.operations import Value, maximum
 
 LN2 = math.log(2)
 
@@ -85,30 +86,43 @@ def rsqrt(x: Value) -> Value:
 
 
 # -- the normal distribution ----------------------------------------------------------------------------------------
-def gelu(x: Value, _: Callable[[Value], Value]) -> Value:
+def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     """max(x, 0) - y Phi(-y) with y = |x|."""
-    y, tail = _normal_tail(abs(x))
-    return (-y).fma(tail, maximum(x, 0.0))
+    if not (x.arithmetic.alone or x.arithmetic.wide):
+        return error_single.gelu(x, otherwise)
+    y, tail = (_admissible_tail if x.arithmetic.alone else _normal_tail)(x)
+    return (-tail).fma(y, maximum(x, 0.0))
 
 
-HALF_STEP, HALF_REACH = 3.0 / 16.0, 5.8
-"""The length of intervals for float16, and a y where y Phi(-y) rounds to 0."""
-BFLOAT_STEP, BFLOAT_REACH = 7.0 / 16.0, 13.59375
+HALF_STEP, PRODUCT_STEP, HALF_REACH = 1.0 / 4.0, 3.0 / 16.0, 5.8
+"""The length of intervals for float16, for products in float16, and a y where y Phi(-y) rounds to 0."""
+BFLOAT_STEP, BFLOAT_REACH = 0.432, 13.59375
 """The same for bfloat16."""
 
 
-def _normal_tail(y: Value) -> tuple[Value, Value]:
-    """y held within limits and the probability that a normally distributed number exceeds it, by a polynomial on each
-    of 32 intervals; for bfloat16, which has many more of the small numbers, by one for the eighth root of it."""
-    wide = y.arithmetic.wide
-    step, reach = (HALF_STEP, HALF_REACH) if wide else (BFLOAT_STEP, BFLOAT_REACH)
-    y = minimum(y, reach)
-    magic = y.context.real(1.5 * 2.0**y.arithmetic.mantissa_bits)
-    moved = y.fma(1.0 / step, magic)
-    h = (moved - magic).fma(-step, y)
-    p = on_interval(h, "normal_single_half" if wide else "normal_single_bfloat", moved.bits() & 31, 0)
+def _admissible_tail(x: Value) -> tuple[Value, Value]:
+    """y held within limits and the probability that a normally distributed number exceeds it, as far as the results of
+    gelu show: by the square of a polynomial on each of 24 intervals, for bfloat16, which has many more of the small
+    numbers, by the sixteenth power of one on each of 32. Eight bits are right even if terms of that cancel."""
+    wide = x.arithmetic.wide
+    y = x.size_within(HALF_REACH if wide else BFLOAT_REACH)
+    magic = x.context.real(1.5 * 2.0**x.arithmetic.mantissa_bits * (HALF_STEP if wide else 1.0))
     if wide:
-        return y, p
-    for _ in range(3):
+        moved = y + magic
+        h, name, squares = y - (moved - magic), "gelu_single_half", 1
+    else:
+        moved = y.fma(1.0 / BFLOAT_STEP, magic)
+        h, name, squares = y, "gelu_single_bfloat", 4
+    p = on_interval(h, name, moved.bits() & 31, 0)
+    for _ in range(squares):
         p = p * p
     return y, p
+
+
+def _normal_tail(x: Value) -> tuple[Value, Value]:
+    """The same to 17 bits for products in float16, by a polynomial on each of 32 intervals."""
+    y = x.size_within(HALF_REACH)
+    magic = x.context.real(1.5 * 2.0**x.arithmetic.mantissa_bits)
+    moved = y.fma(1.0 / PRODUCT_STEP, magic)
+    h = (moved - magic).fma(-PRODUCT_STEP, y)
+    return y, on_interval(h, "normal_single_half", moved.bits() & 31, 0)
