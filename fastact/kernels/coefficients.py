@@ -163,6 +163,14 @@ TABLES: dict[str, dict[str, Table]] = {
     },
     "exp2_above": {
         # 2^r = P(r), 0 <= r <= 1
+        # degree 3, error 2^-13.70 relative to 2^r; python scripts/fit.py exp2_above
+        "single_rough": Table(
+            (
+                0.9999251961708069, 0.6958341598510742, 0.22606498003005981, 0.07802622765302658,
+            ),
+            -13.7,
+        ),
+        # 2^r = P(r), 0 <= r <= 1
         # degree 4, error 2^-18.54 relative to 2^r; python scripts/fit.py exp2_above
         "single_half": Table(
             (
