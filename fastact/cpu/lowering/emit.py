@@ -12,7 +12,7 @@ from llvmlite import ir
 from fastact.cpu.lowering import clips, detours, extremes, masks, powers, quotients, tables
 from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
-from fastact.cpu.lowering.words import LANES, SCALARS, constant, typed
+from fastact.cpu.lowering.words import SCALARS, constant, typed
 from fastact.link.graph import BITS, Graph, Node
 from fastact.link.sixteen import AWAY
 
@@ -63,6 +63,8 @@ class Emitter(Conversions):
         self.couples: dict[Node, Node] = {}
         self.coupled: dict[Node, ir.Value] = {}
         """Tables that are looked up two by two, and what was found in second ones."""
+        self.stored_halves = 0
+        """How many elements of float16 an instruction rounds that stores them; 0 if there is none."""
         self.unrounded: dict[int, ir.Value] = {}
         """The float32 of float16 that may be rounded by the instruction that stores them."""
         self.eights = False
@@ -203,7 +205,7 @@ class Emitter(Conversions):
         if op == "half_to_single":
             return self.half_to_single(args[0])
         if op == "single_to_half":
-            if self.avx512 and self.width and self.width % LANES == 0 and not self.brief:
+            if self.stored_halves and self.width % self.stored_halves == 0 and not self.brief:
                 self.unrounded[node.index] = args[0]
             return self.single_to_half(args[0])
         if op == "bfloat_to_single":

@@ -130,6 +130,7 @@ class Sweeps:
             b, w, target.half_instructions, target.avx512, target.bfloat_instructions, self.bfloat, w // REGISTERS
         )
         emitter.eights = target.eights
+        emitter.stored_halves = target.vector_bytes // 4 if target.streams and target.half_instructions else 0
         return function, emitter
 
     def _multiplied(self, steps: Sequence[Node | Detour]) -> dict[Node, int]:
@@ -180,7 +181,8 @@ class Sweeps:
         stores: list[Store] = []
         for (value, node), p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
             single = emitter.unrounded.get(node.index)
-            lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
+            lanes = self.width if single is None else emitter.stored_halves
+            lanes = LANES if node.op == "single_to_half" and self.target.avx512 else lanes
             for i in range(0, self.width, lanes):
                 places = ir.Constant(ir.VectorType(I32, lanes), list(range(i, i + lanes)))
                 part = value if lanes == self.width else b.shuffle_vector(value, value, places)
