@@ -84,7 +84,7 @@ class Arithmetic:
         if self.guarded:
             return -inf
         if self.short and not self.wide:
-            return -98.0
+            return -100.0
         if self.word == "f32":
             return -85.0 if self.wide else -170.0
         if self.wide:
