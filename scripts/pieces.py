@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from admissible import Admissible
 from flint import arb
 from remez import Coefficient, Grid, Problem, expansion, measured, minimax, rounded, stated, total
 
@@ -141,7 +142,7 @@ def normal(y: arb) -> arb:
     return (y / arb(2).sqrt()).erfc() / 2
 
 
-BFLOAT_STEP = 7 / 16
+
 HALF_STEP = 3 / 16
 NORMAL_FEW = 2.0**-16  # times y it is below the normal numbers of float16
 
@@ -174,22 +175,13 @@ def saturating(
     )
 
 
-PIECES = [
+PIECES: list[Pieces | Admissible] = [
     erfcx("erfcx", 2.0, 30.0, 13, pairs=4),
     erfcx("erfcx_single_rough", 1.0, 11.0, 2, bits=24),
     erfcx("erfcx_single_half", 1.0, 11.0, 3, bits=24),
     erfcx("erfcx_single_fast", 1.0, 11.0, 5, pairs=1, bits=24),
     erfcx("erfcx_double_fast", 2.0, 30.0, 11, pairs=1),
     normal_tail("normal_single_rough", 3, octaves(1.0, NORMAL_END, 4)),
-    Pieces(
-        "normal_single_bfloat",
-        "Phi(-y)^(1/8), y = 7 j/16 + h",
-        "|h| <= 7/32, j = 0 .. 31",
-        exact=lambda y: normal(y).root(8),
-        intervals=tuple((j * BFLOAT_STEP, BFLOAT_STEP / 2) for j in range(32)),
-        degree=4,
-        bits=24,
-    ),
     Pieces(
         "normal_single_half",
         "Phi(-y), y = 3 j/16 + h",
@@ -199,6 +191,31 @@ PIECES = [
         degree=4,
         bits=24,
         scale=lambda y: normal(y) + NORMAL_FEW,
+    ),
+    Admissible(
+        "gelu_single_bfloat",
+        "Phi(-y) = P(y)^16, as far as bfloat16 shows",
+        "|y - 0.432 j| <= 0.216, j = 0 .. 31",
+        exact=normal,
+        dtype="bfloat16",
+        step=0.432,
+        reach=13.59375,
+        degree=2,
+        power=16,
+        normal=12.84375,
+        absolute=True,
+    ),
+    Admissible(
+        "gelu_single_half",
+        "Phi(-y) = P(y - j/4)^2, as far as float16 shows",
+        "|y - j/4| <= 1/8, j = 0 .. 23",
+        exact=normal,
+        dtype="float16",
+        step=0.25,
+        reach=5.8,
+        degree=3,
+        power=2,
+        normal=4.1875,
     ),
     times_normal_tail("normal_single", 5, 1.078125, 14.4),
     normal_tail("normal_single_pair", 7, short_numbers(1.0, NORMAL_PAIR_END), pairs=3),

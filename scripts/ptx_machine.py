@@ -540,7 +540,9 @@ class _Run:
         if target == "bf16":
             self.set(i.operands[0], _upper(value))
             return
-        if "rni" in i.parts and target == kind:
+        if "rmi" in i.parts and target == kind:
+            self.set(i.operands[0], np.floor(value))
+        elif "rni" in i.parts and target == kind:
             self.set(i.operands[0], np.rint(value))
         elif target[0] == "f" and (kind[0] != "f" or np.dtype(TYPES[target]).itemsize < value.itemsize):
             assert "rn" in i.parts, str(i)

@@ -473,6 +473,17 @@ ENTRIES: list[Polynomial | Values] = [
         fixed_at={"single_bfloat": (), "single_half": (), "pair": (1.0, 0.5)},
     ),
     Polynomial(
+        "exp2_above",
+        "2^r = P(r)",
+        "0 <= r <= 1",
+        0.0,
+        1.0,
+        exact=lambda r: 2**r,
+        value=lambda r, p: arb(p),
+        weighting="2^r",
+        targets={"single_rough": -13.2, "single_half": -18.3},
+    ),
+    Polynomial(
         "exp2",
         "2^r = 1 + r P(r)",
         "|r| <= 1/2",

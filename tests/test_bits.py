@@ -26,6 +26,7 @@ from fastact.cpu.ufunc import LOOP
 from fastact.cuda.evaluate import evaluate
 from fastact.link.forms import forms, kernel, usual_form
 from fastact.link.graph import Graph
+from fastact.link.sixteen import AWAY
 
 PLAIN = "sse3,ssse3,sse4.1,sse4.2,popcnt"
 FEATURES = {
@@ -315,6 +316,24 @@ def test_singles_are_rounded_to_bfloat_as_its_module_rounds_them(processor: str)
             expected = values.astype(ml_dtypes.bfloat16)
         wrong = (to_bits(found) != to_bits(expected)) & ~(np.isnan(values) & np.isnan(found.astype(np.float32)))
         assert not wrong.any(), values[wrong][:3]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_singles_are_rounded_to_bfloat_with_ties_away_from_zero(processor: str) -> None:
+    """What no tie shows the side of is rounded by one addition to its bits, as CUDA's twin of it does."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    bits = np.arange(1 << 16, dtype=np.uint32) << 16
+    near = (bits[:, None] + np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)).reshape(-1)
+    values = near.view(np.float32)
+    values = values[~np.isnan(values) | (near & 0xFFFF == 0)]
+    graph = conversion(AWAY, "f32", "i16")
+    found = call(LOOP(address(graph, None, PROCESSORS[processor])), [values], np.empty(values.size, ml_dtypes.bfloat16))
+    patterns, ties = values.view(np.uint32), values.view(np.uint32) & 0xFFFF == 0x8000
+    with np.errstate(all="ignore"):
+        expected = np.where(ties, (patterns >> 16) + 1, to_bits(values.astype(ml_dtypes.bfloat16)))
+    expected = np.where(np.isnan(values), patterns >> 16, expected)
+    assert (to_bits(found) == expected).all()
+    assert (evaluate(graph)(values)[0] == expected).all()
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

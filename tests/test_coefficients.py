@@ -1,5 +1,6 @@
 """The generated tables are fresh, are what their level promises, and reach the error they state."""
 
+import math
 import random
 from fractions import Fraction
 from itertools import pairwise
@@ -10,6 +11,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from fastact.accuracy.samples import every
 from fastact.kernels.coefficients import CONSTANTS, PIECES, TABLES, TANGENTS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -50,6 +52,7 @@ POLYNOMIALS = {
     "exp": exp_like(1.01 * ln2 / 2, mp.exp),
     "exp_briefly": exp_like(1.01 * ln2 / 2, mp.exp),
     "expm1": exp_like(1.01 * ln2 / 2),
+    "exp2_above": (0, 1, same, lambda r, p: p, lambda r: mp.power(2, r), lambda r: mp.power(2, r)),
     "exp2": (-0.5, 0.5, same, lambda r, p: r * p, lambda r: mp.expm1(r * mp.log(2)), lambda r: mp.power(2, r)),
     "exp_pair": exp_like(1.01 * ln2 / 64),
     "expm1_pair": exp_like(1.01 * ln2 / 64),
@@ -312,7 +315,6 @@ INTERVALS = {
     "erfcx_double_fast": (erfcx, octaves(2, 30)),
     "normal_single_rough": (normal, octaves(1, mp.mpf("12.84375"), 4)),
     "normal_single_half": (normal_tail, even(mp.mpf(3) / 16), whole),
-    "normal_single_bfloat": (lambda y: mp.root(normal_tail(y), 8), even(mp.mpf(7) / 16)),
     "normal_single": (lambda y: y * normal(y), sixteen(mp.mpf("1.078125"))),
     "normal_single_pair": (normal, short_numbers(1, 12)),
     "tanh_intervals_single_rough": (mp.tanh, sixteen(mp.mpf("0.625"))),
@@ -325,7 +327,35 @@ INTERVALS = {
 
 
 def test_every_piecewise_table_is_checked_here():
-    assert set(PIECES) == set(INTERVALS)
+    assert set(PIECES) == set(INTERVALS) | set(ADMISSIBLE)
+
+
+# name: (dtype, its bits, step, power, whether polynomials of y itself, y from which on y Phi(-y) is subnormal).
+ADMISSIBLE = {
+    "gelu_single_half": ("float16", 11, 0.25, 2, False, 4.1875),
+    "gelu_single_bfloat": ("bfloat16", 8, 0.432, 16, True, 12.84375),
+}
+
+
+@pytest.mark.parametrize("name", ADMISSIBLE)
+def test_what_pieces_admit_is_within_the_contract(name):
+    """Of all numbers at which gelu is neither 0 nor x in the dtype; and that the error stated is reached."""
+    dtype, bits, step, power, absolute, normal = ADMISSIBLE[name]
+    (rows, stated), largest = PIECES[name], 0.0
+    for x in every(dtype).astype(np.float64)[1 :: 5 if dtype == "float16" else 1]:
+        y = abs(x)
+        if not 2.0**-20 < y < (5.4 if dtype == "float16" else 13.5):
+            continue
+        j = round(y / step)
+        value = mp.polyval([*map(mp.mpf, rows[j][::-1])], mp.mpf(y) if absolute else mp.mpf(y) - j * mp.mpf(step))
+        tail = mp.ncdf(-y)
+        truth, result = max(x, 0) - y * tail, max(x, 0) - y * value**power
+        unit = mp.mpf(2) ** (max(math.frexp(abs(truth))[1], -13 if dtype == "float16" else -125) - bits)
+        assert abs(mp.nint(result / unit) * unit - truth) <= mp.mpf("0.51") * unit, x
+        if y <= normal:
+            largest = max(largest, abs(value / mp.root(tail, power) - 1))
+    # It is attained next to where intervals meet, where there need not be a number of the dtype.
+    assert stated - 1.5 < mp.log(largest, 2) <= stated
 
 
 @pytest.mark.parametrize("name", INTERVALS)

@@ -15,11 +15,13 @@ from llvmlite import ir
 from fastact.cpu.lowering import emit as cpu
 from fastact.cpu.lowering.words import SCALARS
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.sixteen import AWAY
 
 _TEXT = {
     "fadd": "add.rn.T $0, $1, $2;", "fsub": "sub.rn.T $0, $1, $2;", "fmul": "mul.rn.T $0, $1, $2;",
     "fdiv": "div.rn.T $0, $1, $2;", "fma": "fma.rn.T $0, $1, $2, $3;", "sqrt": "sqrt.rn.T $0, $1;",
     "fabs": "abs.T $0, $1;", "fneg": "neg.T $0, $1;", "rint": "cvt.rni.T.T $0, $1;",
+    "floor": "cvt.rmi.T.T $0, $1;",
     "fpext": "cvt.f64.f32 $0, $1;", "fptrunc": "cvt.rn.f32.f64 $0, $1;",
     "half_to_single": "cvt.f32.f16 $0, $1;", "single_to_half": "cvt.rn.f16.f32 $0, $1;",
     "single_to_bfloat": "cvt.rn.bf16.f32 $0, $1;",
@@ -40,6 +42,8 @@ class Emitter(cpu.Emitter):
     def node(self, node: Node, args: list[ir.Value]) -> ir.Value:
         if node.op in _TEXT and (node.op != "single_to_bfloat" or self.rounds_to_bfloat):
             return self.text(node, args)
+        if node.op == AWAY:
+            return self.rounded_away(args[0])
         if node.op == "copysign":
             return self.copysign(node.type, *args)
         return super().node(node, args)
@@ -50,6 +54,13 @@ class Emitter(cpu.Emitter):
         registers = ",".join([f"={_REGISTERS[node.type]}", *(_REGISTERS[a.type] for a in node.args)])
         assembly = _TEXT[node.op].replace("T", node.type)
         return self.builder.asm(function, assembly, registers, args, side_effect=False)
+
+    def rounded_away(self, value: ir.Value) -> ir.Value:
+        """A float32 rounded to bfloat16: all bits of a NaN are set here, and an addition would take it for -0."""
+        b = self.builder
+        bits = b.bitcast(value, I32)
+        bits = b.select(b.fcmp_unordered("uno", value, value), bits, b.add(bits, I32(0x8000)))
+        return b.trunc(b.lshr(bits, I32(16)), SCALARS["i16"])
 
     def copysign(self, type: str, size: ir.Value, sign: ir.Value) -> ir.Value:
         b, bits = self.builder, BITS[type]

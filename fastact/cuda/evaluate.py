@@ -11,6 +11,7 @@ import numpy as np
 from fastact.cpu.steps import graph as step_graph
 from fastact.cpu.steps import step_address, step_ufunc
 from fastact.link.graph import Graph, Node
+from fastact.link.sixteen import AWAY
 
 TYPES: dict[str, Any] = {
     "i1": np.bool_, "i16": np.uint16, "i32": np.int32, "i64": np.int64, "f32": np.float32, "f64": np.float64,
@@ -62,6 +63,13 @@ def _bfloat(value: Any) -> Any:
     return ((kept >> np.uint64(16)) & np.uint64(0xFFFF)).astype(np.uint16)
 
 
+def _bfloat_away(value: Any) -> Any:
+    """The same with ties away from zero."""
+    bits = _bits(value, "f32").astype(np.uint64)
+    kept: Any = np.where(np.isnan(value), bits, bits + np.uint64(0x8000))
+    return ((kept >> np.uint64(16)) & np.uint64(0xFFFF)).astype(np.uint16)
+
+
 def _select(condition: Any, a: Any, b: Any) -> Any:
     chosen: Any = np.where(condition, a, b)
     return chosen[()]
@@ -69,7 +77,7 @@ def _select(condition: Any, a: Any, b: Any) -> Any:
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "fadd": np.add, "fsub": np.subtract, "fmul": np.multiply, "fdiv": np.divide, "fma": fma, "sqrt": np.sqrt,
-    "fabs": np.abs, "fneg": np.negative, "copysign": np.copysign, "rint": np.rint,
+    "fabs": np.abs, "fneg": np.negative, "copysign": np.copysign, "rint": np.rint, "floor": np.floor,
     "iadd": np.add, "isub": np.subtract, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
 }  # fmt: skip
 _COMPARE: dict[str, Callable[..., Any]] = {
@@ -116,6 +124,8 @@ def _operation(node: Node) -> Callable[..., Any]:
         return lambda a: _as(np.asarray(a).astype(np.uint32) << np.uint32(16), "f32")
     if op == "single_to_bfloat":
         return _bfloat
+    if op == AWAY:
+        return _bfloat_away
     if op == "upper_half":
         return lambda a: (_bits(a, "f32") >> np.uint32(16)).astype(np.uint16)
     raise NotImplementedError(op)

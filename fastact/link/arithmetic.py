@@ -32,6 +32,12 @@ class Arithmetic:
     plenty: bool = False
     """Words of the range of results have twice their digits: these may lack where digits cancel, and nowhere else."""
 
+    alone: bool = False
+    """Results are of one number, all of which are tried, and need not be rounded rightly."""
+
+    brief: bool = False
+    """Tables with an error of 2^-12 serve where there are such."""
+
     @property
     def decisive(self) -> bool:
         """Whether nothing decides where this leaves a rounding open."""
@@ -112,3 +118,6 @@ ARITHMETICS: dict[tuple[str, str], Arithmetic] = {
     ("bfloat16", "fast"): replace(SINGLE_FAST, level="single_bfloat", spare=True, plenty=True),
     ("bfloat16", "rough"): SINGLE_ROUGH,
 }
+for _dtype in ("float16", "bfloat16"):
+    ARITHMETICS[_dtype, "brief"] = replace(ARITHMETICS[_dtype, "fast"], brief=True)
+"""``brief`` are what ``rough`` is of 16 bits where it knows how few digits results have."""

@@ -29,8 +29,8 @@ SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
 FINER = {"single_bfloat": "single_half", "single_half": "single_fast"}
 """Whose tables serve a level that has none of its own."""
 WORTH = 0.96
-"""A part of the cost of ``rough`` in 16 bits. Where ``fast``, which knows how few digits results have, costs less than
-that, it stands in."""
+"""A part of the cost of ``rough`` in 16 bits. Where that of ``fast`` with short polynomials, which knows how few digits
+results have, is less, it stands in."""
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
 
@@ -67,6 +67,8 @@ class Linking(Context):
         tables, level = coefficients.TABLES[name], self.arithmetic.level
         if self.arithmetic.guarded and level not in tables:
             raise pair_single_blocks.NoBlock(name)
+        if self.arithmetic.brief and "single_rough" in tables:
+            level = "single_rough"
         while level not in tables:
             level = FINER[level]
         return tables[level].coefficients
@@ -186,12 +188,12 @@ class Linking(Context):
             value = value.rounded()
         return value.rounded() if isinstance(value, Pair) else value
 
-    def deliver(self, value: Any, dtype: str) -> None:
-        """Round once to the dtype and make that an output."""
+    def deliver(self, value: Any, dtype: str, away: bool = False) -> None:
+        """Round once to the dtype and make that an output; ``away``: ties either way (`sixteen.narrowed`)."""
         value = self.word_of(value)
         narrow = dtype in sixteen.DTYPES
         self.graph.outputs.append(
-            sixteen.narrowed(self, value, dtype) if narrow else value.convert(STORAGE[dtype]).node
+            sixteen.narrowed(self, value, dtype, away) if narrow else value.convert(STORAGE[dtype]).node
         )
 
     def alarm(self, condition: Condition) -> None:
@@ -245,18 +247,18 @@ def link(
         return single.cheaper(graph, paired, bool(settled))
     if dtype not in sixteen.DTYPES:
         return graph
-    if tier == "rough" and _fast_is_cheaper(body, inputs + len(fixed), dtype, settled, products):
-        return link(body, inputs, dtype, "fast", alarm, settled, fixed, products, summed)
+    if tier == "rough" and _brief_is_cheaper(body, inputs, dtype, constants, products):
+        return link(body, inputs, dtype, "brief", alarm, settled, fixed, products, summed)
     return on_stored_bits(graph, dtype)
 
 
-def _fast_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, settled: bool | Close, products: bool) -> bool:
-    """Whether ``fast`` stands in for ``rough``: for all forms of a body, whatever of its arguments is constant, since
-    they are to have the same bits."""
-    tiers = ("rough", "fast")
-    graphs = [_linked(body, inputs, dtype, tier, None, settled, [], products, False) for tier in tiers]
-    rough, fast = map(single.cost, graphs)
-    return fast <= WORTH * rough
+def _brief_is_cheaper(
+    body: Callable[..., Any], inputs: int, dtype: str, constants: list[Fraction], products: bool
+) -> bool:
+    """Whether ``fast`` with short polynomials stands in for ``rough``."""
+    graphs = [_linked(body, inputs, dtype, t, None, False, constants, products, False) for t in ("rough", "brief")]
+    rough, brief = map(single.cost, graphs)
+    return brief <= WORTH * rough
 
 
 def _linked(
@@ -276,8 +278,9 @@ def _linked(
     arithmetic = DOUBLE_WIDE if double else ARITHMETICS[dtype, close.tier if close else tier]
     if arithmetic.short and (products or (inputs > 1 and not arithmetic.wide)):
         # What is multiplied with a further input may be smaller than any result, and has to keep its digits.
-        arithmetic = replace(arithmetic, level=SINGLE_FAST.level)
-    arithmetic = replace(arithmetic, products=products)
+        arithmetic = replace(arithmetic, level=SINGLE_FAST.level, brief=False)
+    alone = inputs == 1 and not products and tier != "exact"
+    arithmetic = replace(arithmetic, products=products, alone=alone)
     linking, arguments, results = _run(body, arithmetic, inputs, dtype, constants, summed)
     again = functools.cache(functools.partial(_again, body, linking, dtype, constants))
     if double:
@@ -298,9 +301,10 @@ def _linked(
         arithmetic = linking.arithmetic
         if linking.doubts and dtype in sixteen.DTYPES and arithmetic.spare:
             # Where digits cancel, there are none to spare.
-            results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False))
+            results = again(replace(arithmetic, level=SINGLE_FAST.level, spare=False, brief=False))
         for value in results:
-            linking.deliver(close.applied(linking, linking.word_of(value), dtype) if close else value, dtype)
+            value = close.applied(linking, linking.word_of(value), dtype) if close else value
+            linking.deliver(value, dtype, away=tier != "exact")
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
     return linking.graph

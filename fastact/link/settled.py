@@ -32,7 +32,9 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
     ("swish", "usual_grad_beta", "bfloat16"): ("fast", 0, (
         (0x4232, 0x24D7), (0xC232, 0x24D7),
     )),
-    ("mish", "value", "bfloat16"): ("fast", 0, ()),
+    ("mish", "value", "bfloat16"): ("fast", 0, (
+        (0x3A4A, 0x39F2), (0x3BA0, 0x3B40), (0xBA8F, 0xBA2C),
+    )),
     ("mish", "grad", "float16"): ("exact", -7, (
         (0x3696, 0x3ABF),
     )),
@@ -88,17 +90,21 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
     ("tanh", "grad", "float16"): ("exact", -5, (
         (0x2400, 0x3C00), (0x26EE, 0x3BFF), (0xA400, 0x3C00), (0xA6EE, 0x3BFF),
     )),
-    ("tanh", "grad", "bfloat16"): ("fast", 0, ()),
+    ("tanh", "grad", "bfloat16"): ("fast", 0, (
+        (0x3FF2, 0x3DB2), (0xBFF2, 0x3DB2),
+    )),
     ("sigmoid", "value", "float16"): ("exact", 5, (
         (0x1A00, 0x3801), (0x1F00, 0x3803), (0x2180, 0x3805), (0x46B5, 0x3BFD), (0xB13F, 0x3758),
     )),
     ("sigmoid", "value", "bfloat16"): ("fast", 0, (
-        (0x3E69, 0x3F0E),
+        (0x3C00, 0x3F00), (0x3E69, 0x3F0E), (0xBB80, 0x3F00), (0xBC40, 0x3EFF),
     )),
     ("sigmoid", "grad", "float16"): ("exact", -5, (
         (0x2800, 0x3400), (0x2AEE, 0x33FF), (0xA800, 0x3400), (0xAAEE, 0x33FF),
     )),
-    ("sigmoid", "grad", "bfloat16"): ("fast", 0, ()),
+    ("sigmoid", "grad", "bfloat16"): ("fast", 0, (
+        (0x4072, 0x3CB2), (0xC072, 0x3CB2),
+    )),
     ("logsigmoid", "value", "float16"): ("exact", 0, (
         (0x0430, 0xB98B), (0x0431, 0xB98B),
     )),
@@ -109,12 +115,14 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
         (0x313F, 0x3758), (0x9A00, 0x3801), (0x9F00, 0x3803), (0xA180, 0x3805), (0xC6B5, 0x3BFD),
     )),
     ("logsigmoid", "grad", "bfloat16"): ("fast", 0, (
-        (0xBE69, 0x3F0E),
+        (0x3B80, 0x3F00), (0x3C40, 0x3EFF), (0xBC00, 0x3F00), (0xBE69, 0x3F0E),
     )),
     ("elu", "usual_value", "float16"): ("exact", 0, ()),
     ("elu", "usual_value", "bfloat16"): ("exact", 0, ()),
     ("elu", "usual_grad", "float16"): ("exact", 0, ()),
-    ("elu", "usual_grad", "bfloat16"): ("fast", 0, ()),
+    ("elu", "usual_grad", "bfloat16"): ("fast", 0, (
+        (0xBB00, 0x3F80), (0xC12B, 0x37BF),
+    )),
     ("celu", "usual_value", "float16"): ("exact", 0, ()),
     ("celu", "usual_value", "bfloat16"): ("exact", 0, ()),
     ("celu", "usual_grad", "float16"): ("exact", 0, ()),
@@ -124,7 +132,9 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
     ("selu", "grad", "float16"): ("exact", 13, (
         (0x8F3A, 0x3F07),
     )),
-    ("selu", "grad", "bfloat16"): ("exact", 0, ()),
+    ("selu", "grad", "bfloat16"): ("fast", 0, (
+        (0xBDBA, 0x3FCD), (0xBE30, 0x3FBD), (0xBF7A, 0x3F29),
+    )),
     ("tanhshrink", "grad", "float16"): ("fast", 7, (
         (0x26A4, 0x1183), (0x3F90, 0x3B4E), (0x434E, 0x3BFA), (0xA6A4, 0x1183), (0xBF90, 0x3B4E), (0xC34E, 0x3BFA),
     )),
@@ -159,6 +169,9 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
     ("gelu", "grad", "bfloat16"): ("exact", 0, ()),
     ("gelu_tanh", "value", "float16"): ("exact", 0, (
         (0x957C, 0x917B), (0xB5A7, 0xB017),
+    )),
+    ("gelu_tanh", "value", "bfloat16"): ("fast", 0, (
+        (0x0001, 0x0001), (0x0005, 0x0003), (0x8003, 0x8001), (0x8007, 0x8003),
     )),
     ("gelu_tanh", "grad", "float16"): ("exact", 6, ()),
     ("gelu_tanh", "grad", "bfloat16"): ("exact", 0, ()),
@@ -235,5 +248,7 @@ SETTLED: dict[tuple[str, str, str], tuple[str, int, tuple[tuple[int, int], ...]]
     ("xielu", "usual_grad_alpha_n", "float16"): ("exact", 8, (
         (0xE961, 0x6193),
     )),
-    ("xielu", "usual_grad_alpha_n", "bfloat16"): ("exact", 0, ()),
+    ("xielu", "usual_grad_alpha_n", "bfloat16"): ("fast", 0, (
+        (0xB8B0, 0x307C), (0xBC1D, 0x3748), (0xBCF1, 0x38EA), (0xBEEB, 0x3CC2),
+    )),
 }

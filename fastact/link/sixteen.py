@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "bfloat16")
 WIDENED = {"float16": "half_to_single", "bfloat16": "bfloat_to_single"}
 NARROWED = {"float16": "single_to_half", "bfloat16": "single_to_bfloat"}
+AWAY = "single_to_bfloat_away"
+"""Rounds to bfloat16, and ties away from zero: one addition to the bits."""
 UNITS = 4
 """How many units in the last place a value in float32 may be wrong: what ``fast`` promises of float32."""
 RELATIVE = 2.0**-21
@@ -29,9 +31,14 @@ AT_ROOTS = 2.0**-22
 """Absolute error where digits cancel: four units of terms below 1/2."""
 
 
-def narrowed(context: Any, value: Real, dtype: str) -> Node:
-    """A float32 rounded to 16 bits."""
-    op = "upper_half" if dtype == "bfloat16" and is_sixteen(value.node, dtype) else NARROWED[dtype]
+def narrowed(context: Any, value: Real, dtype: str, away: bool = False) -> Node:
+    """A float32 rounded to 16 bits. ``away``: ties of bfloat16 may be rounded either way, unless the float32 shows on
+    which side of every boundary the result is."""
+    op = NARROWED[dtype]
+    if dtype == "bfloat16" and is_sixteen(value.node, dtype):
+        op = "upper_half"
+    elif dtype == "bfloat16" and away and not rounds_well(value.node, dtype):
+        op = AWAY
     return context.graph.node(op, "i16", value.node)  # type: ignore[no-any-return]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastact.link.graph import Graph, Node
 from fastact.link.patterns import SIGN, SIZE, Run, Test, best_test, runs_of
-from fastact.link.sixteen import NARROWED, WIDENED, is_sixteen
+from fastact.link.sixteen import AWAY, NARROWED, WIDENED, is_sixteen
 from fastact.link.trial import COUNT, Trial
 
 INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}
@@ -22,6 +22,7 @@ LEAVES = 5
 """Different results of a selection; of more of them the order is not worth finding."""
 COSTS = {
     "i16": 0.5, "i1": 0.5, "fcmp": 1.5, "half_to_single": 2.5, "single_to_half": 3.0, "single_to_bfloat": 3.0,
+    AWAY: 1.5,
 }  # fmt: skip
 """Of an operation by its name or type, where one on a register of float32 costs 1."""
 
@@ -33,14 +34,17 @@ class Stored:
         self.graph, self.dtype, self.trial = graph, dtype, Trial()
         self.alarms = any(node.type != "i1" for node in graph.outputs)
         """Whether outputs that are conditions are those of an alarm, which may go off for any NaN."""
+        self.rounding = NARROWED[dtype]
+        """How the output at hand is rounded."""
 
     # -- outputs ------------------------------------------------------------------------------------------------
     def output(self, node: Node) -> Node | None:
         """The same output from stored bits; None where there is no such."""
         if node.type == "i1":
             return self.condition(node, self.alarms)
-        if node.op not in (NARROWED[self.dtype], "upper_half"):
+        if node.op not in (NARROWED[self.dtype], AWAY, "upper_half"):
             return None
+        self.rounding = AWAY if node.op == AWAY else NARROWED[self.dtype]
         return self.number(node.args[0], lenient=True)
 
     def number(self, node: Node, lenient: bool = False) -> Node | None:
@@ -121,7 +125,7 @@ class Stored:
         found = self.number(node, lenient)
         if found is not None or not lenient:
             return found
-        op = "upper_half" if self.dtype == "bfloat16" and is_sixteen(node, self.dtype) else NARROWED[self.dtype]
+        op = "upper_half" if self.dtype == "bfloat16" and is_sixteen(node, self.dtype) else self.rounding
         return self.graph.node(op, "i16", node)
 
     # -- partitions ---------------------------------------------------------------------------------------------
@@ -352,7 +356,7 @@ def _prefer(graph: Graph, outputs: list[Node]) -> None:
     old, before = graph.outputs, cost(graph)
     graph.outputs = outputs
     selections = [node for node in graph.live() if node.op == "select" and node.type == "i16" and node.data is None]
-    mixed = any(a.op in NARROWED.values() for node in selections for a in node.args)
+    mixed = any(a.op in (*NARROWED.values(), AWAY) for node in selections for a in node.args)
     if cost(graph) >= before * (MIXED if mixed else 1.0):
         graph.outputs = old
 

@@ -303,6 +303,13 @@ class Real:
         self.context.note(result, 0.0, max(-low, high))
         return result
 
+    def size_within(self, limit: float) -> Real:
+        """The smaller of the size and a limit, whatever of NaN."""
+        size = Real(self.context, self.context.graph.node("fabs", self.node.type, self.node, data="number"))
+        result = size.choose(~(size > limit), limit)
+        self.context.note(result, 0.0, limit)
+        return result
+
     def fma(self, factor: Real | Number, addend: Real | Number) -> Real:
         """self * factor + addend, rounded once."""
         return self._make("fma", self.lift(factor), self.lift(addend))
@@ -315,6 +322,9 @@ class Real:
 
     def rint(self) -> Real:
         return self._make("rint")
+
+    def floor(self) -> Real:
+        return self._make("floor")
 
     def split_integer(self, factor: Real | Number, above: int = 0) -> tuple[Real, Integer]:
         """The whole number nearest to self * factor, as a float and as an integer; its size is below 2^21.

@@ -1,4 +1,4 @@
-"""The smaller or the larger of two numbers in one instruction.
+"""The smaller or the larger of two numbers in one instruction, and what rounding leaves.
 
 LLVM makes it of a comparison and a selection, too, unless it has moved operations with constants into the selection
 before: then it is a comparison, a selection and an operation more.
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from fastact.cpu.lowering import masks
-from fastact.cpu.lowering.words import typed
+from fastact.cpu.lowering.words import LANES, constant, typed
 from fastact.link.graph import BITS, Node
 
 if TYPE_CHECKING:
     from fastact.cpu.lowering.emit import Emitter
 
 _SUFFIX = {"f32": "ps", "f64": "pd"}
+SIZES = 0b1010
+"""The smaller of two sizes, without a sign."""
 ROUNDING = ir.IntType(32)(4)
 """As the control register has it: nothing is rounded."""
 
@@ -35,6 +37,29 @@ def clip(e: Emitter, node: Node, args: list[Any]) -> ir.Value | None:
     function = e.declared(name, kind, [kind, kind, ROUNDING.type])
     a, b = (masks.pieces(e, value, e.width // lanes) for value in (args[:0:-1] if inverted else args[1:]))
     return masks.whole(e, masks.Mask(e.builder.call(function, [x, y, ROUNDING]) for x, y in zip(a, b, strict=True)))
+
+
+def size_within(e: Emitter, x: ir.Value, limit: float) -> ir.Value:
+    """The smaller of the size of a number and a limit."""
+    kind, mask, i32 = typed("f32", LANES), ir.IntType(LANES), ir.IntType(32)
+    function = e.declared("llvm.x86.avx512.mask.range.ps.512", kind, [kind, kind, i32, kind, mask, i32])
+    most = constant("f32", LANES, limit)
+
+    def smaller(part: ir.Value) -> ir.Value:
+        return e.builder.call(function, [part, most, i32(SIZES), part, mask(-1), ROUNDING])
+
+    return masks.whole(e, masks.Mask(map(smaller, masks.pieces(e, x, e.width // LANES))))
+
+
+def fraction(e: Emitter, x: ir.Value, how: int) -> ir.Value:
+    """What rounding leaves of a number."""
+    kind, mask, i32 = typed("f32", LANES), ir.IntType(LANES), ir.IntType(32)
+    function = e.declared("llvm.x86.avx512.mask.reduce.ps.512", kind, [kind, i32, kind, mask, i32])
+
+    def left(part: ir.Value) -> ir.Value:
+        return e.builder.call(function, [part, i32(how), part, mask(-1), ROUNDING])
+
+    return masks.whole(e, masks.Mask(map(left, masks.pieces(e, x, e.width // LANES))))
 
 
 def extreme_of(node: Node) -> tuple[str, bool] | None:

@@ -14,6 +14,7 @@ from fastact.cpu.lowering.order import Detour, order
 from fastact.cpu.lowering.sixteen import Conversions, Doubt, often_zero
 from fastact.cpu.lowering.words import SCALARS, constant, typed, undefined
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.sixteen import AWAY
 
 _BINARY = {
     "fadd": "fadd", "fsub": "fsub", "fmul": "fmul", "fdiv": "fdiv",
@@ -26,6 +27,7 @@ _CAST = {
 }  # fmt: skip
 _INTRINSIC = {
     "fabs": "llvm.fabs", "sqrt": "llvm.sqrt", "fma": "llvm.fma", "copysign": "llvm.copysign", "rint": "llvm.rint",
+    "floor": "llvm.floor",
 }  # fmt: skip
 
 
@@ -61,6 +63,10 @@ class Emitter(Conversions):
         self.couples: dict[Node, Node] = {}
         self.coupled: dict[Node, ir.Value] = {}
         """Tables that are looked up two by two, and what was found in second ones."""
+        self.stored_halves = 0
+        """How many elements of float16 an instruction rounds that stores them; 0 if there is none."""
+        self.unrounded: dict[int, ir.Value] = {}
+        """The float32 of float16 that may be rounded by the instruction that stores them."""
         self.eights = False
         """Whether tables are looked up eight elements at a time (`Target`)."""
         self.multiplied: dict[Node, int] = {}
@@ -190,16 +196,24 @@ class Emitter(Conversions):
             return masks.selected(self, node.type, b.select, args)
         if op == "lookup":
             return self.lookup(node, args[0])
+        if op == "fraction":
+            return clips.fraction(self, args[0], int(str(node.data)))
+        if op == "size_within":
+            return clips.size_within(self, args[0], float.fromhex(str(node.data)))
         if op == "scale":
             return powers.product(self, *args)
         if op == "half_to_single":
             return self.half_to_single(args[0])
         if op == "single_to_half":
+            if self.stored_halves and self.width % self.stored_halves == 0 and not self.brief:
+                self.unrounded[node.index] = args[0]
             return self.single_to_half(args[0])
         if op == "bfloat_to_single":
             return self.bfloat_to_single(args[0])
         if op == "single_to_bfloat":
             return self.single_to_bfloat(args[0], self.subnormal(node.args[0]))
+        if op == AWAY:
+            return self.single_to_bfloat_away(args[0])
         if op == "upper_half":
             return self.upper_half(b.bitcast(args[0], typed("i32", self.width)))
         raise NotImplementedError(op)

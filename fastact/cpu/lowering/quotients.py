@@ -42,6 +42,7 @@ from fastact.cpu.lowering import clips, masks
 from fastact.cpu.lowering.order import Detour
 from fastact.cpu.lowering.words import constant, typed
 from fastact.link.graph import BITS, Node
+from fastact.link.sixteen import AWAY
 
 if TYPE_CHECKING:
     from fastact.cpu.lowering.emit import Emitter
@@ -61,7 +62,8 @@ measured on Emerald Rapids."""
 PLAIN, PIECES = 0.5, 4
 OTHERS = {
     "fcmp": 0.8, "icmp": 0.8, "lookup": 1.0, "fpext": 1.5, "fptrunc": 3.0, "half_to_single": 1.0, "single_to_half": 3.0,
-    "bfloat_to_single": 1.0, "single_to_bfloat": 3.0, "constant": 0.0, "input": 0.0,
+    "bfloat_to_single": 1.0, "single_to_bfloat": 3.0, AWAY: 1.0,
+    "constant": 0.0, "input": 0.0,
 }  # fmt: skip
 """Cycles of other operations on a register, and the pieces that conditions are put together in."""
 WORTH = 0.8

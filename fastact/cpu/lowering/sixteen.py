@@ -66,9 +66,10 @@ class Conversions:
         return _single_to_half_by_integers(self, value)
 
     def halves(self, value: ir.Value) -> ir.Value:
-        """The elements as float16, each register of them by an instruction of its own. That might store them as well,
-        which keeps units of conversion longer than two instructions do: ``brief`` bodies name the instruction, and so
-        the compiler does not know what might be part of it."""
+        """The elements as float16, each register of them by an instruction of its own. That stores them as well, if
+        the body is not short (`Sweeps._store`), which spares the unit that moves elements within registers. In
+        ``brief`` ones that keeps units of conversion longer than two instructions do: they name the instruction, and
+        so the compiler does not know what might be part of it."""
         b, kind, i16, i32 = self.builder, ir.VectorType(SCALARS["i16"], LANES), SCALARS["i16"], SCALARS["i32"]
         whole = pieces = [self.lanes(value, i, LANES) for i in range(0, self.width, LANES)]
         if self.brief:
@@ -181,6 +182,12 @@ class Conversions:
         quiet = b.or_(bits, constant("i32", w, 0x400000))
         return self.upper_half(b.select(b.fcmp_unordered("uno", value, value), quiet, rounded))
 
+    def single_to_bfloat_away(self, value: ir.Value) -> ir.Value:
+        """The same with ties away from zero. NaN stays NaN, since what makes one, or passes one on, leaves the lower
+        half of it at 0 here."""
+        bits = self.builder.bitcast(value, typed("i32", self.width))
+        return self.upper_half(self.builder.add(bits, constant("i32", self.width, 0x8000)))
+
     def upper_half(self, bits: ir.Value) -> ir.Value:
         """The upper 16 of 32 bits."""
         b, w = self.builder, self.width
@@ -188,7 +195,12 @@ class Conversions:
             return b.trunc(b.lshr(bits, constant("i32", w, 16)), typed("i16", w))
         even, odd = self.lanes(bits, 0, w // 2), self.lanes(bits, w // 2, w // 2)
         odd = b.and_(odd, constant("i32", w // 2, -65536))
-        return b.bitcast(b.or_(b.lshr(even, constant("i32", w // 2, 16)), odd), typed("i16", w))
+        even = b.lshr(even, constant("i32", w // 2, 16))
+        if self.avx512 and w % (2 * LANES) == 0:  # LLVM would make a permutation of it, which is three instructions
+            kind = typed("f32", w // 2)
+            fence = self.declared(f"llvm.arithmetic.fence.v{w // 2}f32", kind, [kind])
+            even = b.bitcast(b.call(fence, [b.bitcast(even, kind)]), even.type)
+        return b.bitcast(b.or_(even, odd), typed("i16", w))
 
 
 def often_zero(node: Node) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from fastact.cpu.lowering import masks, powers, quotients
+from fastact.cpu.lowering.contracted import contracted
 from fastact.cpu.lowering.emit import BRIEF, Emitter
 from fastact.cpu.lowering.flags import FlagRegister, stack
 from fastact.cpu.lowering.flow import I32, I64, LINE, PTR, at, counted
@@ -20,6 +21,7 @@ from fastact.cpu.lowering.overlap import Parts, parts
 from fastact.cpu.lowering.uniform import by_need, worthwhile
 from fastact.cpu.lowering.words import LANES, SCALARS, constant, picked, typed, undefined
 from fastact.link.graph import BITS, Graph, Node
+from fastact.link.sixteen import AWAY
 
 REGISTERS = 4
 """Registers to a vector."""
@@ -59,6 +61,8 @@ class Target:
 
 Slot = tuple[ir.Value, ir.Type]
 """Where a condition is gathered, and its type."""
+Store = tuple[ir.Value, ir.Value, int, ir.Value | None]
+"""A register of a result, its place, the bytes of an element, and what it is rounded from if storing it rounds."""
 
 
 class Sweeps:
@@ -68,7 +72,7 @@ class Sweeps:
         """``fetched``: of how many operands the processor is told early what will be needed; ``varying``: how many
         inputs come before those that are often the same for all elements, 0 if there are none of these."""
         graph = target.suited(graph)
-        graph = powers.scaled(graph) if target.avx512 else graph
+        graph = contracted(powers.scaled(graph)) if target.avx512 else graph
         self.graph, self.target = graph, target
         self.fetched = fetched
         self.alarm = len(graph.outputs) > 1 and graph.outputs[-1].type == "i1"
@@ -81,7 +85,7 @@ class Sweeps:
         kinds = {node: {node.type, *(a.type for a in node.args)} - {"i1"} for node in graph.live()}
         crossing = {node.op for node, types in kinds.items() if "i16" in types and len(types) > 1}
         stored = set(self.operands) == {"i16"} and bool(crossing)
-        self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", "upper_half"}
+        self.bfloat = stored and crossing <= {"bfloat_to_single", "single_to_bfloat", AWAY, "upper_half"}
         self.level = 2 if target.second_level and len(graph.live()) <= BRIEF else 3
         """The cache that is asked for what results written past the caches are made of: 3 for the first, 2 for the
         second, as LLVM has it."""
@@ -110,7 +114,7 @@ class Sweeps:
             ]
             self._fetch(b, where[: self.fetched])
             outputs = emitter.graph(graph, values, alarm=graph is self.graph)
-            self._deliver(b, graph, outputs, where, loads, slots)
+            self._deliver(emitter, graph, outputs, where, loads, slots)
         b.ret(self._found(emitter, slots))
         return function
 
@@ -126,6 +130,7 @@ class Sweeps:
             b, w, target.half_instructions, target.avx512, target.bfloat_instructions, self.bfloat, w // REGISTERS
         )
         emitter.eights = target.eights
+        emitter.stored_halves = target.vector_bytes // 4 if target.streams and target.half_instructions else 0
         return function, emitter
 
     def _multiplied(self, steps: Sequence[Node | Detour]) -> dict[Node, int]:
@@ -156,7 +161,7 @@ class Sweeps:
             self._fetch(b, where[: self.fetched])
             emitter.steps(each, values)
             outputs = emitter.outputs(graph, values, alarm=True)
-            self._deliver(b, graph, outputs, where, self.inputs, slots, self.varying)
+            self._deliver(emitter, graph, outputs, where, self.inputs, slots, self.varying)
         b.ret(self._found(emitter, slots))
         return function
 
@@ -166,17 +171,21 @@ class Sweeps:
         return picked(b, b.insert_element(vector, number, I32(0)), [0] * self.width)
 
     def _deliver(
-        self, b: ir.IRBuilder, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
+        self, emitter: Emitter, graph: Graph, outputs: list[ir.Value], where: list[ir.Value], loads: int,
         slots: list[Slot], reads: int | None = None,
     ) -> None:  # fmt: skip
         """Results are stored after so many operands, conditions gathered; the first ones are read as vectors."""
+        b = emitter.builder
         results = [(v, node) for v, node in zip(outputs, graph.outputs, strict=True) if node.type != "i1"]
-        stores: list[tuple[ir.Value, ir.Value, int]] = []
+        stores: list[Store] = []
         for (value, node), p, s in zip(results, where[loads:], self.sizes[loads:], strict=False):
-            lanes = LANES if node.op == "single_to_half" and self.target.avx512 else self.width
+            single = emitter.unrounded.get(node.index)
+            lanes = self.width if single is None else emitter.stored_halves
+            lanes = LANES if node.op == "single_to_half" and self.target.avx512 else lanes
             for i in range(0, self.width, lanes):
                 part = value if lanes == self.width else picked(b, value, range(i, i + lanes))
-                stores.append((part, at(b, p, I64(i * s)), s))
+                wide = None if single is None else picked(b, single, range(i, i + lanes))
+                stores.append((part, at(b, p, I64(i * s)), s, wide))
         self._store(b, stores, where[: loads if reads is None else reads])
         for value, node in zip(outputs, graph.outputs, strict=True):
             if node.type == "i1":
@@ -187,12 +196,10 @@ class Sweeps:
                 b.store(b.or_(mark, b.load(slot, typ=mark.type)), slot)
                 slots.append((slot, mark.type))
 
-    def _store(
-        self, b: ir.IRBuilder, stores: list[tuple[ir.Value, ir.Value, int]], reads: list[ir.Value]
-    ) -> None:
-        """Vectors to places, of elements of so many bytes; past the caches if the body is told to."""
+    def _store(self, b: ir.IRBuilder, stores: list[Store], reads: list[ir.Value]) -> None:
+        """Vectors to places; past the caches if the body is told to."""
         if not self.target.streams or not stores or not b.function.name.startswith("body"):
-            for value, place, size in stores:
+            for value, place, size, _ in stores:
                 b.store(value, place, align=size)
             return
         # That the answer is always the same is kept from LLVM, which would make two loops of this one.
@@ -201,12 +208,16 @@ class Sweeps:
             with past:
                 self._fetch(b, reads, self.level)
                 mark = self.module.add_metadata([I32(1)])
-                for value, place, size in stores:
+                for value, place, size, _ in stores:
                     store = b.store(value, place, align=min(LINE, value.type.count * size))
                     store.set_metadata("nontemporal", mark)
             with plainly:
-                for value, place, size in stores:
-                    b.store(value, place, align=size)
+                for value, place, size, wide in stores:
+                    if wide is None:
+                        b.store(value, place, align=size)
+                    else:
+                        kind = ir.FunctionType(ir.VoidType(), [PTR, wide.type])
+                        b.asm(kind, "vcvtps2ph $$4, $1, ($0)", "r,v,~{memory}", [place, wide], side_effect=True)
 
     def _found(self, emitter: Emitter, slots: list[Slot]) -> ir.Value:
         """The conditions gathered, as bits."""
@@ -253,7 +264,7 @@ class Sweeps:
         emitter.stored = read(i)
         values = emitter.nodes(divided.second, {**constants, **kept, **emitter.stored})
         results = emitter.outputs(graph, values, alarm=True)
-        self._deliver(b, graph, results, where(i), loads, slots)
+        self._deliver(emitter, graph, results, where(i), loads, slots)
         for index, value in kept.items():
             masks.arrives(value, start[index], entry)
             masks.arrives(value, ahead[index], b.block)

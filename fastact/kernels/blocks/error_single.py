@@ -109,7 +109,7 @@ def far_erfcx(y: Value) -> Value:
 
 def _erfcx(y: Value) -> Value:
     context, a = y.context, y.context.arithmetic
-    level = "single_half" if a.short else a.level
+    level = ("single_rough" if a.brief else "single_half") if a.short else a.level
     if f"erfcx_{level}" in PIECES:
         start, shift = (1.0, a.mantissa_bits - 3) if a.word == "f32" else (2.0, a.mantissa_bits - 3)
         # Eight intervals to each octave of y + start; their number is in the leading bits.

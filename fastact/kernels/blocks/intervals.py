@@ -44,7 +44,7 @@ def _centres(start: float, parts: int) -> tuple[float, ...]:
 def odd(x: Value, name: str) -> Value:
     """The function of that name."""
     a, start = x.context.arithmetic, STARTS[name]
-    level = {"single_bfloat": "single_rough"}.get(a.level, a.level)
+    level = "single_rough" if a.brief else {"single_bfloat": "single_rough"}.get(a.level, a.level)
     parts, shift = (2 * PARTS, a.mantissa_bits - 3) if level == "single_half" else (PARTS, a.mantissa_bits - 2)
     y, size = limited(abs(x), -inf, ENDS[name]), 4 * parts
     total = y + start

@@ -10,66 +10,59 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from fastact.kernels.blocks import error_single
 from fastact.kernels.blocks.error_single import on_interval
 from fastact.kernels.blocks.single import limited, polynomial
-from fastact.kernels.operations import Value, maximum, minimum
+from fastact.kernels.operations import Value, maximum
 
 LN2 = math.log(2)
 
 
-def reduced(x: Value, unit: float, low: float, high: float, ahead: int = 0) -> tuple[Value, Value, float]:
-    """r, 2^(n + ahead) and a sign, with sign r = x - n ``unit``, n being the whole number next to x/unit, for an x held
-    between two limits. Between them n + ahead is the exponent of a normal number, or one less, which gives 0, or one
-    more, which gives infinity.
-
-    The bias of exponents is pushed into the low bits with n. A number known as -y is not made: r is y + n unit then."""
-    context, a = x.context, x.context.arithmetic
-    sign = 1.0
-    if x.node.op == "fneg":
-        sign, x, low, high = -1.0, -x, -high, -low
-    x = limited(x, low, high)
-    magic = context.real(1.5 * 2.0**a.mantissa_bits + (a.bias + ahead))
-    moved = x.fma(sign / unit, magic)
-    return (moved - magic).fma(-sign * unit, x), (moved.bits() << a.mantissa_bits).as_real(), sign
+def parts(t: Value) -> tuple[Value, Value]:
+    """2^r and 2^n of a number t = r + n, n being the whole number below it: as a polynomial and as a float. At the
+    lower limit that is the least normal number, which is nothing to any result, and at the upper one infinite."""
+    context, a = t.context, t.context.arithmetic
+    t = limited(limited(t, 1.0 - a.bias, math.inf), -math.inf, a.bias + 1.0)
+    n = t.floor()
+    moved = n + context.real(1.5 * 2.0**a.mantissa_bits + a.bias)
+    return polynomial(t - n, context.table("exp2_above")), (moved.bits() << a.mantissa_bits).as_real()
 
 
-def powers(r: Value, name: str, scale: float = 1.0) -> Value:
-    """The exponential of the reduced argument, or that of r times a scale."""
-    table = r.context.table(name)
-    return polynomial(r, (1.0, *(c * scale ** (k + 1) for k, c in enumerate(table))))
+def _times(x: Value, factor: float) -> Value:
+    """x times a constant; a number known as -y is not made."""
+    return -x * -factor if x.node.op == "fneg" else x * factor
 
 
-def _exponential(x: Value, name: str, unit: float, factor: Value | None = None) -> Value:
-    a = x.context.arithmetic
+def _exponential(x: Value, unit: float, factor: Value | None = None) -> Value:
     _, high = x.context.bounds(x)
-    if a.wide:
-        reach = -a.tail / LN2 * unit
-        r, power, sign = reduced(x, unit, -reach, reach)
-        value = powers(r, name, sign) * power
+    if x.context.arithmetic.wide:
+        p, power = parts(_times(x, 1.0 / unit))
+        value = p * power
         value = value if factor is None else value * factor
     else:
         # The square of the exponential of x/2, rounded once, is right among the subnormal numbers too, and overflows.
-        # Up to here the root is a normal number: a subnormal one would take some processors many times as long.
-        reach = 2.0 * (a.bias - 2) * unit
-        r, power, sign = reduced(x, 2.0 * unit, -reach, reach)
-        root = powers(r, name, 0.5 * sign) * power
+        p, power = parts(_times(x, 0.5 / unit))
+        root = p * power
         value = root * root if factor is None else root * (root * factor)
     x.context.note(value, 0.0, 1.0 if high <= 0.0 else math.inf)
     return value
 
 
 def exp(x: Value) -> Value:
-    """2^n exp(r) with n = rint(x / ln 2), r = x - n ln 2."""
-    return _exponential(x, "exp", LN2)
+    """2^t with t = x / ln 2."""
+    return _exponential(x, LN2)
 
 
 def exp2(x: Value, factor: Value | None = None) -> Value:
-    """2^n 2^r with n = rint(x), or that times a factor."""
-    return _exponential(x, "exp2", 1.0, factor)
+    """2^x, or that times a factor."""
+    return _exponential(x, 1.0, factor)
 
 
 def one_plus_exp(x: Value) -> Value:
-    return exp(x) + 1.0
+    if not x.context.arithmetic.wide:
+        return exp(x) + 1.0
+    p, power = parts(_times(x, 1.0 / LN2))
+    return p.fma(power, 1.0)
 
 
 def over_one_plus_exp(x: Value, t: Value) -> Value:
@@ -78,15 +71,13 @@ def over_one_plus_exp(x: Value, t: Value) -> Value:
     a = t.context.arithmetic
     if a.wide:
         return x / one_plus_exp(t)
-    # At the upper limit the power is infinite, and the quotient 0: among the subnormal numbers it would take long.
-    r, power, sign = reduced(t, LN2, -ABOVE, -a.tail, -LIFT)
     small = 2.0**-LIFT
-    return (t.lift(x) * small) / powers(r, "exp", sign).fma(power, small)
+    moved = (-t).fma(-1.0 / LN2, -LIFT) if t.node.op == "fneg" else t.fma(1.0 / LN2, -LIFT)
+    p, power = parts(moved)
+    return (t.lift(x) * small) / p.fma(power, small)
 
 
 LIFT = 16
-ABOVE = 76.0
-"""For -t up to this 2^-LIFT exp(-t) is still a normal number, and nothing beside 2^-LIFT."""
 
 
 def rsqrt(x: Value) -> Value:
@@ -95,30 +86,43 @@ def rsqrt(x: Value) -> Value:
 
 
 # -- the normal distribution ----------------------------------------------------------------------------------------
-def gelu(x: Value, _: Callable[[Value], Value]) -> Value:
+def gelu(x: Value, otherwise: Callable[[Value], Value]) -> Value:
     """max(x, 0) - y Phi(-y) with y = |x|."""
-    y, tail = _normal_tail(abs(x))
-    return (-y).fma(tail, maximum(x, 0.0))
+    if not (x.arithmetic.alone or x.arithmetic.wide):
+        return error_single.gelu(x, otherwise)
+    y, tail = (_admissible_tail if x.arithmetic.alone else _normal_tail)(x)
+    return (-tail).fma(y, maximum(x, 0.0))
 
 
-HALF_STEP, HALF_REACH = 3.0 / 16.0, 5.8
-"""The length of intervals for float16, and a y where y Phi(-y) rounds to 0."""
-BFLOAT_STEP, BFLOAT_REACH = 7.0 / 16.0, 13.59375
+HALF_STEP, PRODUCT_STEP, HALF_REACH = 1.0 / 4.0, 3.0 / 16.0, 5.8
+"""The length of intervals for float16, for products in float16, and a y where y Phi(-y) rounds to 0."""
+BFLOAT_STEP, BFLOAT_REACH = 0.432, 13.59375
 """The same for bfloat16."""
 
 
-def _normal_tail(y: Value) -> tuple[Value, Value]:
-    """y held within limits and the probability that a normally distributed number exceeds it, by a polynomial on each
-    of 32 intervals; for bfloat16, which has many more of the small numbers, by one for the eighth root of it."""
-    wide = y.arithmetic.wide
-    step, reach = (HALF_STEP, HALF_REACH) if wide else (BFLOAT_STEP, BFLOAT_REACH)
-    y = minimum(y, reach)
-    magic = y.context.real(1.5 * 2.0**y.arithmetic.mantissa_bits)
-    moved = y.fma(1.0 / step, magic)
-    h = (moved - magic).fma(-step, y)
-    p = on_interval(h, "normal_single_half" if wide else "normal_single_bfloat", moved.bits() & 31, 0)
+def _admissible_tail(x: Value) -> tuple[Value, Value]:
+    """y held within limits and the probability that a normally distributed number exceeds it, as far as the results of
+    gelu show: by the square of a polynomial on each of 24 intervals, for bfloat16, which has many more of the small
+    numbers, by the sixteenth power of one on each of 32. Eight bits are right even if terms of that cancel."""
+    wide = x.arithmetic.wide
+    y = x.size_within(HALF_REACH if wide else BFLOAT_REACH)
+    magic = x.context.real(1.5 * 2.0**x.arithmetic.mantissa_bits * (HALF_STEP if wide else 1.0))
     if wide:
-        return y, p
-    for _ in range(3):
+        moved = y + magic
+        h, name, squares = y - (moved - magic), "gelu_single_half", 1
+    else:
+        moved = y.fma(1.0 / BFLOAT_STEP, magic)
+        h, name, squares = y, "gelu_single_bfloat", 4
+    p = on_interval(h, name, moved.bits() & 31, 0)
+    for _ in range(squares):
         p = p * p
     return y, p
+
+
+def _normal_tail(x: Value) -> tuple[Value, Value]:
+    """The same to 17 bits for products in float16, by a polynomial on each of 32 intervals."""
+    y = x.size_within(HALF_REACH)
+    magic = x.context.real(1.5 * 2.0**x.arithmetic.mantissa_bits)
+    moved = y.fma(1.0 / PRODUCT_STEP, magic)
+    h = (moved - magic).fma(-PRODUCT_STEP, y)
+    return y, on_interval(h, "normal_single_half", moved.bits() & 31, 0)
