@@ -229,9 +229,14 @@ def cheaper(wide: Graph, paired: Graph | None, settled: bool) -> Graph:
     rounding of float64 has to be decided."""
     if paired is None or cost(wide) < SHORT or cost(paired) > 1.03 * cost(wide) + (0.0 if settled else DECISION):
         return wide
-    if paired.instead and cost(paired.without_tables(), IN_MEMORY) > cost(paired, IN_MEMORY) - SPARED:
-        paired.instead.clear()
-    return paired
+    return tabulated(paired)
+
+
+def tabulated(graph: Graph) -> Graph:
+    """A graph with what stands in for it where tables lie in memory, if that is cheaper there."""
+    if graph.instead and cost(graph.without_tables(), IN_MEMORY) > cost(graph, IN_MEMORY) - SPARED:
+        graph.instead.clear()
+    return graph
 
 
 def cost(graph: Graph, dear: dict[tuple[str, str], float] = DEAR) -> float:
