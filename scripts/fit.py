@@ -21,7 +21,7 @@ from flint import arb
 from pieces import PIECES, Pieces
 from remez import Coefficient, expansion, midpoint
 from tables import CONSTANTS, ENTRIES, Table
-from tangents import TANGENTS, Tangents
+from tangents import TANGENTS, Joined, Tangents
 
 OUTPUT = Path(__file__).resolve().parents[1] / "fastact" / "kernels" / "coefficients.py"
 
@@ -52,7 +52,9 @@ def wrapped(numbers: tuple[Coefficient, ...], indent: int) -> str:
     return lines.replace(glue, " ")
 
 
-def rows_of(name: str, heading: str, entries: Sequence[Pieces | Tangents], tables: dict[str, Table]) -> list[str]:
+def rows_of(
+    name: str, heading: str, entries: Sequence[Pieces | Tangents | Joined], tables: dict[str, Table]
+) -> list[str]:
     lines = [f"# {heading}", f"{name}: dict[str, Table] = {{"]
     for entry in entries:
         table = tables[entry.name]

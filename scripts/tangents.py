@@ -28,6 +28,8 @@ SPAN, WIDE_SPAN = 0.5, 0.7
 """The part of an interval in which c is looked for."""
 MOST, BEST = 2**20, 8
 """How many numbers are looked at, and how many of them closely."""
+FAR = 2.0, 2**22
+"""The same part, and how many numbers, where c that do are so few that one outside the interval is better."""
 GRANTED_IN_ALL = 2
 """Units of the curve that its error and roundings are granted."""
 ROUNDINGS = 3
@@ -56,6 +58,7 @@ class Tangents:
     degree: int
     odd: bool = True
     span: float = SPAN
+    most: int = MOST
 
     def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
         """The rows, and log2 of the largest error besides, relative to the function."""
@@ -112,7 +115,7 @@ class Tangents:
     def centre(self, low: float, high: float) -> float:
         """A float32 next to the middle; a float32 of the interval less that number is one, too."""
         step = 2.0 ** (floor(log2(high * (1 - UNIT))) - BITS + 1)
-        middle, count = round((low + high) / 2 / step), min(int((high - low) * self.span / 2 / step), MOST // 2)
+        middle, count = round((low + high) / 2 / step), min(int((high - low) * self.span / 2 / step), self.most // 2)
         # In float64, by additions and multiplications, which give the same numbers everywhere.
         terms = [float(x.mid()) for x in self.terms(middle * step, POWERS + 2)]
         d, values, slopes = np.arange(-count, count + 1) * step, 0.0, 0.0
@@ -132,6 +135,24 @@ class Tangents:
         the curve."""
         bend = abs(bend) * UNIT
         return abs(value) + slope * slope / (4 * bend) + ROUNDINGS * bend * distance * distance
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Tangents of several functions, each on intervals of its own."""
+
+    name: str
+    formula: str
+    domain: str
+    parts: tuple[Tangents, ...]
+
+    @property
+    def degree(self) -> int:
+        return self.parts[0].degree
+
+    def rows(self) -> tuple[list[tuple[Coefficient, ...]], float]:
+        found = [part.rows() for part in self.parts]
+        return [row for rows, _ in found for row in rows], max(error for _, error in found)
 
 
 @dataclass(frozen=True)
@@ -212,6 +233,11 @@ def normal_terms(c: float, count: int) -> list[arb]:
     return [c * found[k] + (found[k - 1] if k else 0) for k in range(count)]
 
 
+def shrunk_terms(c: float, count: int) -> list[arb]:
+    """y - tanh y."""
+    return [(arb(c) if not k else arb(k == 1)) - x for k, x in enumerate(tanh_terms(c, count))]
+
+
 def over_cube(y: arb) -> arb:
     """(y - tanh y)/y^3."""
     return (y - y.tanh()) / y**3 if y > NEXT_TO_NOTHING else arb(1) / 3
@@ -219,7 +245,7 @@ def over_cube(y: arb) -> arb:
 
 def over_cube_terms(c: float, count: int) -> list[arb]:
     """From what Taylor's coefficients times those of y^3 give."""
-    rest = [(arb(c) if not k else arb(1 if k == 1 else 0)) - x for k, x in enumerate(tanh_terms(c, count))]
+    rest = shrunk_terms(c, count)
     cube, found = (arb(c) ** 3, 3 * arb(c) ** 2, 3 * arb(c), arb(1)), []
     for k, x in enumerate(rest):
         found.append((x - sum((cube[i] * found[k - i] for i in range(1, min(k, 3) + 1)), arb(0))) / cube[0])
@@ -232,25 +258,28 @@ def octaves(start: float, end: float, parts: int = 8) -> tuple[float, ...]:
     return (0.0, *(total - start for total in sums if start < total < start + end), end)
 
 
+SHRINKING = octaves(0.65625, 9.0625)[:-1]
+CUBES = SHRINKING.index(1.59375)
+"""How many intervals are those of the quotient by a cube."""
+
 TANGENTS = [
     Tangents(
         "tanh_tangents",
         "tanh(c_j + h) = T_j + S_j h + h^2 C_j(h)",
-        "32 intervals, 8 to each octave of 21/32 + y, up to y = 9.0625",
+        "32 intervals, 8 to each octave of 21/32 + y, the last one up to y = 9.5",
         exact=lambda y: y.tanh(),
         terms=tanh_terms,
-        edges=octaves(0.65625, 9.0625),
+        edges=(*SHRINKING, 9.5),
         degree=6,
     ),
-    Tangents(
+    Joined(
         "tanhshrink_tangents",
-        "(y - tanh(y))/y^3 = T_j + S_j h + h^2 C_j(h), y = c_j + h",
-        "the same intervals",
-        exact=over_cube,
-        terms=over_cube_terms,
-        edges=octaves(0.65625, 9.0625),
-        degree=6,
-        odd=False,
+        "(y - tanh(y))/y^3, then y - tanh(y), = T_j + S_j h + h^2 C_j(h), y = c_j + h",
+        "quotients up to y = 1.59375",
+        (
+            Tangents("", "", "", over_cube, over_cube_terms, SHRINKING[: CUBES + 1], 6, odd=False),
+            Tangents("", "", "", lambda y: y - y.tanh(), shrunk_terms, SHRINKING[CUBES:], 6, False, *FAR),
+        ),
     ),
     Leaning(
         "erf_tangents",

@@ -17,7 +17,7 @@ from fastact.cpu.ufunc import LOOP, make_ufunc
 from fastact.kernels import REGISTRY, operations
 from fastact.kernels.blocks import pair_single_normal, pair_single_tangents
 from fastact.link import forms, linker, single
-from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_PAIR
+from fastact.link.arithmetic import DOUBLE_WIDE, SINGLE_FAST, SINGLE_PAIR
 from fastact.link.graph import Graph
 from fastact.link.linker import Linking, link
 
@@ -118,7 +118,7 @@ SHRUNK = {"tanh": np.tanh, "tanhshrink": lambda y: y - np.tanh(y)}
 
 @pytest.mark.parametrize(
     "name, low, high",
-    [("tanh", 2.0**-10, 2.0**-5), ("tanh", 2.0**-5, 9.0625), ("tanhshrink", 2.0**-6, 0.5), ("tanhshrink", 0.5, 9.0625)],
+    [("tanh", 2.0**-10, 2.0**-5), ("tanh", 2.0**-5, 9.0625), ("tanhshrink", 2.0**-6, 1.59), ("tanhshrink", 1.6, 8.34)],
 )
 def test_lines_that_touch_have_the_error_that_is_granted(name, low, high):
     linking = Linking(SINGLE_PAIR)
@@ -131,6 +131,19 @@ def test_lines_that_touch_have_the_error_that_is_granted(name, low, high):
     truth = SHRUNK[name](x.astype(np.longdouble))
     errors = np.abs(words[0] - truth + words[1]) / np.abs(words[2]) / single.HALF_PLACE
     assert 0.8 * linking.granted < errors.max() < linking.granted
+
+
+@pytest.mark.parametrize("low, high", [(2.0**-22, 2.0**-5), (2.0**-5, 0.5), (0.5, 4.0), (4.0, 9.4999)])
+def test_the_square_of_tanh_has_the_error_that_is_said(low, high):
+    linking = Linking(SINGLE_FAST)
+    words = []
+    x = np.random.default_rng(4).uniform(low, high, 500_000).astype(np.float32)
+    for word in pair_single_tangents.tanh_squared(linking.receive("float32")):
+        linking.graph.outputs[:] = [word.node]
+        words.append(run(linking.graph)(x).astype(np.longdouble))
+    square, rest, size = words
+    errors = np.abs(square - np.tanh(x.astype(np.longdouble)) ** 2 + rest) / -size
+    assert 0.05 * pair_single_tangents.SQUARED < errors.max() < pair_single_tangents.SQUARED
 
 
 def times_normal(x):

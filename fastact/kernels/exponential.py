@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels import operations as op
-from fastact.kernels.blocks import rescue
+from fastact.kernels.blocks import closely, rescue
 from fastact.kernels.blocks.products import times_gradient
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.reach import over_one_plus_exp
@@ -255,10 +255,33 @@ def _tanhshrink_backward(g: Value, x: Value) -> Value:
     return op.where(op.absolute(op.word(x)) < 2.0**-40, g * x * op.lessened(x), product)
 
 
+def _tanhshrink_gradient_in_words(x: Value) -> tuple[Value, Value]:
+    from fastact.kernels.blocks.pair_single_tangents import SQUARED, tanh_squared
+
+    square, rest, size = tanh_squared(x)
+    return closely.between(square, -rest, size, SQUARED, closely.tiny(x, LEAST))
+
+
+def _tanhshrink_backward_in_words(g: Value, x: Value) -> tuple[Value, Value]:
+    """The product of g and the square in two words."""
+    from fastact.kernels.blocks.pair_single_tangents import SQUARED, tanh_squared
+
+    square, rest, size = tanh_squared(x)
+    first = g * square
+    less = (-g).fma(rest, (-g).fma(square, first))
+    strange = closely.tiny(x, LEAST) | closely.tiny(g, 2.0**-60)
+    return closely.between(first, less, g * size, SQUARED, strange, closely.beyond(op.absolute(g), 2.0**96))
+
+
+LEAST = 2.0**-22
+"""Of smaller numbers squares, and products with them, may lack bits."""
+
+
 @declare(
     family=FAMILY,
     formula="x - tanh(x)",
     settled=("value", "grad"),
+    words={"grad": _tanhshrink_gradient_in_words, "backward": _tanhshrink_backward_in_words},
     gradient=_tanhshrink_gradient,
     backward=_tanhshrink_backward,
     aliases=("tanh_shrink",),

@@ -327,11 +327,15 @@ def _by_words(
         linking.arithmetic = replace(SINGLE_FAST, products=products)
         again = functools.cache(functools.partial(_again, body, linking, "float32", constants))
         wide = functools.partial(_item, again, DOUBLE_WIDE, 0)
-        y = single.left(linking, y, doubts[0], wide, None if settled else functools.partial(_item, again, PAIR, 0))
+        decisive = None if settled else functools.partial(_item, again, PAIR, 0)
+        y = single.left(linking, y, doubts[0], wide, decisive)
+        if any(node.op == "lookup" and node.type == "f32" for node in linking.graph.nodes):
+            other = wide() if decisive is None else single.decide(linking, wide(), decisive)
+            linking.graph.instead.append(other.convert("f32").node)
     linking.deliver(y, "float32")
     if alarm is not None:
         linking.alarm(alarm(*arguments, *map(linking.number, constants)))
-    return linking.graph
+    return single.tabulated(linking.graph)
 
 
 def _paired(

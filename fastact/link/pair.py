@@ -34,7 +34,8 @@ class Pair:
     relative to ``uncertain``, the first word if nothing else is said."""
 
     __slots__ = (
-        "_normal", "first", "like", "magnitude", "most", "relative", "second", "short", "slack", "uncertain",
+        "_normal", "first", "like", "magnitude", "most", "negated", "over_one", "relative", "second", "short", "slack",
+        "uncertain",
     )  # fmt: skip
 
     def __init__(self, hi: Real, lo: Real | None = None, slack: int = 1) -> None:
@@ -47,6 +48,10 @@ class Pair:
         about."""
         self.short: tuple[Real, float] | None = None
         """A second word that falls short by a part of the first, and that part, if it is there for nothing."""
+        self.over_one: tuple[Real, Real] | None = None
+        """The words of what is not negative and less by 1."""
+        self.negated: Real | None = None
+        """Minus the second word, if it is so that a difference has the sign of a first word that is 0."""
         self.like: Real | None = hi
         """Which word has the sign of a rounding that is 0; None if that needs no other."""
         self.most: Real | None = None
@@ -144,6 +149,8 @@ class Pair:
             # Nothing cancels.
             s, e = _sum(self.first, b.first)
             result = Pair(s, _plus(e, self.second, b.second), 1 + self.slack + b.slack)
+            if b.is_one() and self.second is not None:
+                result.over_one = self.first, self.second
         elif self.lo is None or b.lo is None:
             s, e = _sum(self.hi, b.hi)
             if not (self.lo is None and b.lo is None):
@@ -217,6 +224,8 @@ class Pair:
         """A product of pairs of which not all bits count: with very loose operands, the product of the second words
         included where it is not nothing; what is added last is the largest."""
         x, y = (self, b) if self.slack <= b.slack else (b, self)
+        if x.second is None and y.second is not None and self.context.arithmetic.products:
+            return self._product_by_word(x, y)
         p, e = two_product(x.first, y.first)
         if x.second is not None:
             e = x.second.fma(y.first, e)
@@ -225,13 +234,26 @@ class Pair:
                 e = x.second.fma(y.second, e)
         if y.second is not None:
             e = y.second.fma(x.first, e)
-        result = self._loose(p, e, 1 + x.slack + y.slack)
+        return self._bounded_product(x, y, self._loose(p, e, 1 + x.slack + y.slack))
+
+    def _product_by_word(self, x: Pair, y: Pair) -> Pair:
+        """The same of one word, as a difference, which has the sign of a product that is 0."""
+        assert y.second is not None
+        p = x.first * y.first
+        less = (-y.second).fma(x.first, (-x.first).fma(y.first, p))
+        result = self._loose(p, -less, 1 + x.slack + y.slack)
+        result.negated = less
+        return self._bounded_product(x, y, result)
+
+    @staticmethod
+    def _bounded_product(x: Pair, y: Pair, result: Pair) -> Pair:
+        """A product with what is known of it."""
         if any(number.uncertain is not number.first for number in (x, y)):
             result.uncertain = x.uncertain * y.uncertain
         (x_least, x_most), (y_least, y_most) = _range(x), _range(y)
         if x_least >= 0.0 <= y_least:
             most = x_most * y_most if max(x_most, y_most) < math.inf else math.inf
-            self.context.note(result, x_least * y_least, most)
+            result.context.note(result, x_least * y_least, most)
         return result
 
     def _loose(self, first: Real, second: Real, slack: int) -> Pair:
@@ -270,18 +292,32 @@ class Pair:
 
     def _over_loose(self, b: Pair) -> Pair:
         """A quotient by a very loose pair, of which not all bits count: 1/b is r (1 + t + t^2 + ...) with r = 1/y and
-        what that leaves, t = 1 - r b."""
+        what that leaves, t = 1 - r b. Of b = 1 + e that is (1 - r) - r e, so that the second word of the sum is not
+        needed; where 1 is divided, nothing is gained by that."""
         assert b.second is not None
-        r = 1.0 / b.first
-        t = (-r).fma(b.second, (-r).fma(b.first, 1.0))
+        over_one = None if self.is_one() else b.over_one
+        divisor = b.first if over_one is None else over_one[0] + 1.0
+        self.context.note(divisor, *_range(b))
+        r = 1.0 / divisor
+        if over_one is None:
+            t = (-r).fma(b.second, (-r).fma(b.first, 1.0))
+        else:
+            s = 1.0 - r
+            t = (-r).fma(over_one[0], s)
+            if _range(b)[1] > 2.0:  # otherwise 1 - r is exact
+                t = t + ((1.0 - s) - r)
+            t = (-r).fma(over_one[1], t)
         t = t.fma(t, t)
         if self.is_one():
             result = self._loose(r, r * t, 3 + b.slack)
             result.relative = t
         else:
-            q, e = two_product(self.hi, r)
-            e = e if self.lo is None else self.lo.fma(r, e)
-            result = self._loose(q, q.fma(t, e), 5 + b.slack)
+            q = self.hi * r
+            less = (-self.hi).fma(r, q)
+            less = less if self.lo is None else (-self.lo).fma(r, less)
+            less = (-q).fma(t, less)
+            result = self._loose(q, -less, 5 + b.slack)
+            result.negated = less
         (x_least, x_most), (y_least, y_most) = _range(self), _range(b)
         if x_least >= 0.0 < y_least:
             self.context.note(result, x_least / y_most, x_most / y_least)

@@ -115,13 +115,19 @@ def decide_pair(linking: Linking, value: Any, wide: Callable[[], Any], decisive:
     granted = linking.granted if product is None else product.granted
     y, other = _ends(pair, (PAIR_ERROR + granted) * HALF_PLACE)
     different = y.bits() ^ other.bits()
-    y = pair.signed(y) if pair.magnitude is None else y.copysign(pair.magnitude[2])
+    if pair.magnitude is not None:
+        y = y.copysign(pair.magnitude[2])
+    elif pair.negated is None:
+        y = pair.signed(y)
     signs = [*linking.signs, *_out_of_range(linking, pair, y, product)]
-    if product is not None:
+    conditions = list(linking.left)
+    if product is not None and len(product.factors) == 1:
+        conditions.append(_product_beyond(linking, y, product.factors[0]))
+    elif product is not None:
         signs += _product_out_of_range(linking, y, product)
     if signs:
         different = different | (functools.reduce(operator.or_, signs) & SIGN)
-    near = functools.reduce(Condition.__or__, linking.left, different.compare("ne", 0))
+    near = functools.reduce(Condition.__or__, conditions, different.compare("ne", 0))
     linking.detour = near
     result = left(linking, y, near, wide, decisive)
     if decisive is None:
@@ -154,6 +160,9 @@ def _ends(pair: Pair, error: float) -> tuple[Real, Real]:
     if pair.short is not None and pair.short[1] >= 1.02 * error:
         low, lacking = pair.short
         return pair.first + pair.first.fma(2.0 * lacking, low), pair.first + low
+    if pair.negated is not None:
+        above, below = (pair.first - pair.uncertain.fma(e, pair.negated) for e in (-error, error))
+        return above, below
     first, second = (pair.first, pair.second) if pair.magnitude is None else pair.magnitude[:2]
     if pair.most is not None:
         return first + pair.most, first + second
@@ -200,13 +209,20 @@ def _may_divide_by_zero(linking: Linking, y: Real) -> bool:
     return False
 
 
+def _product_beyond(linking: Linking, y: Real, factor: Node) -> Condition:
+    """Where a product, unless the factor is 0, may lack bits itself, or be no number: its bits less those of the
+    smallest are more than those of the largest, if they are positive, and else moved so far that they are more, too."""
+    given = Real(linking, factor)
+    size = abs(y.lift(1.0).choose(given.equals(0.0), y)).bits()
+    return (size + (2**31 - _bits(FEW_BITS))).compare("sgt", _bits(2.0**96) - _bits(FEW_BITS) - 2**31)
+
+
 def _product_out_of_range(linking: Linking, y: Real, product: Product) -> list[Integer]:
-    """Likewise where a product, unless a factor is 0, may lack bits itself, or be no number."""
+    """Likewise of several factors integers, one of which is negative there."""
     size = abs(y).bits()
-    factors = [abs(Real(linking, factor)).bits() for factor in product.factors]
-    small = size - _bits(FEW_BITS if len(factors) == 1 else FEWER_BITS)
-    for factor in factors:
-        small = small & (0 - factor)
+    small = size - _bits(FEWER_BITS)
+    for factor in product.factors:
+        small = small & (0 - abs(Real(linking, factor)).bits())
     return [small, _bits(2.0**96) - size]
 
 
@@ -231,9 +247,14 @@ def cheaper(wide: Graph, paired: Graph | None, settled: bool) -> Graph:
     rounding of float64 has to be decided."""
     if paired is None or cost(wide) < SHORT or cost(paired) > 1.03 * cost(wide) + (0.0 if settled else DECISION):
         return wide
-    if paired.instead and cost(paired.without_tables(), IN_MEMORY) > cost(paired, IN_MEMORY) - SPARED:
-        paired.instead.clear()
-    return paired
+    return tabulated(paired)
+
+
+def tabulated(graph: Graph) -> Graph:
+    """A graph with what stands in for it where tables lie in memory, if that is cheaper there."""
+    if graph.instead and cost(graph.without_tables(), IN_MEMORY) > cost(graph, IN_MEMORY) - SPARED:
+        graph.instead.clear()
+    return graph
 
 
 def cost(graph: Graph, dear: dict[tuple[str, str], float] = DEAR) -> float:

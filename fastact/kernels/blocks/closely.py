@@ -67,6 +67,15 @@ def quotient(n: Value, d: Value, d_low: Value) -> tuple[Value, Value]:
     return y.copysign(q), near | tiny(n, 1.0 / MODERATE)
 
 
+def between(
+    first: Value, less: Value, size: Value, part: float, strange: Value, *odd: Value
+) -> tuple[Value, Value]:
+    """The rounding of a difference, of 0 with the sign of the first, and where it is in doubt: within a part of a size,
+    or where a condition holds."""
+    above, below = (first - size.fma(end, less) for end in (-part, part))
+    return above, doubt(above, below, *odd) | strange
+
+
 def doubt(above: Value, below: Value, *odd: Value) -> Value:
     """Whether a little more and a little less are rounded differently; or an integer is negative."""
     different = above.bits() ^ below.bits()

@@ -30,16 +30,21 @@ def log(x: Value) -> Value:
     """n ln 2 - log c + f - f^2/2 + ..."""
     n, j, f = _reduced(x)
     a, rest = _added(x, n, j)
-    return _sum(x, a, f, f, None, rest)
+    return _sum(x, a, f, rest)
 
 
 def log2(x: Value) -> Value:
     """n - log2 c + (f - f^2/2 + ...)/ln 2; of powers of two the whole numbers come out."""
-    n, j, f = _reduced(x)
-    unit = x.context.constant("LOG2E")
+    context, (n, j, f) = x.context, _reduced(x)
+    unit = context.constant("LOG2E")
     a = n + _entry(x, j, lambda entry: entry[0] - BIAS, "log2_table_above")
-    rest = f.fma(unit.lo, _entry(x, j, lambda entry: entry[1], "log2_table_above"))
-    return _sum(x, a, f, *two_product(f, unit.hi), rest, 1.0 / math.log(2))
+    # a is 0 or larger than the line, so that the difference is exact.
+    s = f.fma(unit.hi, a)
+    line_low = f.fma(unit.hi, a - s)
+    curve = polynomial(f, tuple(c / math.log(2) for c in _curve(context)))
+    rest = f.fma(f.fma(curve, unit.lo), _entry(x, j, lambda entry: entry[1], "log2_table_above"))
+    # The rest is -f^2/2 over ln 2 and little else.
+    return _in_doubt(x.pair(s, line_low + rest, LOOSE), rest.fma(-2.0 * OF_SQUARE, abs(a)))
 
 
 def log1p_of_input(x: Value) -> Value:
@@ -86,7 +91,7 @@ def logit(x: Value) -> Value:
 def _of_two_words(x: Value, n: Value, j: Value, f: Value, f_low: Value) -> Value:
     """n ln 2 - log c + log(1 + f + f'), of which the latter is log(1 + f) + f'/(1 + f)."""
     a, rest = _added(x, n, j)
-    value = _sum(x, a, f, f, None, f_low.fma((-f).fma(1.0 - f, 1.0), rest))
+    value = _sum(x, a, f, f_low.fma((-f).fma(1.0 - f, 1.0), rest))
     # One more sum.
     x.context.granted += 0.3 * GRANTED
     return value
@@ -133,18 +138,22 @@ def _entry(x: Value, j: Value, of: Callable[[tuple[float, float]], float], table
     return x.context.real(0.0).lookup(tuple(map(of, x.context.table(table))), j)
 
 
-def _sum(x: Value, a: Value, f: Value, line: Value, line_low: Value | None, rest: Value, unit: float = 1.0) -> Value:
-    """a + line + rest + unit (-f^2/2 + f^3/3 ...), where a is 0 or larger than the line, as a pair."""
-    context = x.context
-    curve = (-0.5, *(c[0] if isinstance(c, tuple) else c for c in context.table("log_above")))
+def _sum(x: Value, a: Value, f: Value, rest: Value) -> Value:
+    """a + f + rest - f^2/2 + f^3/3 ..., where a is 0 or larger than f, as a pair."""
     square = f * f
-    s = a + line
-    e = line - (s - a)
-    if line_low is not None:
-        e = e + line_low
-    rest = square.fma(polynomial(f, tuple(unit * c for c in curve)), rest)
-    value = x.pair(s, e + rest, LOOSE)
-    context.granted += GRANTED
-    value.uncertain = square.fma(OF_SQUARE * unit, abs(a))
-    value.like = None
+    s = a + f
+    e = f - (s - a)
+    rest = square.fma(polynomial(f, _curve(x.context)), rest)
+    return _in_doubt(x.pair(s, e + rest, LOOSE), square.fma(OF_SQUARE, abs(a)))
+
+
+def _curve(context: Value) -> tuple[float, ...]:
+    """The coefficients of f^2 and so on."""
+    return (-0.5, *(c[0] if isinstance(c, tuple) else c for c in context.table("log_above")))
+
+
+def _in_doubt(value: Value, size: Value) -> Value:
+    """The pair with an error relative to a size."""
+    value.context.granted += GRANTED
+    value.uncertain, value.like = size, None
     return value

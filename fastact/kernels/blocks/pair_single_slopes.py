@@ -27,18 +27,18 @@ def silu_slope(x: Value, t: Value) -> Value:
 
 
 def logistic_density(e: Value, times: float) -> Value:
-    """e/(1 + e)^2 times 1 or 4 of an exponential 0 < e <= 1. With r next to 1/(1 + e), so that 1 - r is exact, and t =
-    (1 - r) - r e it is e r^2/(1 - t)^2 = e r^2 (1 + 2 t + 3 t^2 + ...)."""
-    context, word, low = e.context, e.first, e.second
+    """e/(1 + e)^2 times the square of 1 or 2, of an exponential 0 < e <= 1. With r next to that over 1 + e, so that
+    what r is less is exact, and t = (1 - r) - r e it is e r^2/(1 - t)^2 = e r^2 (1 + 2 t + 3 t^2 + ...); 1 stands for
+    2, t for 2 t if that is squared."""
+    context, word, low, root = e.context, e.first, e.second, math.sqrt(times)
     divisor = word + 1.0
     context.note(divisor, 1.0, 2.0)
-    r = 1.0 / divisor
-    t = (-r).fma(low, (-r).fma(word, 1.0 - r))
-    root = r if times == 1.0 else r * math.sqrt(times)
-    square, rest = two_product(root, root)
+    r = root / divisor
+    t = (-r).fma(low, (-r).fma(word, root - r))
+    square, rest = two_product(r, r)
     first, second = two_product(word, square)
     second = low.fma(square, word.fma(rest, second))
-    second = (t * t.fma(3.0, 2.0)).fma(first + second, second)
+    second = (t * t.fma(3.0 / times, 2.0 / root)).fma(first + second, second)
     context.granted += GRANTED_DENSITY
     value = e.pair(first, second, 2 * e.slack)
     context.note(value, context.bounds(e)[0] * times / 4.0, times / 4.0)

@@ -18,9 +18,13 @@ START = 0.65625
 """The interval at 0 is half as long as the next ones."""
 END = 9.0625
 """From there on tanh is rounded to 1."""
+FLAT = 9.5
+"""From there on 1 - tanh^2 is less than 2^-25."""
 SIZE = 32
 GRANTED = 2.0 * 2.25
 """The error of h^2 C(h), in 2^-25 of it."""
+SQUARED, LITTLE = 2.0 * GRANTED * 2.0**-25, 2.0**-44
+"""What the error of the square is in h^2 C(h) tanh, and what roundings add in parts of it."""
 ERROR = 9.0 * 2.0**-24
 """The error of the curve of erf and of adding it, relative to the curve, all of it on one side."""
 ERF_END = 3.93359375
@@ -31,6 +35,12 @@ BESIDES = 2.0**-40
 """What else may be lacking of erf, relative to y."""
 TINY = 2.0**-100
 """Of smaller numbers products have not all bits of pairs."""
+CUBES, SHRUNK = 1.59375, 8.34375
+"""Where intervals end, up to which y - tanh y is computed from its quotient by y^3, and beyond which y - 1 will do."""
+BEYOND = (9.0, 8.0, 1.0, *(0.0,) * 6)
+"""That line."""
+LARGE = 2.0**23
+"""Up to here the distance from its c is exact."""
 SMALL = 2.0**-36
 """Of smaller numbers the cubes have not all bits of pairs."""
 
@@ -40,29 +50,41 @@ def tanh(x: Value) -> Value:
     context = x.context
     context.granted += GRANTED
     context.held[x.hi.node] = inf, 1.0  # one word is right however small x is, and beyond the end
-    high, low, doubt = _touched(limited(abs(x.hi), -inf, END), "tanh_tangents")
+    y = limited(abs(x.hi), -inf, END)
+    high, low, doubt = _touched(y, y + START, "tanh_tangents")
     result = x.pair(high, low).signed_as(x.hi)
     result.uncertain = doubt
     return result
 
 
+def tanh_squared(x: Value) -> tuple[Value, Value, Value]:
+    """The square of tanh x in two words, and what is not above 0 and `SQUARED` times which its error is within. Beyond
+    `FLAT` it is so near to 1 that products with it are rounded to the other factor."""
+    y = limited(abs(x), -inf, FLAT)
+    high, low, doubt = _touched(y, limited(y, -inf, END) + START, "tanh_tangents")
+    square = high * high
+    rest = (high + high).fma(low, high.fma(high, -square))
+    return square, rest, square.fma(-LITTLE / SQUARED, high * doubt)
+
+
 def tanhshrink(x: Value) -> Value:
-    """The same of y^3 times what y - tanh y, y = |x|, is a multiple of; beyond the end y - 1 and a little more."""
+    """The same of y - tanh y, y = |x|, but up to `CUBES` of what that is a multiple of y^3 by; beyond `SHRUNK` y - 1 is
+    rounded rightly, which another line is."""
     context, size = x.context, abs(x.hi)
     context.granted += GRANTED
     small = size.bits()
     context.signs.append((small - pattern(context.arithmetic, SMALL)) & (0 - small))
-    context.held[x.hi.node] = inf, inf
-    y = limited(size, -inf, END)
-    high, low, doubt = _touched(y, "tanhshrink_tangents")
+    context.signs.append(pattern(context.arithmetic, LARGE) - small)
+    context.held[x.hi.node] = inf, 1.0  # both are looked after
+    total = limited(size, -inf, SHRUNK) + START
+    y = size.choose(total < CUBES + START, 1.0)
     square, square_low = two_product(y, y)
     cube, cube_low = two_product(square, y)
     cube_low = square_low.fma(y, cube_low)
+    high, low, doubt = _touched(size, total, "tanhshrink_tangents")
     product, rest = two_product(cube, high)
     rest = cube_low.fma(high, cube.fma(low, rest))
-    beyond, less = size > END, size - 1.0
-    first, second = less.choose(beyond, product), ((size - less) - (1.0 - 2.0**-23)).choose(beyond, rest)
-    result = x.pair(first, second).signed_as(x.hi)
+    result = x.pair(product, rest).signed_as(x.hi)
     result.uncertain = cube * doubt
     return result
 
@@ -90,18 +112,20 @@ def erf(x: Value) -> Value:
     return result
 
 
-def _touched(y: Value, name: str) -> tuple[Value, Value, Value]:
-    """A function of y in two words, and what their error is relative to.
+def _touched(y: Value, total: Value, name: str) -> tuple[Value, Value, Value]:
+    """A function of y in two words, and what their error is relative to; ``total`` is y + `START`, or less where y is
+    beyond the last interval of a table, which another line is for.
 
     With h = y - c it is T + h V, V = S + h C(h), both sums in two words: the error is one of h^2 C(h), and what the
     last column of the table says besides."""
     arithmetic, rows = y.context.arithmetic, TANGENTS[name].coefficients
+    lines = *rows, *(BEYOND,) * (SIZE - len(rows))
     shift = arithmetic.mantissa_bits - 3
-    j = (y + START).bits().shift_right_logical(shift) & (SIZE - 1)
+    j = total.bits().shift_right_logical(shift) & (SIZE - 1)
     first = pattern(arithmetic, START) >> shift & (SIZE - 1)
 
     def entry(k: int) -> Value:
-        column = [row[k] for row in rows]
+        column = [row[k] for row in lines]
         return y.lookup((*column[-first:], *column[:-first]), j)
 
     h = y - entry(0)  # exact
@@ -110,6 +134,10 @@ def _touched(y: Value, name: str) -> tuple[Value, Value, Value]:
     for k in (6, 5, 4, 3):
         curve = curve.fma(h, entry(k))
     steep = h.fma(curve, slope)
-    steep_low = h.fma(curve, slope - steep)
+    less = slope - steep
+    steep_low = h.fma(curve, less)
     high = h.fma(steep, value)
-    return high, h.fma(steep_low, h.fma(steep, value - high)), (h * h).fma(curve, entry(8))
+    low = h.fma(steep_low, h.fma(steep, value - high))
+    # Either is the curve, as far as that matters; which takes less time was found by trying.
+    doubt = (h * h).fma(curve, entry(8)) if len(rows) == SIZE else (-h).fma(less, entry(8))
+    return high, low, doubt
