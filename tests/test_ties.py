@@ -48,6 +48,19 @@ EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, 2.0**-70, 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, -(2.0**-70), 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (-1.0, 2.0**-70, 2.0)),
+    # A quarter of g x^2, and no less, where beta is 0.
+    ("swish", "backward_beta", "float16", (0.04248046875, -0.046875, -0.0)),
+    ("swish", "backward_beta", "bfloat16", (4.743384504624082e-20, -3584.0, 0.0)),
+    # g b/(4 x^2) and a little less.
+    ("squareplus", "backward", "bfloat16", (0.059326171875, -6.485183463413514e17, 10.1875)),
+    ("squareplus", "backward", "bfloat16", (114898965102592.0, -1.0145709240540253e20, 5.15625)),
+    # A tie of g theta/bandwidth in pairs of words.
+    ("jump_relu", "bandwidth_backward_theta", "float16", (0.0013237, -0.000304222106933, 0.029052734375, 10.84375)),
+    # Exponentials that overflow before a small alpha is multiplied in, and products before a bias is added.
+    ("celu", "value", "bfloat16", (-2.068870057447226e-36, -(2.0**-126))),
+    ("celu", "value", "bfloat16", (-1.5612034346858506e-38, -9.183549615799121e-41)),
+    ("star_relu", "value", "bfloat16", (9.511602413006488e18, -3.796875, 1.6947656946257677e38)),
+    ("star_relu", "value", "bfloat16", (1.348150961071065e-31, -5.875, -0.0)),
     # A tie of g theta/bandwidth, and quotients of theta alone that vanish.
     ("jump_relu", "bandwidth_backward_theta", "float16", (0.1380615234375, 613 * 2.0**-19, 0.05322265625, 4.875)),
     ("jump_relu", "bandwidth_backward_theta", "bfloat16", (-(2.0**50), 2.0**30, -(2.0**-118), 2.0**61)),
@@ -98,6 +111,14 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("hardsigmoid", "slope_grad", "float32", (6.830957069662284e-31, -1.696502834047653e-11, 1.1588738299966237e-41)),
     ("hardsigmoid", "slope_grad", "float32", (-9.47e-35, -5.55e-17, 0.0)),
     ("hardsigmoid", "slope_grad", "float64", (-9.47e-235, -5.55e-117, 0.0)),
+    # The same of float32 and float64.
+    ("celu", "value", "float32", (-1.999047457971824e-36, -(2.0**-126))),
+    ("celu", "value", "float32", (-2.382207389352189e-43, -1.401298464324817e-45)),
+    ("star_relu", "value", "float32", (1.416570671943137e25, -1.7626688953928382e-12, 3.2506082416158996e38)),
+    ("star_relu", "value", "float64", (1e154, -2.5, 1e308)),
+    # A wave takes most of x, and with it digits of the sine.
+    ("snake", "value", "float16", (-0.88330078125, 1.265625)),
+    ("snake", "value", "float16", (-217.875, 0.0051422119140625)),
     # A sum of which all digits of two words cancel.
     ("star_relu", "value", "float64", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
     ("star_relu", "value", "float32", (0.44318848848342896, -0.019832175225019455, 0.0038953572511672974)),
@@ -110,6 +131,7 @@ WIDE: list[tuple[str, str, tuple[float, ...]]] = [
     ("gelu", "grad", (-0.7183724313176513,)),
     ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
     ("star_relu", "value", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    ("star_relu", "value", (1e154, -2.5, 1e308)),
     # A product that vanishes has a sign.
     ("hardsigmoid", "slope_grad", (-9.47e-235, -5.55e-117, 0.0)),
     ("hardsigmoid", "slope_backward", (0.9142857142857143, -5e-324, -1.09375, -5e-324)),
