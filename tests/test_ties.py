@@ -36,6 +36,9 @@ EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("xielu", "backward_alpha_n", "float32", (1.0, -19681904.0, 2.0**-22, 40896.45703125, 2.0**114, -(2.0**74))),
     # softplus(alpha_n) and beta cancel.
     ("xielu", "value", "bfloat16", (-1.4971096052072654e-34, 1.0, 63.0, -63.0, -1e-6)),
+    # Next to a large x and a small alpha_n a rise is less than |x|, and a sigmoid more than 1/2.
+    ("xielu", "backward_alpha_n", "bfloat16", (1.25, -2.2065184730029603e38, -100.0, 2.0**-126, -0.69140625, -0.5)),
+    ("xielu", "backward_alpha_n", "bfloat16", (8.6854e-24, -2.44578e38, -1e-07, 9.44909e-34, -0.6484375, -1.3e-9)),
     # Rational ties.
     ("celu", "from_output", "float16", (0.0108642578125, -0.002056121826171875, -0.0059814453125)),
     ("squareplus", "from_output", "bfloat16", (-2.121399961249597e-38, 1.33514404296875e-05, 7.130438461899757e-10)),
@@ -48,6 +51,12 @@ EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, 2.0**-70, 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, -(2.0**-70), 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (-1.0, 2.0**-70, 2.0)),
+    # What is left of a line next to its root.
+    ("xielu", "grad", "float16", (7.67578125, 2.0**-24, 2.0**-24, -10.640625, -(2.0**-24))),
+    ("xielu", "grad", "float16", (21.75, -0.0069580078125, -30.0, -30.0, -22.25)),
+    ("xielu", "grad", "bfloat16", (0.5, 30.0, -100.0, -30.0, -9.479186445030926e-35)),
+    ("xielu", "backward", "float16", (95.6875, 0.457763671875, 0.07574462890625, 4680.0, -0.669921875, -0.24462890625)),
+    ("xielu", "backward", "float16", (-13912.0, 0.62451171875, -8.21875, 25.75, -0.00033664703369140625, -(2.0**-21))),
     # A quarter of g x^2, and no less, where beta is 0.
     ("swish", "backward_beta", "float16", (0.04248046875, -0.046875, -0.0)),
     ("swish", "backward_beta", "bfloat16", (4.743384504624082e-20, -3584.0, 0.0)),
@@ -119,6 +128,8 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     # A wave takes most of x, and with it digits of the sine.
     ("snake", "value", "float16", (-0.88330078125, 1.265625)),
     ("snake", "value", "float16", (-217.875, 0.0051422119140625)),
+    ("xielu", "grad", "bfloat16", (0.5, 30.0, -100.0, -30.0, -9.479186445030926e-35)),
+    ("xielu", "grad", "float16", (-0.287353515625, -(2.0**-24), -60 * 2.0**-24, -0.10028076171875, -0.12322998046875)),
     # A sum of which all digits of two words cancel.
     ("star_relu", "value", "float64", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
     ("star_relu", "value", "float32", (0.44318848848342896, -0.019832175225019455, 0.0038953572511672974)),
