@@ -92,24 +92,39 @@ def check_rounded(
     settled: Sequence[Any],
     required: int,
 ) -> None:
-    """ValueError if a Python number is not allowed any more as it was rounded to the dtype of the other inputs: a small
-    one may be 0 there, a large one infinite."""
-    became = {}
+    """ValueError if a number is not allowed any more as it was rounded to the dtype of the other inputs, or to one that
+    was asked for: a small one may be 0 there, a large one infinite."""
+    became, lost = dict(enumerate(given)), []
     for place in range(required, len(settled)):
-        if type(given[place]) in NUMBERS and type(settled[place]) not in NUMBERS:
-            value = float(settled[place])
-            if value != given[place] and (not value or math.isinf(value)):
-                became[place] = value
-    if not became:
+        before, after = given[place], settled[place]
+        if after is before:
+            continue
+        if type(before) in NUMBERS:
+            after = float(after)
+            gone = (before, after) if after != before and (not after or math.isinf(after)) else None
+        else:
+            gone = _first_gone(_numbers(before), after)
+        if gone:
+            became[place] = after
+            lost.append((place, *gone))
+    if not lost:
         return
-    values = [became.get(place, value) for place, value in enumerate(given)]
     try:
-        for place in became:
-            check_range(name, parameters[place - required], values[place])
-        check_rejections(name, rejections, values, required)
+        for place, _, _ in lost:
+            check_range(name, parameters[place - required], became[place])
+        check_rejections(name, rejections, list(became.values()), required)
     except ValueError as error:
-        said = ", ".join(f"{given[k]!r} is {v!r} in {settled[k].dtype}" for k, v in became.items())
+        said = ", ".join(f"{before!s} is {after!s} in {settled[k].dtype}" for k, before, after in lost)
         raise ValueError(f"{error}: {said}") from None
+
+
+def _first_gone(before: Any, after: Any) -> tuple[Any, Any] | None:
+    """The first number of an array that is 0 or infinite after a rounding, but was not before, and what it is then."""
+    gone = ((after == 0) & (before != 0)) | (np.isinf(after) & ~np.isinf(before))
+    if not gone.any():
+        return None
+    place = np.unravel_index(np.argmax(gone), gone.shape)
+    return before[place], after[place]
 
 
 def check_asked(
@@ -120,12 +135,20 @@ def check_asked(
     options: dict[str, Any],
     required: int,
 ) -> None:
-    """The same where options ask for a dtype, to which the ufunc will round the number."""
+    """The same where options ask for a dtype, to which the ufunc will round parameters."""
     dtype = _asked(options)
     if dtype is not None:
-        with np.errstate(all="ignore"):
-            rounded = [np.asarray(value, dtype) if type(value) in NUMBERS else value for value in given]
+        rounded = [value if place < required else _rounded(value, dtype) for place, value in enumerate(given)]
         check_rounded(name, parameters, rejections, given, rounded, required)
+
+
+def _rounded(value: Any, dtype: np.dtype[Any]) -> Any:
+    """What holds numbers of which a dtype has not all, rounded to it; the value itself elsewhere."""
+    with np.errstate(all="ignore"):
+        if type(value) in NUMBERS:
+            return np.asarray(value, dtype)
+        numbers = _numbers(value)
+        return value if numbers is None or np.can_cast(numbers.dtype, dtype) else numbers.astype(dtype)
 
 
 def _asked(options: dict[str, Any]) -> np.dtype[Any] | None:

@@ -149,7 +149,8 @@ class Door:
                 bodies = self._declaration.variant.bodies  # type: ignore[union-attr]
                 known = forms(self._declaration)
                 others = (title(self._declaration, known[form]) for form in bodies)
-                return f"{self.__name__}() has no argument {name!r}, which {' and '.join(others)} have"
+                reason = ": y does not tell all about x" if self._form.name == "from_output" else ""
+                return f"{self.__name__}() has no argument {name!r}, which {' and '.join(others)} have{reason}"
         return fault(self.__name__, self._form.arguments, len(self._parameters), args, options, names)
 
     def _explain(self, error: Exception, ufunc: np.ufunc, args: tuple[Any, ...], options: dict[str, Any]) -> None:

@@ -212,10 +212,18 @@ def test_python_numbers_are_refused_where_they_become_what_is_not_allowed() -> N
             (lambda: fastact.softplus.grad(single, beta=1e40, dtype=np.float32), r"1e\+40 is inf in float32"),
             (lambda: fastact.rrelu(single, -1e39, 0.0, dtype="f4"), r"infinite.*: -1e\+39 is -inf in float32"),
             (lambda: fastact.logit(half, eps=0.5 + 1e-9, dtype="f8"), "eps is outside"),
+            # so are numbers of NumPy where a narrower dtype is asked for
+            (lambda: fastact.celu(half, np.float64(1e-60), dtype="f4"), "alpha is 0.*: 1e-60 is 0.0 in float32"),
+            (lambda: fastact.celu.grad(half, np.array([1, -1e-9]), sig="ee->e"), r"alpha is 0.*-1e-09 is -0\.0 in"),
+            (lambda: fastact.softplus(half, np.array(1e-9), dtype="e"), r"beta is 0\.0, outside.*1e-09 is 0\.0 in"),
+            (lambda: fastact.softplus.backward(half, half, np.float32(1e6), dtype="e"), r"1e\+06 is inf in float16"),
+            (lambda: fastact.rrelu(half, np.zeros(3), np.full(3, 1e39), dtype="f4"), "infinite.*1e[+]39 is inf in"),
         ):
             with np.errstate(over="ignore"), pytest.raises(ValueError, match=said):
                 call()
     assert fastact.celu(half, 1e-60, dtype=np.float64).tolist() == [0, 0, 0]
+    assert fastact.celu(half, np.array([1e-60, 1, 2])).tolist() == [0, 0, 0]
+    assert fastact.hardtanh(half - 1, np.array([-1e-9, -2, -np.inf]), 1.0, dtype="e").tolist() == [0, -1, -1]
     with pytest.raises(TypeError, match="nonsense"):
         fastact.celu(half, 1e-60, dtype="nonsense")
     assert fastact.celu(np.zeros(3), 1e-60).tolist() == [0, 0, 0]
@@ -396,8 +404,13 @@ def test_gradients_from_outputs_that_determine_them() -> None:
     for name, slope in (("hardsigmoid", 1 / 6), ("sparse_sigmoid", 0.5)):
         found = getattr(fastact, name).backward_from_output(g, y)
         assert found[:3].tolist() == [0.0, g * slope, 0.0] and np.isnan(found[3])
-    with pytest.raises(TypeError, match=r"no argument 'at_zero', which relu\.grad and relu\.backward have"):
+    said = r"no argument 'at_zero', which relu\.grad and relu\.backward have: y does not tell all about x"
+    with pytest.raises(TypeError, match=said):
         fastact.relu.backward_from_output(g, y, at_zero=0.5)
+    with pytest.raises(TypeError, match=r"no argument 'eps', which .*logit\.backward have: y does not tell"):
+        fastact.logit.backward_from_output(g, y, eps=0.25)
+    with pytest.raises(TypeError, match=r"no argument 'at_zero', which relu\.grad and relu\.backward have$"):
+        fastact.relu(y, at_zero=0.5)
     assert "takes no at_zero" in str(fastact.relu.backward_from_output.__doc__)
     assert fastact.hardsigmoid.backward_from_output(g, y, slope=0.25)[:3].tolist() == [0.0, 0.75, 0.0]
 

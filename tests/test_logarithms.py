@@ -48,6 +48,18 @@ def test_logit_is_held_within_eps(tier: Any) -> None:
     assert fastact.logit(0.75, eps=None, approx=tier) == fastact.logit(0.75, approx=tier)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tier", TIERS)
+def test_logit_held_at_its_poles_divides_by_zero(dtype: str, tier: Any) -> None:
+    number = format_of(dtype).dtype.type
+    for x in (-2.0, -0.0, 0.0, 1.0, 7.0):
+        with np.errstate(all="raise"):
+            with pytest.raises(FloatingPointError, match="divide by zero"):
+                fastact.logit(np.array([x], number), eps=number(0), approx=tier)
+            assert np.isfinite(fastact.logit(np.array([x], number), eps=number(0.25), approx=tier)).all()
+            assert np.isinf(fastact.logit(np.array([-np.inf, np.inf], number), eps=number(0), approx=tier)).all()
+
+
 def test_logit_is_odd_about_one_half() -> None:
     a = np.random.default_rng(SEED).integers(1, 2**23, 10_000) / 2.0**24
     for tier in TIERS:

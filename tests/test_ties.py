@@ -36,6 +36,9 @@ EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("xielu", "backward_alpha_n", "float32", (1.0, -19681904.0, 2.0**-22, 40896.45703125, 2.0**114, -(2.0**74))),
     # softplus(alpha_n) and beta cancel.
     ("xielu", "value", "bfloat16", (-1.4971096052072654e-34, 1.0, 63.0, -63.0, -1e-6)),
+    # Next to a large x and a small alpha_n a rise is less than |x|, and a sigmoid more than 1/2.
+    ("xielu", "backward_alpha_n", "bfloat16", (1.25, -2.2065184730029603e38, -100.0, 2.0**-126, -0.69140625, -0.5)),
+    ("xielu", "backward_alpha_n", "bfloat16", (8.6854e-24, -2.44578e38, -1e-07, 9.44909e-34, -0.6484375, -1.3e-9)),
     # Rational ties.
     ("celu", "from_output", "float16", (0.0108642578125, -0.002056121826171875, -0.0059814453125)),
     ("squareplus", "from_output", "bfloat16", (-2.121399961249597e-38, 1.33514404296875e-05, 7.130438461899757e-10)),
@@ -48,6 +51,25 @@ EXACT: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, 2.0**-70, 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (1.0, -(2.0**-70), 2.0)),
     ("jump_relu", "bandwidth_grad_theta", "float32", (-1.0, 2.0**-70, 2.0)),
+    # What is left of a line next to its root.
+    ("xielu", "grad", "float16", (7.67578125, 2.0**-24, 2.0**-24, -10.640625, -(2.0**-24))),
+    ("xielu", "grad", "float16", (21.75, -0.0069580078125, -30.0, -30.0, -22.25)),
+    ("xielu", "grad", "bfloat16", (0.5, 30.0, -100.0, -30.0, -9.479186445030926e-35)),
+    ("xielu", "backward", "float16", (95.6875, 0.457763671875, 0.07574462890625, 4680.0, -0.669921875, -0.24462890625)),
+    ("xielu", "backward", "float16", (-13912.0, 0.62451171875, -8.21875, 25.75, -0.00033664703369140625, -(2.0**-21))),
+    # A quarter of g x^2, and no less, where beta is 0.
+    ("swish", "backward_beta", "float16", (0.04248046875, -0.046875, -0.0)),
+    ("swish", "backward_beta", "bfloat16", (4.743384504624082e-20, -3584.0, 0.0)),
+    # g b/(4 x^2) and a little less.
+    ("squareplus", "backward", "bfloat16", (0.059326171875, -6.485183463413514e17, 10.1875)),
+    ("squareplus", "backward", "bfloat16", (114898965102592.0, -1.0145709240540253e20, 5.15625)),
+    # A tie of g theta/bandwidth in pairs of words.
+    ("jump_relu", "bandwidth_backward_theta", "float16", (0.0013237, -0.000304222106933, 0.029052734375, 10.84375)),
+    # Exponentials that overflow before a small alpha is multiplied in, and products before a bias is added.
+    ("celu", "value", "bfloat16", (-2.068870057447226e-36, -(2.0**-126))),
+    ("celu", "value", "bfloat16", (-1.5612034346858506e-38, -9.183549615799121e-41)),
+    ("star_relu", "value", "bfloat16", (9.511602413006488e18, -3.796875, 1.6947656946257677e38)),
+    ("star_relu", "value", "bfloat16", (1.348150961071065e-31, -5.875, -0.0)),
     # A tie of g theta/bandwidth, and quotients of theta alone that vanish.
     ("jump_relu", "bandwidth_backward_theta", "float16", (0.1380615234375, 613 * 2.0**-19, 0.05322265625, 4.875)),
     ("jump_relu", "bandwidth_backward_theta", "bfloat16", (-(2.0**50), 2.0**30, -(2.0**-118), 2.0**61)),
@@ -98,6 +120,16 @@ FAST: list[tuple[str, str, str, tuple[float, ...]]] = [
     ("hardsigmoid", "slope_grad", "float32", (6.830957069662284e-31, -1.696502834047653e-11, 1.1588738299966237e-41)),
     ("hardsigmoid", "slope_grad", "float32", (-9.47e-35, -5.55e-17, 0.0)),
     ("hardsigmoid", "slope_grad", "float64", (-9.47e-235, -5.55e-117, 0.0)),
+    # The same of float32 and float64.
+    ("celu", "value", "float32", (-1.999047457971824e-36, -(2.0**-126))),
+    ("celu", "value", "float32", (-2.382207389352189e-43, -1.401298464324817e-45)),
+    ("star_relu", "value", "float32", (1.416570671943137e25, -1.7626688953928382e-12, 3.2506082416158996e38)),
+    ("star_relu", "value", "float64", (1e154, -2.5, 1e308)),
+    # A wave takes most of x, and with it digits of the sine.
+    ("snake", "value", "float16", (-0.88330078125, 1.265625)),
+    ("snake", "value", "float16", (-217.875, 0.0051422119140625)),
+    ("xielu", "grad", "bfloat16", (0.5, 30.0, -100.0, -30.0, -9.479186445030926e-35)),
+    ("xielu", "grad", "float16", (-0.287353515625, -(2.0**-24), -60 * 2.0**-24, -0.10028076171875, -0.12322998046875)),
     # A sum of which all digits of two words cancel.
     ("star_relu", "value", "float64", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
     ("star_relu", "value", "float32", (0.44318848848342896, -0.019832175225019455, 0.0038953572511672974)),
@@ -110,6 +142,7 @@ WIDE: list[tuple[str, str, tuple[float, ...]]] = [
     ("gelu", "grad", (-0.7183724313176513,)),
     ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
     ("star_relu", "value", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
+    ("star_relu", "value", (1e154, -2.5, 1e308)),
     # A product that vanishes has a sign.
     ("hardsigmoid", "slope_grad", (-9.47e-235, -5.55e-117, 0.0)),
     ("hardsigmoid", "slope_backward", (0.9142857142857143, -5e-324, -1.09375, -5e-324)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,18 @@ import numpy as np
 import pytest
 
 pytest.importorskip("flint")
+pytest.importorskip("ml_dtypes")
 
 from flint import arb, ctx
 
 from fastact.accuracy.audit import Loop
 from fastact.accuracy.oracle import Oracle
+from fastact.accuracy.ulp import format_of, nearest
 from fastact.cpu.kernels import inner_ufunc
 from fastact.kernels import REGISTRY
 from fastact.kernels.blocks import softplus, triple
 from fastact.link.arithmetic import PAIR
+from fastact.link.forms import forms
 from fastact.link.linker import Linking
 from fastact.link.values import Real
 
@@ -141,6 +145,43 @@ def test_infinities_and_zeros_among_arguments(
     with np.errstate(all="ignore"):
         y = inner_ufunc("xielu", form, tier)(*map(np.float64, arguments))
     assert y == expected and np.signbit(y) == np.signbit(expected)
+
+
+WITHIN: dict[str, tuple[float, ...]] = {
+    "g": (1.0, -1.5),
+    "x": (0.0, -0.0, 1.0, -1.0, -0.5, 40.0, -40.0, -(2.0**-20), INF, -INF),
+    "alpha_p": (0.0, 100.0, -100.0, INF, -INF),
+    "alpha_n": (0.0, 1.0, 100.0, -100.0, INF, -INF),
+    "beta": (0.0, 0.5, -40.0, -100.0, INF, -INF),
+    "eps": (-0.0, -1e-6, -1.0, -50.0, -INF),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("form", ["value", "grad", "backward", "grad_alpha_p", "grad_alpha_n"])
+def test_infinities_are_those_of_float64(form: str, dtype: str) -> None:
+    number = format_of(dtype).dtype
+    described = forms(XIELU)[form]
+    rows = np.array([*itertools.product(*(WITHIN[argument] for argument in described.arguments))])
+    columns = [column.astype(number) for column in rows[~np.isfinite(rows).all(axis=1)].T]
+    with np.errstate(all="ignore"):
+        expected = inner_ufunc("xielu", form, "exact")(*(column.astype(np.float64) for column in columns))
+        expected = nearest(expected, dtype)
+        for tier in ("exact", "fast", "rough"):
+            y = inner_ufunc("xielu", form, tier)(*columns).astype(np.float64)
+            infinite = np.isinf(y) | np.isinf(expected)
+            odd = (np.isnan(y) != np.isnan(expected)) | infinite & (y != expected) & ~np.isnan(expected)
+            where = [tuple(float(c[i]) for c in columns) for i in np.flatnonzero(odd)[:3]]
+            assert not odd.any(), (tier, where, y[odd][:3], expected[odd][:3])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_an_infinite_gradient_meets_no_slope_that_vanished(dtype: str) -> None:
+    number = format_of(dtype).dtype.type
+    for tier in ("exact", "fast", "rough"):
+        backward = inner_ufunc("xielu", "backward_alpha_n", tier)
+        assert backward(*map(number, (-INF, -1e-6, 1.0, -100.0, 0.5, -0.0))) == -INF
+        assert backward(*map(number, (INF, -1.0, 1.0, -100.0, 0.5, -50.0))) == INF
 
 
 @pytest.mark.parametrize("arguments", [(0.5, 150.0, 1.0, -150.0, -1e-6), (0.5, 3e38, 1.0, -3e38, -1e-6)])

@@ -211,8 +211,11 @@ def _swish_slope_beta(x: Value, beta: Value) -> tuple[Value, Value]:
     first = op.extended(x) if of_one_kind(x) else x  # two roundings less
     product = first * (lifted / op.fma(e, e + 2.0, 1.0))
     product = rescue.centred(rescue.centred(product) * x) if halved else product * x * back
-    if arithmetic.decisive:  # next to 0 it is x^2/4 and less than that, by less than t^2 of it
-        square = rescue.centred(x * 0.25) * op.lessened(x)
+    if arithmetic.decisive:  # next to 0 it is x^2/4 and less than that, by less than t^2 of it, unless t is 0
+        quarter, less = rescue.centred(x * 0.25), op.lessened(x)
+        if not rescue.known(beta):
+            less = op.where(op.word(beta).equals(0.0), x, less)
+        square = quarter * less
         product = op.where(t < 2.0**-38, rescue.centred(square) if halved else square, product)
     return t >= -op.tail(x) * reach, product
 

@@ -65,6 +65,9 @@ class Variant:
     """Form -> the truth for a gradient that is no derivative of a formula; from_output is one in x, the output."""
     places: Body | None = None
     """Inputs at which the variant matters, as a function of numbers between -1 and 1 and the form's parameters."""
+    held: bool = False
+    """Whether inputs outside the domain are held at its ends, so that values are infinite as at poles, and nowhere
+    else."""
 
     def slope(self, form: str) -> str:
         """The truth for a form and for its product with an incoming gradient; "" where there is none of its own."""

@@ -123,6 +123,9 @@ def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     product = g * slope
     if op.plain(g).context.arithmetic.decisive and not hasattr(g, "plain"):
         product = tying(g * (y + alpha), alpha)
+    if hasattr(g, "plain") and not rescue.known(alpha):  # pairs of words have no infinite quotients
+        limit = op.word(g) * (op.word(y) / op.word(alpha))
+        product = op.where(y.equals(-INFINITY), limit, product)
     value = op.where(above, g, product)
     return rescue.rescued(value, lambda: rescue.large(slope), _celu_from_output, g, y, alpha, but=((alpha, 1.0),))
 
@@ -140,8 +143,8 @@ def _growing(x: Value, alpha: Value) -> Value:
         half = op.plain(exp_closely(t * 0.5, True))  # exp(t) may overflow where its product does not
         value = op.where(t > 80.0, half * word * half, op.plain(op.exp(t)) * word - word)
         value = op.where(t > 1.0, value, near * word)
-        value = rescue.rescued(value, lambda: rescue.faint(x), _growing, x, alpha, but=((alpha, 1.0),))
-    return op.where(beyond, -INFINITY, rescue.held(value))
+    value = op.where(beyond, -INFINITY, rescue.held(value))
+    return rescue.rescued(value, lambda: rescue.faint(x), _growing, x, alpha, but=((alpha, 1.0),))
 
 
 @declare(

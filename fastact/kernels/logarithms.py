@@ -139,6 +139,7 @@ def _logit_backward_clipped(g: Value, x: Value, eps: Value) -> Value:
         ),
         {"value": _logit_clipped, "grad": _logit_gradient_clipped, "backward": _logit_backward_clipped},
         formula="log(clip(x, eps, 1 - eps)/(1 - clip(x, eps, 1 - eps)))",
+        held=True,
     ),
     rejections=(
         Rejection(

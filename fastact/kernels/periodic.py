@@ -154,7 +154,9 @@ def snake(x: Value, alpha: Value) -> Value:
 
 def _rising(x: Value, alpha: Value) -> Value:
     y, a = op.plain(x), op.plain(alpha)
-    s = _sine(op.extended(x) * a)
+    t = op.extended(x) * a
+    # The wave may take most of x.
+    s = y.context.in_full(_sine, True)(t) if y.context.arithmetic.short and not rescue.known(alpha) else _sine(t)
     if not hasattr(x, "plain") or rescue.known(alpha):
         return op.fma(s, s / a, y)
     wave = s * (s / alpha)

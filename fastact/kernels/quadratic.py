@@ -5,6 +5,8 @@ Where they pass through 0 at some x, they are factored there, so that what is le
 
 from __future__ import annotations
 
+from math import inf as INFINITY
+
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import quadratic_words, rescue
 from fastact.kernels.blocks.exactly import two_sum
@@ -96,6 +98,13 @@ def _star_relu_next_to_root(like: Value, r: Value, scale: Value, bias: Value) ->
     return like.pair(high, low) if hasattr(like, "pair") else high
 
 
+def _star_relu_in_quarters(r: Value, scale: Value, bias: Value) -> Value:
+    """Of a product that overflows the bias may leave a number."""
+    quarter = op.plain(rescue.product_plus((r * 0.5, scale, r * 0.5), bias * 0.25))
+    high = quarter.hi * 4.0
+    return quarter.pair(high, op.where(op.absolute(high) < INFINITY, quarter.low * 4.0, 0.0))
+
+
 @declare(
     family=FAMILY,
     formula="scale*where(x > 0, x, 0)**2 + bias",
@@ -129,7 +138,14 @@ def star_relu(x: Value, scale: Value, bias: Value) -> Value:
         size, part = op.absolute(op.plain(value)), 2.0**-16 if short(r) else 2.0**-40
         alone = size < op.absolute(op.plain(bias)) * part
         value = value.unless(alone, _star_relu_next_to_root(op.plain(value), *map(op.word, (r, scale, bias))))
-    return rescue.rescued(value, lambda: rescue.faint(r * scale), star_relu, x, scale, bias)
+    if hasattr(r, "plain"):
+        value = value.unless(~(op.absolute(op.word(value)) < 2.0**1022), _star_relu_in_quarters(r, scale, bias))
+
+    def lost() -> Value:
+        size = op.absolute(op.word(value))
+        return rescue.faint(r * scale) | ~(size < INFINITY) | size.equals(0.0) & (r > 0.0)
+
+    return rescue.rescued(value, lost, star_relu, x, scale, bias)
 
 
 # -- (x + 3)/6 ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import closely, rescue
 from fastact.kernels.blocks.exactly import fast_two_sum, two_sum
-from fastact.kernels.blocks.products import next_to_zero
+from fastact.kernels.blocks.products import next_to_zero, times_gradient
 from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.blocks.roots import short
 from fastact.kernels.blocks.squares import largest_root, square_range
@@ -171,6 +171,18 @@ def _squareplus_slope(x: Value, b: Value) -> Value:
     return op.unless(quotient(y, b, b), odd, op.where(t.equals(0.0) & (y * f).equals(0.0), 0.5, scaled))
 
 
+def _squareplus_backward(g: Value, x: Value, b: Value) -> Value:
+    """Far below 0 the slope is b/(4 x^2) and less than that by nothing that pairs of words have."""
+    value = times_gradient(g, _squareplus_gradient(x, b), _squareplus_backward, (g, x, b))
+    if not op.plain(g).context.arithmetic.decisive or hasattr(g, "plain"):
+        return value
+    far = (x < 0.0) & (op.word(b) < op.word(x) * op.word(x) * 2.0**-96) & (x > -INFINITY)
+    return op.unless(value, far, op.lessened(tying(g * b * 0.25, x * x)))
+
+
+_squareplus_backward.products = True  # type: ignore[attr-defined]
+
+
 def _squareplus_from_output(g: Value, y: Value, b: Value) -> Value:
     """y^2/(y^2 + b/4), since x = y - b/(4 y); where squares might be out of range, 1/(1 + b/(4 y^2))."""
     if hasattr(y, "plain") and not rescue.known(b):
@@ -221,6 +233,7 @@ def _squareplus_in_words(x: Value, b: Value) -> tuple[Value, Value]:
     words={"value": _squareplus_in_words},
     parameters=(Parameter("b", 4.0, within="at least 0", summary="Squared width of the bend; relu where it is 0."),),
     gradient=_squareplus_gradient,
+    backward=_squareplus_backward,
     from_output=_squareplus_from_output,
     rejections=(Rejection("b is negative, but has to be at least 0", lambda b: b < 0),),
     numpy="(x + np.sqrt(x*x + b))/2",

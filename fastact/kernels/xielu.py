@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from math import expm1 as _expm1
 from math import log as _log
 
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
-from fastact.kernels.blocks import rescue, xielu_far, xielu_ties, xielu_words
-from fastact.kernels.blocks.exactly import fast_two_sum
-from fastact.kernels.blocks.roots import in_plenty, in_want, short
+from fastact.kernels.blocks import rescue, xielu_ends, xielu_far, xielu_ties, xielu_words
+from fastact.kernels.blocks.roots import in_plenty, short
+from fastact.kernels.blocks.xielu_careful import careful, ends_before, remains, telling
 from fastact.kernels.blocks.xielu_words import CANCELLED, FEW, LARGE
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
@@ -60,55 +59,6 @@ def _sigmoid(alpha: Value) -> Value:
     return xielu_ties.sigmoid(alpha, value) if xielu_ties.tells(alpha, alpha) else value
 
 
-def _careful(value: Value, size: Value, body: Callable[..., Value], x: Value, *parameters: Value) -> Value:
-    """The value, which is what remained of terms of some size; in wider arithmetic where that is little of them."""
-    if x.context.arithmetic.pair:
-        return value
-    if in_plenty(x):  # results have far fewer digits, and doubts are looked into
-        x.context.doubts.append(op.absolute(value) < size * 2.0**-8)
-        return value
-    return op.unless(value, op.absolute(value) < size * 0.75, x.context.wider(body, x, *parameters))
-
-
-# -- in three words -------------------------------------------------------------------------------------------------
-def _remains(value: Value, few: Value, name: str, x: Value, *parameters: Value) -> Value:
-    """The value; what three words make of it where it is less than so few."""
-    y = op.plain(x)
-    if not in_want(x):
-        return value
-    from fastact.kernels.blocks import xielu_long
-
-    body, size = getattr(xielu_long, name), op.absolute(y)
-    if name == "value":
-        size = xielu_long.reach(op.word(y), op.word(parameters[-1]))
-    most = xielu_far.FAR if y.context.arithmetic.pair and not rescue.known(parameters[0]) else LARGE
-    alone = (op.absolute(value) < few) & (size > 1.0 / most) & (size < most)
-    if y.context.arithmetic.pair:
-        return value.unless(alone, body(y, *parameters))
-
-    def rounded(*inputs: Value) -> Value:
-        """Of two words that came from three, the first need not be the rounding."""
-        found = body(*inputs)
-        return found.pair(*fast_two_sum(found.hi, found.lo))
-
-    return value.unless(alone, y.context.wider(rounded, y, *map(op.plain, parameters)))
-
-
-def _telling(little: Value, beta: Value, x: Value) -> Value:
-    """What is added to beta; where results are correctly rounded, enough to tell whether x beta is exceeded, which may
-    be a tie between two of them."""
-    arithmetic = beta.context.arithmetic
-    if hasattr(x, "plain") or not (arithmetic.decisive or arithmetic.roomy):
-        return little
-    return op.copysign(op.telling(op.absolute(little), op.minimum(op.absolute(beta), LARGE)), little)
-
-
-def _ends_before(eps: Value, x: float) -> bool:
-    """Whether the exponential is known to stop before x."""
-    number = rescue.number(eps)
-    return number is not None and number < x
-
-
 # -- the value ------------------------------------------------------------------------------------------------------
 def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     """For x <= 0; with s = softplus(alpha_n): (beta + s) expm1(min(x, eps)) - s x."""
@@ -125,8 +75,8 @@ def _below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     else:
         curve = op.maximum(y, -1.0)
         inside, curve = -1.0, curve * xielu_far.less(curve)
-    if not _ends_before(eps, inside):
-        near = x * op.plain(_telling(a * curve, b, x) + b)
+    if not ends_before(eps, inside):
+        near = x * op.plain(telling(a * curve, b, x) + b)
         far = op.where((y >= inside) & (y <= op.plain(eps)), near, far)
     value = op.where(y < -_leading(x, beta), x * -s, far)
     value = xielu_ties.signed(value, x, op.plain(alpha_n), b, op.plain(eps))
@@ -146,17 +96,20 @@ def _below_carefully(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value
         m = op.plain(eps)
         terms = s * op.minimum(-m, 1.0)
         size = op.where((y > m) & (terms > size), terms, size)
-    return _careful(value, size, _below, x, alpha_n, beta, eps)
+    return careful(value, size, _below, x, alpha_n, beta, eps)
 
 
 def _above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """x (alpha_p x + beta), alpha_p having passed through softplus."""
     a, y = _positive(alpha_p), op.plain(x)
     slope, most = a * op.minimum(y, _leading(x, beta)), _leading(x, beta)
-    total = _telling(slope, op.plain(beta), x) + op.plain(beta)
+    total = telling(slope, op.plain(beta), x) + op.plain(beta)
     if xielu_words.applies(x) and not rescue.known(beta):
         total = xielu_words.line_above(_positive, op.minimum(y, most), alpha_p, op.plain(beta))
-    usual = x * op.plain(total if rescue.known(beta) else rescue.sum_or_infinity(total, slope))
+    if not rescue.known(beta):
+        total = rescue.sum_or_infinity(total, slope)
+        total = xielu_ties.line(total, op.minimum(y, most), 1.0, alpha_p, op.plain(beta))
+    usual = x * op.plain(total)
     return op.where(y > most, x * a * x, usual)
 
 
@@ -177,16 +130,19 @@ def _gradient(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value)
         rise, total = x * _positive(alpha_p) * 2.0, _slope_above(op.minimum(y, most), alpha_p, beta)
     above = op.where(y > most, rise, total)
     in_words = not (y.context.arithmetic.pair or in_plenty(y))
-    below = y.context.in_full(partial(xielu_words.slope_below, _slope_below, _positive)) if in_words else _slope_below
+    slope_in_words = partial(xielu_words.slope_below, _slope_below, _positive)
+    below = y.context.in_full(slope_in_words, not rescue.known(beta)) if in_words else _slope_below
     slope = op.where(y > 0.0, above, below(x, alpha_n, beta, eps))
     few = op.where(
         y > 0.0, op.absolute(op.word(beta)) * FEW, op.word(_positive(alpha_n)) * op.where(y < -2.0, 0.5, CANCELLED)
     )
-    slope = _remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
+    slope = remains(slope, few, "slope", x, alpha_p, alpha_n, beta)
     inputs = (x, alpha_p, alpha_n, beta, eps)
     if xielu_far.applies(*inputs[:2]):
         odd = xielu_far.beyond(*inputs[:4])
         slope = xielu_far.slope(*inputs).instead(odd, op.plain(slope))
+    if xielu_ends.applies(*inputs[:2]):
+        slope = xielu_ends.slope(slope, *inputs)
 
     def lost() -> Value:
         return _unusual(x, alpha_p, alpha_n, beta) | rescue.faded(x)
@@ -199,15 +155,22 @@ def _slope_above(x: Value, alpha_p: Value, beta: Value) -> Value:
     """2 a x + beta for a beta that may cancel the other term."""
     y = op.plain(x)
     if xielu_words.applies(x):
-        return xielu_words.line_above(_positive, y * 2.0, alpha_p, beta)
+        total = xielu_words.line_above(_positive, y * 2.0, alpha_p, beta)
+        if not x.context.arithmetic.plenty:  # errors are those of the terms
+            return total
+        little = op.absolute(total) < op.absolute(op.plain(beta)) * xielu_words.LITTLE
+        return op.unless(total, little & (y > 0.0), x.context.wider(_slope_above, x, alpha_p, beta))
     in_words = not (y.context.arithmetic.pair or in_plenty(y))
     a = y.context.wider(_positive, alpha_p) if in_words else _positive(alpha_p)  # its last place counts
     near = op.plain(x * a * 2.0)
-    near = _telling(near, op.plain(beta), alpha_p) if near.context.arithmetic.pair else near
+    near = telling(near, op.plain(beta), alpha_p) if near.context.arithmetic.pair else near
     total = rescue.sum_or_infinity(near + op.plain(beta), near)
-    if not (short(x) and x.context.arithmetic.spare):  # elsewhere errors are those of the terms
+    total = xielu_ties.line(total, y, 2.0, alpha_p, op.plain(beta))
+    arithmetic = x.context.arithmetic
+    if not (in_plenty(y) or (short(x) and (arithmetic.spare or not arithmetic.careless))):  # errors are those of terms
         return total
-    return _careful(total, op.absolute(op.plain(beta)), _slope_above, x, alpha_p, beta)
+    size = op.where(y > 0.0, op.absolute(op.plain(beta)), 0.0)
+    return careful(total, size, _slope_above, x, alpha_p, beta)
 
 
 def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -222,7 +185,7 @@ def _slope_below(x: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
     if xielu_ties.tells(x, alpha_n):
         value = xielu_ties.line_and_slope(value, y, alpha_n, b, eps, True)
     value = op.where(y.is_nan(), y, value)
-    return _careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps)) if in_plenty(y) else value
+    return careful(value, s, _slope_below, y, alpha_n, b, op.plain(eps)) if in_plenty(y) else value
 
 
 def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> Value:
@@ -263,7 +226,7 @@ def _backward_alpha_p(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
     return op.unless_nan(value, alpha_p, alpha_n, beta, eps)
 
 
-def _rise(x: Value) -> Value:
+def _rise(x: Value, whole: bool) -> Value:
     """expm1(x) - x for x <= 0: x^2 P(x) next to 0, exp(x) - (x + 1) further out."""
     y = op.plain(x)
     near = op.maximum(op.minimum(y, 0.0), -1.0)
@@ -273,6 +236,8 @@ def _rise(x: Value) -> Value:
         near = b + op.fma(near, op.fma(near, less, -a), op.fma(near, a, -b))
     else:
         near = x * (near * xielu_far.less(near))
+    if whole:  # pairs of words tell what is added to any x of a narrower format
+        return op.where(y >= -1.0, near, op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.minimum(y, -1.0)))
     far = op.plain(op.exp(op.minimum(y, -1.0))) + (-1.0 - op.where(y < -LARGE, -1.0, op.minimum(y, -1.0)))
     value = op.where(y >= -1.0, near, far)
     return op.where(y < -LARGE, -x if hasattr(x, "plain") else op.lessened(-x), value)
@@ -288,9 +253,9 @@ def _rising(x: Value, eps: Value) -> Value:
     y, m = op.plain(x), op.plain(eps)
     above = _rise_above_eps(y, m) if y.context.arithmetic.pair else y.context.wider(_rise_above_eps, y, m)
     between = (y > m) & (y <= 0.0)
-    value = op.unless(_rise(x), between, above)
+    value = op.unless(_rise(x, xielu_ties.tells(x, eps)), between, above)
     few = op.where(between & (m > -MOST), op.absolute(y) * FEW, 0.0)
-    value = _remains(value, few, "rise_above_eps", x, m)
+    value = remains(value, few, "rise_above_eps", x, m)
     if not xielu_far.applies(x, eps):
         return value
     return xielu_far.rising(x, eps).instead(xielu_far.odd(x, eps) | (m < -MOST), op.plain(value))
@@ -319,7 +284,12 @@ def _backward_alpha_n(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: 
         product, slope = xielu_words.times_sigmoid(g, _rising(op.where(x > 0.0, -1.0, x), eps), alpha_n)
     else:
         slope = _curved(x, alpha_n, eps)
-        product = rescue.signed_product(g, slope) if xielu_far.applies(x, alpha_n) else g * slope
+        if xielu_far.applies(x, alpha_n):
+            product = rescue.signed_product(g, slope)
+        elif rescue.narrow(x) or xielu_ties.tells(x, alpha_n):
+            product = g * slope
+        else:  # an infinite g meets no slope that has vanished
+            product = g * _rising(op.where(x > 0.0, -1.0, x), eps) * _sigmoid(alpha_n)
     value = op.where(x > 0.0, 0.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 
@@ -388,13 +358,15 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     if not _adds(beta):
         size = op.absolute(op.plain(above) * op.plain(beta))
         size = size * FEW if xielu_words.applies(x) else size  # two words of s leave all digits of most sums
-        upper = _careful(upper, size, _above, above, alpha_p, beta)
+        upper = careful(upper, size, _above, above, alpha_p, beta)
     value = op.where(y > 0.0, upper, lower)
     few = xielu_long.few(y, _positive(alpha_n), beta, eps)
-    value = _remains(value, few, "value", x, alpha_p, alpha_n, beta, eps)
+    value = remains(value, few, "value", x, alpha_p, alpha_n, beta, eps)
     inputs, but = (x, alpha_p, alpha_n, beta, eps), _defaults(alpha_p, alpha_n, beta)
     if xielu_far.applies(*inputs[:2]):
         odd = xielu_far.beyond(*inputs[:4])
         value = xielu_far.value(*inputs).instead(odd, op.plain(value))
+    if xielu_ends.applies(*inputs[:2]):
+        value = xielu_ends.value(value, *inputs)
     value = rescue.rescued(value, lambda: _unusual(x, alpha_p, alpha_n, beta), xielu, *inputs, but=but)
     return op.unless_nan(op.where(y.is_nan(), y, value), alpha_p, alpha_n, beta, eps)

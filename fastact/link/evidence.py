@@ -34,11 +34,12 @@ def evidence(
     roots: Sequence[float] = (),
     place: int = 0,
     summed: bool = False,
+    everywhere: bool = False,
 ) -> Graph:
     """The graph of (inputs, outputs) whose results are the conditions invalid, divide, overflow, underflow.
 
     ``place`` is the position of x, to which the poles, and the roots besides 0, refer. ``summed``: the first two inputs
-    are summands of what they refer to."""
+    are summands of what they refer to. ``everywhere``: other inputs, too, are infinite as those at poles are."""
     linking = Linking(DOUBLE_FAST if dtype == "float64" else SINGLE_FAST)
     values: list[Any] = [linking.receive(dtype) for _ in range(inputs + outputs)]
     given, results = values[:inputs], values[inputs:]
@@ -48,7 +49,7 @@ def evidence(
     if summed:
         given = [given[0] + given[1], *given[2:]]
     never = Condition(linking, linking.graph.constant("i1", 0))
-    at_pole = _either([never, *(given[place].equals(pole) for pole in poles)])
+    at_pole = number if everywhere else _either([never, *(given[place].equals(pole) for pole in poles)])
     nonzero = ~_either([*(x.equals(0.0) for x in given), *(given[place].equals(root) for root in roots)])
     verdicts = []
     for y in results:
@@ -61,9 +62,7 @@ def evidence(
     return on_stored_bits(linking.graph, dtype) if dtype in sixteen.DTYPES else linking.graph
 
 
-def alarm(
-    domain: tuple[float, float], poles: tuple[float, ...], place: int = 0
-) -> Callable[..., Condition] | None:
+def alarm(domain: tuple[float, float], poles: tuple[float, ...], place: int = 0) -> Callable[..., Condition] | None:
     """The body that marks inputs outside the domain or at a pole; None where every number is welcome."""
     edges = [edge for edge in domain if abs(edge) != float("inf")]
     if not edges and not poles:
@@ -81,5 +80,3 @@ def alarm(
         return _either(conditions)
 
     return marked
-
-

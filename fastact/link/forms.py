@@ -184,5 +184,6 @@ def kernel(declaration: Declaration, form: str, dtype: str, tier: str) -> Kernel
         roots = declaration.roots
     else:
         poles = (*poles, *(declaration.gradient_poles if from_input else declaration.output_poles))
-    judge = evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed)
+    held = chosen.base == "value" and declaration.variant is not None and declaration.variant.held
+    judge = evidence(count + summed, outputs, dtype, poles, roots, chosen.place, summed, held)
     return Kernel(graph, judge, varying)

@@ -109,12 +109,14 @@ class Linking(Context):
         high = value.convert("f32")
         return Pair(Real(self, high.node), Real(self, (value - high.convert("f64")).convert("f32").node))
 
-    def in_full(self, body: Callable[..., Plain]) -> Callable[..., Plain]:
-        """The body on words, with all their digits where the tier has fewer."""
-        if not self.arithmetic.rough:
+    def in_full(self, body: Callable[..., Plain], short: bool = False) -> Callable[..., Plain]:
+        """The body on words, with all their digits where the tier has fewer; if ``short``, where results do, too."""
+        a = self.arithmetic
+        if not (a.rough or (short and a.short)):
             return body
-        full = DOUBLE_FAST if self.arithmetic.word == "f64" else SINGLE_FAST
-        other = Linking(replace(full, wide=self.arithmetic.wide, products=self.arithmetic.products), self.graph)
+        full = DOUBLE_FAST if a.word == "f64" else SINGLE_FAST
+        full = replace(full if a.rough else a, level=full.level, wide=a.wide, products=a.products)
+        other = Linking(full, self.graph)
         return lambda *words: Real(self, body(*(Real(other, word.node) for word in words)).node)  # type: ignore[union-attr]
 
     def _in_wider(self, body: Callable[..., Any], arguments: Sequence[Plain]) -> Any:

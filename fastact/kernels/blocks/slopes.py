@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.exactly import two_sum
+from fastact.kernels.blocks.quotients import tying
 from fastact.kernels.declare import Rejection
 from fastact.kernels.operations import Value
 
@@ -82,7 +83,8 @@ def theta_backward_within(g: Value, x: Value, theta: Value, bandwidth: Value) ->
     """g theta, which is exact where a tie is to be told, is divided, since a quotient of both others may fade."""
     slope, given = theta_gradient(x, theta, bandwidth), _nearer(x, theta, bandwidth) & ~theta.equals(0.0)
     product = g * theta
-    value = op.where(~given, slope, -(product / bandwidth))
+    decisive = op.plain(g).context.arithmetic.decisive and not hasattr(g, "plain")
+    value = op.where(~given, slope, -(tying(product, bandwidth) if decisive else product / bandwidth))
     inputs = (g, x, theta, bandwidth)
 
     def lost() -> Value:

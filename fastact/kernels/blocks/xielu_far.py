@@ -129,25 +129,41 @@ def _infinity(number: Value) -> Value:
     return op.where(op.absolute(number) < inf, 0.0, number)
 
 
+def infinite_value(x: Value, a: Value, s: Value, e: Value, rise: Value, beta: Value) -> Value:
+    """What is infinite of the value, or 0: below 0 it is s times a rise, beta e added, with e = expm1(min(x, eps)). An
+    infinite x decides."""
+    part = op.where(rise.equals(0.0), 0.0, _infinity(s) * rise)
+    below = part + op.where(e.equals(0.0), 0.0, _infinity(beta) * e)
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), below)
+    return op.where(op.absolute(x) < inf, ends, op.absolute(x))
+
+
+def infinite_slope(x: Value, a: Value, s: Value, beta: Value) -> Value:
+    """Likewise of the slope, below eps."""
+    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), _infinity(beta) - _infinity(s))
+    return op.where(x < inf, ends, x)
+
+
+def standing_still(value: Value, x: Value, e: Value, beta: Value) -> Value:
+    """The value, at 0 a zero of the sign that it has beside it, where no exponential moves it."""
+    return op.where(x.equals(0.0) & e.equals(0.0), x * (x + op.clip(beta, -1.0, 1.0)), value)
+
+
 def _value_at_ends(
     usual: Value, x: Value, a: Value, s: Value, e: Value, rise: Value, alpha: Value, beta: Value
 ) -> Value:
     """The value where x is infinite, as it is then whatever the parameters are; where these are; and where nothing but
-    a sign is left of it. Below 0 it is s times a rise, beta e added, with e = expm1(min(x, eps))."""
-    part = op.where(rise.equals(0.0), 0.0, _infinity(s) * rise)
-    below = part + op.where(e.equals(0.0), 0.0, _infinity(beta) * e)
-    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), below)
-    ends = op.where(op.absolute(x) < inf, ends, op.absolute(x))
+    a sign is left of it."""
+    ends = infinite_value(x, a, s, e, rise, beta)
     gone = (alpha < op.tail(x)) & beta.equals(0.0) & (x <= 0.0) & (x > -inf)
     value = op.where(gone, rise * 0.0, op.where(ends.equals(0.0), usual, ends))
-    return op.where(x.equals(0.0) & e.equals(0.0), x * (x + op.clip(beta, -1.0, 1.0)), value)
+    return standing_still(value, x, e, beta)
 
 
 def _slope_at_ends(usual: Value, x: Value, a: Value, s: Value, alpha: Value, beta: Value) -> Value:
     """Likewise the slope: below 0 s expm1(x) + beta exp(x), of which the sign is that of beta exp(x - alpha) - 1 where
     it has vanished."""
-    ends = op.where(x > 0.0, _infinity(a) + _infinity(beta), _infinity(beta) - _infinity(s))
-    ends = op.where(x < inf, ends, x)
+    ends = infinite_slope(x, a, s, beta)
     value = op.where(ends.equals(0.0), usual, ends)
     t = op.where(x > -inf, (x - alpha) * 0.5, x)
     root = op.word(op.exp(op.doubled(op.clip(t, -700.0, 700.0))))

@@ -33,8 +33,9 @@ def softplus(alpha: Value, usual: Value) -> Value:
 
 
 def sigmoid(alpha: Value, usual: Value) -> Value:
-    """The usual value, a little less than 1."""
+    """The usual value, a little less than 1, or next to 1/2 what it differs from that by, however little."""
     one = alpha.hi.lift(1.0)
+    usual = op.where(abs(alpha.hi) < NOTHING, usual.pair(one * 0.5, alpha.hi * 0.25), usual)
     return op.where(op.plain(alpha) > -op.tail(alpha) * 0.25, usual.pair(one, one * -LEAN), usual)
 
 
@@ -89,6 +90,17 @@ def whole(s: Value, x: Value, alpha: Value, beta: Value) -> Value:
         return total
     rest = op.plain(op.log1p_exp(-op.absolute(alpha)))
     return op.unless(total, op.absolute(total) < s * FEW, op.maximum(alpha, 0.0) + beta + rest)
+
+
+def line(total: Value, x: Value, times: float, alpha: Value, beta: Value) -> Value:
+    """softplus(alpha) x + beta, or with so many times x; all of what is left of it where they cancel."""
+    if not _last(alpha, alpha):
+        return total
+    alpha = op.plain(alpha)
+    x = x * times if times != 1.0 else x
+    rest = x * op.plain(op.log1p_exp(-op.absolute(alpha)))
+    few = op.absolute(total) < op.absolute(beta) * FEW
+    return op.unless(total, few, op.fma(op.maximum(alpha, 0.0), x, beta) + rest)
 
 
 def signed(value: Value, x: Value, alpha: Value, beta: Value, eps: Value) -> Value:

@@ -26,6 +26,8 @@ STILL = 0.75, 1.5
 """Of an exponential that stands still, and the same where any parameters may be met."""
 UNKNOWN = {"f32": 2.0**-20, "f64": 2.0**-44}
 """The part of beta + s where that is so whatever the exponential is."""
+LITTLE = 2.0**-20
+"""What is left of terms, one of them known in two words, where correct rounding to few digits asks for more."""
 BARELY = {"f32": -40.0, "f64": -80.0}
 """Where exponentials are nothing to that."""
 FAINT = {"f32": -85.0, "f64": -700.0}
