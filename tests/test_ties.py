@@ -143,6 +143,10 @@ WIDE: list[tuple[str, str, tuple[float, ...]]] = [
     ("gelu", "backward", (-9.385087949706172e-13, -0.7177409242356941)),
     ("star_relu", "value", (2.6920234006783588, -1.534691092156515, 11.121890982293301)),
     ("star_relu", "value", (1e154, -2.5, 1e308)),
+    # Factors of a product that comes to 2^-102 of a root.
+    ("swish", "backward", (1.161227703973609, -1.9690087575181876, 0.6492934771770636)),
+    ("swish", "backward", (1.9609075496764068, -0.7397879737086355, 1.728149940518762)),
+    ("swish", "backward", (1.962261697921614, -1.4589768200858393, 0.8762747462196521)),
     # A product that vanishes has a sign.
     ("hardsigmoid", "slope_grad", (-9.47e-235, -5.55e-117, 0.0)),
     ("hardsigmoid", "slope_backward", (0.9142857142857143, -5e-324, -1.09375, -5e-324)),

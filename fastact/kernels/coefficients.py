@@ -3947,8 +3947,8 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "GELU_ROOT_DOUBLE": (-0.7517915246935645, 1.4956759177009883e-17, 5.384040947833005e-34),
     # root of (x s(2 u))'; off by 9.5e-50; python scripts/fit.py
     "GELU_TANH_ROOT_DOUBLE": (-0.7524614220710163, 3.635560509207687e-17, -2.5415595389660457e-33),
-    # root of (x s(x))'; off by 2.1e-49; python scripts/fit.py
-    "SILU_ROOT_DOUBLE": (-1.2784645427610737, -1.0946994183093437e-16, -3.907766676128665e-33),
+    # root of (x s(x))'; off by 1.7e-65; python scripts/fit.py
+    "SILU_ROOT_DOUBLE": (-1.2784645427610737, -1.0946994183093437e-16, -3.907766676128665e-33, 2.1164754589487106e-49),
     # root of (x s(1.702 x))'; off by 1.3e-50; python scripts/fit.py
     "QUICK_GELU_ROOT_DOUBLE": (-0.751154255441289, 4.696480973567411e-17, -3.261503107751848e-34),
     # root of (x tanh(log(1 + exp(x))))'; off by 1.4e-49; python scripts/fit.py

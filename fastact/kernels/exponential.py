@@ -248,14 +248,15 @@ def _tanhshrink_backward(g: Value, x: Value) -> Value:
     t = _tanh_in_products(x)
     product = g * t * t
     if of_one_kind(g) and not op.plain(g).context.arithmetic.careless:
-        # What the first rounding leaves is added to the second; of infinities nothing is left.
+        # What the first rounding leaves is added to the second; of infinities nothing is left, and of zeros the sign.
         first = g * t
         rest = op.fma(g, t, -first)
-        product = op.fma(first, t, op.where(op.absolute(g) < INFINITY, rest * t, 0.0))
+        product = op.fma(first, t, op.where(op.absolute(rest) > 0.0, rest * t, -0.0))
     if not op.plain(x).context.arithmetic.decisive:
         return product
     # Next to 0 it is g x^2 and less than that, which only a tie between two results tells.
-    return op.where(op.absolute(op.word(x)) < 2.0**-40, g * x * op.lessened(x), product)
+    product = op.where(op.absolute(op.word(x)) < 2.0**-40, g * x * op.lessened(x), product)
+    return rescue.signed(product, op.word(g))
 
 
 def _tanhshrink_gradient_in_words(x: Value) -> tuple[Value, Value]:

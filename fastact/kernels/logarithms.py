@@ -22,7 +22,7 @@ def _log2_gradient(x: Value) -> Value:
 
 def _log2_backward(g: Value, x: Value) -> Value:
     """g/x first, since neither 1/x nor g log2(e) may overflow where this does not."""
-    value = g / x * op.constant(x, "LOG2E")
+    value = rescue.signed(g / x * op.constant(x, "LOG2E"), op.word(g) / op.word(x))
     if x.context.arithmetic.pair:  # a quotient by infinity has a remainder that is no number
         value = op.where(op.plain(x).equals(float("inf")), op.plain(g) * 0.0, value)
     return op.where(x < 0.0, NAN, value)

@@ -137,9 +137,11 @@ def next_to_root(x: Value, value: Value, name: str, reach: float = 2.0**-5) -> V
     context, x = x.context, plain(x)
     if not context.arithmetic.decisive:
         return value
-    high, *rest = (context.real(part) for part in context.split(name.upper()))
+    high, middle, low, *last = (context.real(part) for part in context.split(name.upper()))
     # x - high is exact.
-    d = (x - high) - x.pair(*rest)
+    d = (x - high) - x.pair(middle, low)
+    if last and x.lo is not None:
+        d = d - last[0]
     near = absolute(x - high) < reach
     return value.unless(near, d * context.blocks.short_polynomial(d, context.table(name)))
 

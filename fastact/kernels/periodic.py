@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastact.kernels import operations as op
 from fastact.kernels.blocks import rescue
 from fastact.kernels.blocks.exactly import two_sum
-from fastact.kernels.blocks.roots import of_one_kind, short, turn
+from fastact.kernels.blocks.roots import in_plenty, of_one_kind, of_sixteen, short, turn
 from fastact.kernels.declare import Parameter, Rejection, declare
 from fastact.kernels.operations import Value
 
@@ -13,6 +15,12 @@ INFINITY = float("inf")
 SNAKE_ROOT = -0.7853981633974483
 """The first of the roots of the gradient, -pi/4 + n pi."""
 
+NEARLY_NOTHING = 2.0**-10
+"""What is left of a difference where double-double arithmetic gives way to more words."""
+PART = 2.0**-38
+"""The same as a part of t, of cos(t) known to 2^-102 of 1."""
+STRAIGHT = 2.0**-36
+"""A sine that is its argument, of which double-double arithmetic may not leave enough digits any more."""
 NEARLY_SQUARE = 2.0**-38
 """Below such a t, t^2 is less than what a product of three float32 numbers differs by from a tie, if it is none."""
 
@@ -33,45 +41,66 @@ def _factors(x: Value, alpha: Value) -> tuple[Value, ...]:
 
 
 def _careful(value: Value, size: Value, x: Value, alpha: Value) -> Value:
-    """The gradient with respect to alpha, in wider arithmetic where little remains of the difference."""
+    """The gradient with respect to alpha, in wider arithmetic where little remains of the difference; where that has
+    little of it left as well, it is doubted."""
     if x.context.arithmetic.pair:
         return value
+    if in_plenty(x) and not of_sixteen(x):
+        x.context.doubts.append(op.absolute(value) < size * NEARLY_NOTHING)
     return op.unless(value, op.absolute(value) < size * 0.5, x.context.wider(_difference, x, alpha))
 
 
-def _parts(x: Value, alpha: Value) -> tuple[Value, Value]:
-    """sin|t|/|alpha| and cos(t) with t = alpha x, or both with the other sign: that for which the first is positive, so
-    that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
+def _parts(x: Value, alpha: Value) -> tuple[Value, Value, Value]:
+    """sin|t|/|alpha|, cos(t) and sin|t| with t = alpha x, or all with the other sign: that for which the first is
+    positive, so that other arithmetics, for which t may lie on the other side of a quarter turn, mean the same."""
     t, factors = turn(x, alpha), _factors(x, alpha)
     s, c = t.context.blocks.sin_and_cos(t, *((factors,) if factors else ()))
-    return rescue.anywhere(op.absolute(s) / op.absolute(alpha)), op.where(s < 0.0, -c, c)
+    size = op.absolute(s)
+    return rescue.anywhere(size / op.absolute(alpha)), op.where(s < 0.0, -c, c), size
 
 
 def _difference(x: Value, alpha: Value) -> Value:
     """|x| cos(t) - sin|t|/(2 |alpha|), or minus that where the sine is negative."""
-    s, c = _parts(x, alpha)
+    s, c, _ = _parts(x, alpha)
     usual = op.fma(op.absolute(op.plain(x)), c, op.plain(s) * -0.5)
     if not _factors(x, alpha):
         return usual
     return (op.absolute(x) * c).plus(s * -0.5).instead(x.far | alpha.far, usual)
 
 
+def _next_to_root(value: Value, g: Value, x: Value, alpha: Value) -> Value:
+    """The gradient with respect to alpha; next to a root g 2 (sin(t)/alpha)^2 times the difference over sin(t)/alpha,
+    which has more digits than the difference there."""
+    from fastact.kernels.blocks import near_turns
+
+    (quotient, c, s), t = _parts(x, alpha), abs(turn(x, alpha))
+    size, left = op.word(t), op.absolute(op.fma(op.word(t) * 2.0, op.word(c), -op.word(s)))
+    alone = ((left < NEARLY_NOTHING) | (left < size * PART)) & (size > 1.0) & (size < near_turns.MOST)
+    rare = rescue.centred(quotient * 2.0 if type(g) is float else g * (quotient * 2.0))
+    rare = rescue.held(rare * (quotient * near_turns.ratio(t, everywhere=hasattr(x, "plain"))))
+    if not hasattr(rare, "mantissa"):
+        return value.unless(alone, rare)
+    return value.context.word_of(value).unless(alone, value.context.word_of(rare))
+
+
 def _gradient_alpha(x: Value, alpha: Value) -> Value:
     return _backward_alpha(1.0, x, alpha)
 
 
-def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
+def _backward_alpha(g: Value, x: Value, alpha: Value, closely: bool = True) -> Value:
     """g 2 sin|t|/|alpha| (|x| cos(t) - sin|t|/(2 |alpha|)) with t = alpha x: where the sine is 0 nothing cancels. For
     the smallest t it is x^2 and less than that, by less than t^2 of it, which only a tie between two results tells."""
     if _narrow(x):
         return _in_wider(g, x, alpha)
-    s, _ = _parts(x, alpha)
+    s, *_ = _parts(x, alpha)
     difference = _difference(x, alpha)
     if not _factors(x, alpha):
         difference = _careful(op.plain(difference), op.plain(s), op.plain(x), op.plain(alpha))
     value = s * 2.0 * difference * g if type(g) is float else g * (s * 2.0) * difference
     tiny = op.absolute(op.plain(x) * op.plain(alpha)) < NEARLY_SQUARE
     value = op.where(tiny, rescue.held(rescue.centred(g * x) * op.lessened(x)), value)
+    if closely and x.context.arithmetic.decisive and not of_sixteen(x):
+        value = _next_to_root(value, g, x, alpha)
 
     def lost() -> Value:
         t, factors = op.absolute(op.plain(x) * op.plain(alpha)), () if type(g) is float else (g,)
@@ -81,7 +110,7 @@ def _backward_alpha(g: Value, x: Value, alpha: Value) -> Value:
         return odd & ~x.equals(0.0)
 
     but = ((alpha, 1.0),) if type(g) is float else ()
-    return rescue.rescued(value, lost, _backward_alpha, g, x, alpha, but=but)
+    return rescue.rescued(value, lost, partial(_backward_alpha, closely=False), g, x, alpha, but=but)
 
 
 def _in_wider(g: Value, x: Value, alpha: Value) -> Value:
@@ -89,21 +118,28 @@ def _in_wider(g: Value, x: Value, alpha: Value) -> Value:
     unit = op.word(alpha).is_one()
 
     def body(*words: Value) -> Value:
-        given = (*words, words[0].context.number(1.0)) if unit else words
-        return _backward_alpha(*(given if len(given) == 3 else (1.0, *given)))
+        *given, y, a = (*words, words[0].context.number(1.0)) if unit else words
+        return _backward_alpha(given[0] if given else 1.0, y, a, closely=False)
 
     inputs = (x,) if unit else (x, alpha)
     return x.context.wider(body, *map(op.plain, inputs if type(g) is float else (g, *inputs)))
 
 
-def _gradient(x: Value, alpha: Value) -> Value:
+def _gradient(x: Value, alpha: Value, closely: bool = True) -> Value:
     """1 + sin(2 t) = 2 sin^2(t + pi/4) with t = alpha x: next to its roots nothing cancels but t + pi/4 itself."""
     if _narrow(x):
-        return x.context.wider(_gradient, op.plain(x), op.plain(alpha))
-    s = _sine(turn(x, alpha), 1, _factors(x, alpha))
+        return x.context.wider(partial(_gradient, closely=False), op.plain(x), op.plain(alpha))
+    t = turn(x, alpha)
+    s = _sine(t, 1, _factors(x, alpha))
+    if closely and _factors(x, alpha):
+        from fastact.kernels.blocks import near_turns
+
+        alone = (op.absolute(op.word(s)) < STRAIGHT) & (op.absolute(t.hi) < near_turns.MOST)
+        s = s.unless(alone, t.pair(*near_turns.beside_turns(t.hi, t.low, 1)))
     value = s * s * 2.0
     beyond = op.plain(x) * op.plain(alpha)
-    return rescue.rescued(value, lambda: rescue.large(beyond), _gradient, x, alpha, but=((alpha, 1.0),))
+    body = partial(_gradient, closely=False)
+    return rescue.rescued(value, lambda: rescue.large(beyond), body, x, alpha, but=((alpha, 1.0),))
 
 
 @declare(

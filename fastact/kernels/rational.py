@@ -32,6 +32,10 @@ def _softsign_gradient(x: Value) -> Value:
     return _over_square(1.0, x)
 
 
+def _softsign_backward(g: Value, x: Value) -> Value:
+    return rescue.signed(_over_square(g, x), op.word(g))
+
+
 def _softsign_from_output(g: Value, y: Value) -> Value:
     """1/(1 + |x|) = 1 - |y|."""
     r = 1.0 - op.absolute(op.plain(y))
@@ -61,7 +65,7 @@ def _softsign_in_words(x: Value) -> tuple[Value, Value]:
     family=FAMILY,
     formula="x/(1 + abs(x))",
     gradient=_softsign_gradient,
-    backward=_over_square,
+    backward=_softsign_backward,
     from_output=_softsign_from_output,
     words={"value": _softsign_in_words, "backward": _softsign_backward_in_words},
     aliases=("soft_sign",),

@@ -189,8 +189,7 @@ class Scaled:
             shift = exponent - top
             parts.append(times(number.mantissa, power_of_two(shift.choose(shift.compare("sgt", least), least))))
         rounded, total = _first(parts[0]) + _first(parts[1]), parts[0] + parts[1]  # type: ignore[operator]
-        # An infinite sum has no remainder.
-        return Scaled(total.choose(abs(rounded) < float("inf"), rounded), top)
+        return Scaled(total.choose(abs(rounded) < float("inf"), rounded), top)  # an infinite sum has no remainder
 
     def instead(self, far: Condition, plain: Plain) -> Scaled:
         """This number where that is far, another one elsewhere."""
@@ -268,10 +267,12 @@ class Scaled:
         mantissa, plain, exponent, far = self._both(other)
         product = self.mantissa * mantissa  # type: ignore[operator]
         if isinstance(product, Pair) and product.lo is not None:
-            # The error of an infinite product is not a number: there is none to add.
+            # The error of an infinite product is not a number: there is none to add. Of 0 it may take the sign.
             whole = _high(self.mantissa) * _high(mantissa)  # type: ignore[operator]
             finite = abs(whole) < float("inf")
-            product = Pair(product.hi.choose(finite, whole), product.lo.choose(finite, 0.0))
+            high = product.hi.choose(finite, whole)
+            high = high.copysign(product.first) if self.context.arithmetic.products else high
+            product = Pair(high, product.lo.choose(finite, 0.0))
         return Scaled(
             product,
             self.exponent if exponent is None else self.exponent + exponent,

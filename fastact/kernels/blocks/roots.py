@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from fastact.kernels.blocks.cubic import rounded
-from fastact.kernels.operations import Value, absolute, doubled, exactly, exp, extended, fma, plain, where
+from fastact.kernels.operations import Value, absolute, doubled, exactly, exp, extended, fma, plain, where, word
 
 
 def next_to_root(x: Value, value: Value, name: str) -> Value:
@@ -42,6 +42,12 @@ def short(x: Value) -> bool:
 def in_short_pairs(x: Value) -> bool:
     """Whether numbers are pairs of the shorter words."""
     return bool(plain(x).context.arithmetic.guarded)
+
+
+def of_sixteen(x: Value) -> bool:
+    """Whether an argument is known to have come in 16 bits, which no product of two takes near to a root."""
+    node = word(x).node
+    return bool((node.args[0] if node.op == "fpext" else node).op in ("half_to_single", "bfloat_to_single"))
 
 
 def in_plenty(x: Value) -> bool:

@@ -190,22 +190,25 @@ def far_phase(y: Value, quarter: Value | None = None, beyond: bool = False) -> t
     return high, low, whole
 
 
+def inverse_tangent(y: int, one: int) -> int:
+    """atan(y/one) for |y/one| < 1/2, times one: but for some units in the last place."""
+    square, power, total, k = y * y, y, 0, 1
+    while power:
+        total += power // k if k % 4 == 1 else -(power // k)
+        power, k = power * square // (one * one), k + 2
+    return total
+
+
+def pi_times(one: int) -> int:
+    """pi times a large number: Machin's 16 atan(1/5) - 4 atan(1/239)."""
+    return 16 * inverse_tangent(one // 5, one) - 4 * inverse_tangent(one // 239, one)
+
+
 @functools.cache
 def chunks(count: int, lift: int = LIFT) -> tuple[float, ...]:
-    """1/pi as a sum of chunks c 2^(-16 (i + 1)), 0 <= c < 2^16, times 2^lift.
-
-    pi is Machin's 16 atan(1/5) - 4 atan(1/239)."""
+    """1/pi as a sum of chunks c 2^(-16 (i + 1)), 0 <= c < 2^16, times 2^lift."""
     bits = CHUNK * count
-    one = 1 << (bits + 64)
-
-    def inverse_tangent(n: int) -> int:
-        power, total, k = one // n, 0, 1
-        while power:
-            total += power // k if k % 4 == 1 else -(power // k)
-            power, k = power // (n * n), k + 2
-        return total
-
-    digits = (one << bits) // (16 * inverse_tangent(5) - 4 * inverse_tangent(239))
+    digits = (1 << (bits + 64 + bits)) // pi_times(1 << (bits + 64))
     mask = (1 << CHUNK) - 1
     pieces = [float((digits >> (bits - CHUNK * (i + 1))) & mask) for i in range(count)]
     return tuple(ldexp(piece, min(lift - CHUNK * (i + 1), 960)) for i, piece in enumerate(pieces))
