@@ -132,8 +132,9 @@ TRIED = (
     "- What bounds 16 bits on Emerald Rapids are the pipes, nine tenths of which are in use if conversions are counted "
     "as what they are: two operations to or from a register of float16, four and two more to round two registers to "
     "bfloat16 and to put them in order. Storing float16 rounds it by one operation less: 0.92 to 0.97 of the time, "
-    "but 1.06 to 1.13 in bodies of up to 15 operations, which keep the other way. An addition to the bits, a shift and a "
-    "choice round two registers to bfloat16 with ties away from zero: 0.75 to 0.95 of the time, 0.5 to 0.85 with AVX2.",
+    "but 1.06 to 1.13 in bodies of up to 15 operations, which keep the other way. An addition to the bits, a shift and "
+    "a choice round two registers to bfloat16 with ties away from zero: 0.75 to 0.95 of the time, 0.5 to 0.85 with "
+    "AVX2.",
     "- Exponentials of 16 bits as 2^t by AVX-512's instructions for t - floor(t) and for products with powers of two: "
     "exp took 0.76 of the time in float16 and 0.68 in bfloat16, silu, sigmoid, mish and quick_gelu 0.8 to 0.87. "
     "Without a lower limit, which costs an operation, numbers below -87 took 24 times as long. With AVX2 alone, where "
