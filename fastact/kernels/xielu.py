@@ -345,7 +345,8 @@ def xielu(x: Value, alpha_p: Value, alpha_n: Value, beta: Value, eps: Value) -> 
     b = beta + softplus(alpha_n): parameters are those that are learned, before the softplus, as in the published
     implementations. Next to 0 expm1(x) - x is x^2 P(x); far below 0 the terms in x are taken together, b expm1(x) -
     softplus(alpha_n) x. Where these cancel, single words are not enough, and next to the roots, which
-    depend on the parameters, float64 takes three of them."""
+    depend on the parameters, float64 takes three of them. It does not where alpha is below -200 or beyond 2^300, or
+    beta beyond 2^300: such parameters leave results next to a root with the digits of two words of the terms only."""
     from fastact.kernels.blocks import xielu_long
 
     y = op.plain(x)
