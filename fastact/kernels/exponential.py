@@ -123,7 +123,7 @@ def _celu_from_output(g: Value, y: Value, alpha: Value) -> Value:
     product = g * slope
     if op.plain(g).context.arithmetic.decisive and not hasattr(g, "plain"):
         product = tying(g * (y + alpha), alpha)
-    if hasattr(g, "plain") and not rescue.known(alpha):  # pairs of words have no infinite quotients
+    if hasattr(g, "plain"):  # pairs of words have no infinite quotients
         limit = op.word(g) * (op.word(y) / op.word(alpha))
         product = op.where(y.equals(-INFINITY), limit, product)
     value = op.where(above, g, product)

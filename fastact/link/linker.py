@@ -29,8 +29,7 @@ SINGLE_WORDS = {"float32": SINGLE_FAST, "float64": DOUBLE_FAST}
 FINER = {"single_bfloat": "single_half", "single_half": "single_fast"}
 """Whose tables serve a level that has none of its own."""
 WORTH = 0.96
-"""A part of the cost of ``rough`` in 16 bits. Where that of ``fast`` with short polynomials, which knows how few digits
-results have, is less, it stands in."""
+"""A part of the cost of ``rough`` in 16 bits. Where ``fast`` with short polynomials costs less, it stands in."""
 STORAGE = {"float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64"}
 
 
@@ -63,12 +62,11 @@ class Linking(Context):
         """A constant as a sum of words, the first short enough for exact products with small whole numbers."""
         return coefficients.CONSTANTS[f"{name}_{'SINGLE' if self.arithmetic.word == 'f32' else 'DOUBLE'}"]
 
-    def table(self, name: str) -> tuple[Any, ...]:
+    def table(self, name: str, briefly: bool = True) -> tuple[Any, ...]:
         tables, level = coefficients.TABLES[name], self.arithmetic.level
         if self.arithmetic.guarded and level not in tables:
             raise pair_single_blocks.NoBlock(name)
-        if self.arithmetic.brief and "single_rough" in tables:
-            level = "single_rough"
+        level = "single_rough" if briefly and self.arithmetic.brief and "single_rough" in tables else level
         while level not in tables:
             level = FINER[level]
         return tables[level].coefficients
@@ -192,11 +190,9 @@ class Linking(Context):
 
     def deliver(self, value: Any, dtype: str, away: bool = False) -> None:
         """Round once to the dtype and make that an output; ``away``: ties either way (`sixteen.narrowed`)."""
-        value = self.word_of(value)
-        narrow = dtype in sixteen.DTYPES
-        self.graph.outputs.append(
-            sixteen.narrowed(self, value, dtype, away) if narrow else value.convert(STORAGE[dtype]).node
-        )
+        value, narrow = self.word_of(value), dtype in sixteen.DTYPES
+        node = sixteen.narrowed(self, value, dtype, away) if narrow else value.convert(STORAGE[dtype]).node
+        self.graph.outputs.append(node)
 
     def alarm(self, condition: Condition) -> None:
         """Mark the elements for which floating-point flags are to be looked into."""
@@ -254,12 +250,10 @@ def link(
     return on_stored_bits(graph, dtype)
 
 
-def _brief_is_cheaper(
-    body: Callable[..., Any], inputs: int, dtype: str, constants: list[Fraction], products: bool
-) -> bool:
+def _brief_is_cheaper(body: Callable[..., Any], inputs: int, dtype: str, constants: Any, products: bool) -> bool:
     """Whether ``fast`` with short polynomials stands in for ``rough``."""
-    graphs = [_linked(body, inputs, dtype, t, None, False, constants, products, False) for t in ("rough", "brief")]
-    rough, brief = map(single.cost, graphs)
+    given = None, False, constants, products, False
+    rough, brief = (single.cost(_linked(body, inputs, dtype, tier, *given)) for tier in ("rough", "brief"))
     return brief <= WORTH * rough
 
 

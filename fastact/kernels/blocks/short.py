@@ -18,14 +18,15 @@ from fastact.kernels.operations import Value, maximum
 LN2 = math.log(2)
 
 
-def parts(t: Value) -> tuple[Value, Value]:
-    """2^r and 2^n of a number t = r + n, n being the whole number below it: as a polynomial and as a float. At the
-    lower limit that is the least normal number, which is nothing to any result, and at the upper one infinite."""
+def parts(t: Value, briefly: bool = True) -> tuple[Value, Value]:
+    """2^r and 2^n of a number t = r + n, n being the whole number below it: as a polynomial, which may be a shorter one
+    in ``rough``, and as a float. At the lower limit that is the least normal number, which is nothing to any result,
+    and at the upper one infinite."""
     context, a = t.context, t.context.arithmetic
     t = limited(limited(t, 1.0 - a.bias, math.inf), -math.inf, a.bias + 1.0)
     n = t.floor()
     moved = n + context.real(1.5 * 2.0**a.mantissa_bits + a.bias)
-    return polynomial(t - n, context.table("exp2_above")), (moved.bits() << a.mantissa_bits).as_real()
+    return polynomial(t - n, context.table("exp2_above", briefly)), (moved.bits() << a.mantissa_bits).as_real()
 
 
 def _times(x: Value, factor: float) -> Value:
@@ -41,7 +42,8 @@ def _exponential(x: Value, unit: float, factor: Value | None = None) -> Value:
         value = value if factor is None else value * factor
     else:
         # The square of the exponential of x/2, rounded once, is right among the subnormal numbers too, and overflows.
-        p, power = parts(_times(x, 0.5 / unit))
+        # So does 2^128 by a polynomial that is not below 1 at 0, as the shorter one is.
+        p, power = parts(_times(x, 0.5 / unit), briefly=unit != 1.0 or factor is not None)
         root = p * power
         value = root * root if factor is None else root * (root * factor)
     x.context.note(value, 0.0, 1.0 if high <= 0.0 else math.inf)
