@@ -11,6 +11,7 @@ pytest.importorskip("ml_dtypes")
 
 from accuracy_cases import DTYPES, NAMES, REGISTRY, TIERS
 
+import fastact
 from fastact.accuracy.measure import settings
 from fastact.accuracy.ulp import Floats, format_of, nearest
 from fastact.cpu.kernels import inner_ufunc
@@ -69,3 +70,19 @@ def test_quotients_keep_the_sign_of_a_pole() -> None:
         with np.errstate(all="ignore"):
             found = inner_ufunc(name, "backward", "exact")(np.full(2, 1.5), x)
             assert found.tolist() == (1.5 * inner_ufunc(name, "grad", "exact")(x)).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [("silu", -1.2785), ("gelu", -0.7518), ("mish", -1.1925), ("gelu_tanh", -0.7525), ("quick_gelu", -0.7512)],
+)
+def test_next_to_roots_infinite_and_vanished_gradients_are_products(name, x, dtype):
+    """There what is left of terms is multiplied in two words, which have neither infinities nor zeros with a sign."""
+    x = np.linspace(x - 2**-9, x + 2**-9, 101).astype(dtype)
+    door = getattr(fastact, name)
+    slope = door.grad(x)
+    assert (slope < 0).any() and (slope > 0).any()
+    for g in (np.inf, -np.inf, 0.0, -0.0):
+        found, wanted = door.backward(np.full_like(x, g), x), np.asarray(g, dtype) * slope
+        assert found.tobytes() == wanted.tobytes()

@@ -9,6 +9,7 @@ from math import log as _log
 from fastact.kernels import operations as op
 from fastact.kernels.activations import softplus
 from fastact.kernels.blocks import rescue, xielu_ends, xielu_far, xielu_ties, xielu_words
+from fastact.kernels.blocks.products import times
 from fastact.kernels.blocks.roots import in_plenty, short
 from fastact.kernels.blocks.xielu_careful import careful, ends_before, remains, telling
 from fastact.kernels.blocks.xielu_words import CANCELLED, FEW, LARGE
@@ -193,7 +194,7 @@ def _backward(g: Value, x: Value, alpha_p: Value, alpha_n: Value, beta: Value, e
     if xielu_far.applies(x, alpha_p):
         return rescue.signed_product(g, _gradient(x, alpha_p, alpha_n, beta, eps))
     slope = _gradient(op.minimum(x, _leading(x, beta)), alpha_p, alpha_n, beta, eps)
-    product = g * slope
+    product = times(g, slope)
     value = op.where(x > _leading(x, beta), g * x * _positive(alpha_p) * 2.0, product)
     inputs = (g, x, alpha_p, alpha_n, beta, eps)
 

@@ -1,12 +1,13 @@
 """Several operations in the bodies of 16 bits that AVX-512 has one instruction for.
 
 An exponential limits a number t, takes n = floor(t) from it, pushes n into the exponent of a float, and multiplies what
-has become of t - n by that. One instruction leaves t - n, and one multiplies by 2^n. They need no upper limit: there
-the float is infinite, and so are products with powers as large. Without a lower one they would make subnormal numbers,
-which takes long.
+has become of t - n by that. One instruction multiplies by 2^floor(t). It needs no upper limit: there the float is
+infinite, and so are products with powers as large. Without a lower one it would make subnormal numbers, which takes
+long. There is one that leaves t - n, too, but it rounds what it leaves as it rounds t: down.
 
-Pieces of a function are found by adding a large number to y, and what is left of y when that is taken off is what one
-instruction leaves, too. Another one has the smaller of the size of a number and a limit, but the limit for NaN.
+Pieces of a function are found by adding a large number to y, and what is left of y when that is taken off, which is
+exact, is what one instruction leaves. Another one has the smaller of the size of a number and a limit, but the limit
+for NaN.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BIAS, FRACTION = 127.0, 23
 """Of float32: that of exponents, and the bits of the mantissa."""
 PUSHED = (1.5 * 2.0**FRACTION + BIAS).hex()
 LIMIT = (BIAS + 1.0).hex()
-DOWN, NEAREST = 0b1001, 0b1000
+NEAREST = 0b1000
 """How numbers are rounded, without a flag."""
 MOST = 2.0**16
 """Limits of what is rounded by a sum: there it is exact."""
@@ -40,16 +41,14 @@ def contracted(graph: Graph) -> Graph:
             continue
         power = _power(node, users) if node.op == "floor" else None
         if power is not None:
-            t = _unlimited(node.args[0])
-            powers[power] = t
-            found.update((user, ("fraction", t, DOWN)) for user in users[node] if user.op == "fsub")
+            powers[power] = _unlimited(node.args[0])
         bits = _rounded_off(node)
         if bits is not None:
             found[node] = "fraction", node.args[0], NEAREST | bits << 4
         limit = _limit(node)
         if limit is not None:
             found[node] = "size_within", limit[0].args[0], limit[1].data
-    if not found:
+    if not found and not powers:
         return graph
     copy = Graph()
     made: dict[Node, Node] = {}

@@ -116,13 +116,23 @@ def _apart(value: Value, a: Value, factors: tuple[Value, ...], rate: Rate, p: Va
     return value.context.word_of(value * p).unless(odd, word)
 
 
+def times(g: Value, gradient: Value) -> Value:
+    """g times a gradient. Of infinite products pairs of words make no number, and of zeros none that has their sign."""
+    arithmetic = op.plain(g).context.arithmetic
+    if not arithmetic.pair or arithmetic.guarded or hasattr(g, "plain"):
+        return g * gradient
+    size, y = abs(op.word(g)), op.doubled(g * gradient)
+    y = y.pair(y.hi, y.low)
+    return y.choose((size > 0.0) & (size < INFINITY), op.word(g) * op.word(gradient))
+
+
 def times_gradient(g: Value, gradient: Value, body: Callable[..., Value], inputs: tuple[Value, ...]) -> Value:
     """g times a gradient; the same as ``body(*inputs)``. Where one number is as wide as a result, gradients that have
     left the normal numbers, and that g may bring back, are computed in the next wider arithmetic."""
     context, arithmetic = op.plain(g).context, op.plain(g).context.arithmetic
     if arithmetic.pair or arithmetic.wide:
         context.rate = gradient
-        return g * gradient
+        return times(g, gradient)
     factor, limit = op.plain(g), 2.0**120 if arithmetic.word == "f32" else 2.0**1000
     wider = context.wider(body, *map(op.plain, inputs))
     if hasattr(gradient, "mantissa"):
