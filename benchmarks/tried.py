@@ -141,9 +141,10 @@ TRIED = (
     "a choice round two registers to bfloat16 with ties away from zero: 0.75 to 0.95 of the time, 0.5 to 0.85 with "
     "AVX2.",
     "- Exponentials of 16 bits as 2^t by AVX-512's instruction for products with powers of two: exp took 0.95 of the "
-    "time in float16 and 0.87 in bfloat16, silu, sigmoid and mish 0.97 and 0.91 to 0.96. With the one for t - floor(t), "
-    "too, it was 0.76 and 0.68, and 0.8 to 0.87, but that rounds down what it leaves of numbers between -1/2 and 0, "
-    "which other processors do not. Rounding t to nearest instead, of which all that is left is exact, was not tried. "
+    "time in float16 and 0.87 in bfloat16, silu, sigmoid and mish 0.97 and 0.91 to 0.96. With the one for "
+    "t - floor(t), too, it was 0.76 and 0.68, and 0.8 to 0.87, but that rounds down what it leaves of numbers between "
+    "-1/2 and 0, which other processors do not. To round t to nearest instead, of which what is left is exact, has yet "
+    "to be tried. "
     "Without a lower limit, which costs an operation, numbers below -87 took 24 times as long. With AVX2 alone, where "
     "rounding down is two operations, they take 1.05 to 1.09 of the time in float16, and 0.7 to 0.8 in bfloat16. "
     "`rough` is `fast` with polynomials of degree 3 now: 0.75 to 0.85 of the time.",
