@@ -159,8 +159,8 @@ def _asked(options: dict[str, Any]) -> np.dtype[Any] | None:
     elif isinstance(found, tuple):
         found = next((each for each in found[::-1] if each is not None), None)
     try:
-        found = found() if isinstance(found, type(np.dtype)) else found  # a class of dtypes
-        return None if found is None else float_dtype(np.dtype(found))
+        asked: Any = found() if isinstance(found, type(np.dtype)) else found  # a class of dtypes
+        return None if asked is None else float_dtype(np.dtype(asked))
     except TypeError:  # the ufunc will say so
         return None
 

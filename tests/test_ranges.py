@@ -89,3 +89,14 @@ def _refused(call: Callable[..., Any], bad: tuple[float, ...], said: str, given:
             for more in given:
                 with pytest.raises(ValueError, match=said):
                     call(*values, **more)
+
+
+def test_classes_of_dtypes_are_dtypes() -> None:
+    x, kind = np.array([-1.0]), np.dtypes.Float32DType
+    assert fastact.softplus(x, 2.0, dtype=kind).dtype == np.float32
+    for call in (
+        lambda: fastact.softplus(x, 1e-60, dtype=kind),
+        lambda: fastact.celu(x, 1e-60, signature=(None, None, kind)),
+    ):
+        with pytest.raises(ValueError, match="1e-60 is 0.0 in float32"):
+            call()
