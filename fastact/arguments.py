@@ -151,6 +151,10 @@ def _rounded(value: Any, dtype: np.dtype[Any]) -> Any:
         return value if numbers is None or np.can_cast(numbers.dtype, dtype) else numbers.astype(dtype)
 
 
+CLASSES: Any = type(np.dtype)
+"""The type of classes of dtypes."""
+
+
 def _asked(options: dict[str, Any]) -> np.dtype[Any] | None:
     """The dtype that options ask for; None where they do not, or for none that a ufunc here has."""
     found = options.get("signature", options.get("sig", options.get("dtype")))
@@ -159,8 +163,8 @@ def _asked(options: dict[str, Any]) -> np.dtype[Any] | None:
     elif isinstance(found, tuple):
         found = next((each for each in found[::-1] if each is not None), None)
     try:
-        asked: Any = found() if isinstance(found, type(np.dtype)) else found  # a class of dtypes
-        return None if asked is None else float_dtype(np.dtype(asked))
+        found = found() if isinstance(found, CLASSES) else found
+        return None if found is None else float_dtype(np.dtype(found))
     except TypeError:  # the ufunc will say so
         return None
 

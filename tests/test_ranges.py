@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastact
 from fastact.function import FUNCTIONS, Summed
 
 bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
