@@ -14,6 +14,8 @@ from admissible import Admissible
 from flint import arb
 from remez import Coefficient, Grid, Problem, expansion, measured, minimax, rounded, stated, total
 
+from fastact.kernels.blocks.short import BFLOAT_REACH, BFLOAT_STEP, HALF_REACH, HALF_STEP, PRODUCT_STEP
+
 POINTS = 120  # of the grid: the intervals are short
 
 
@@ -142,8 +144,6 @@ def normal(y: arb) -> arb:
     return (y / arb(2).sqrt()).erfc() / 2
 
 
-
-HALF_STEP = 3 / 16
 NORMAL_FEW = 2.0**-16  # times y it is below the normal numbers of float16
 
 
@@ -187,7 +187,7 @@ PIECES: list[Pieces | Admissible] = [
         "Phi(-y), y = 3 j/16 + h",
         "|h| <= 3/32, j = 0 .. 31; relative to 2^-16 + Phi(-y)",
         exact=normal,
-        intervals=tuple((j * HALF_STEP, HALF_STEP / 2) for j in range(32)),
+        intervals=tuple((j * PRODUCT_STEP, PRODUCT_STEP / 2) for j in range(32)),
         degree=4,
         bits=24,
         scale=lambda y: normal(y) + NORMAL_FEW,
@@ -198,8 +198,8 @@ PIECES: list[Pieces | Admissible] = [
         "|y - 0.432 j| <= 0.216, j = 0 .. 31",
         exact=normal,
         dtype="bfloat16",
-        step=0.432,
-        reach=13.59375,
+        step=BFLOAT_STEP,
+        reach=BFLOAT_REACH,
         degree=2,
         power=16,
         normal=12.84375,
@@ -211,8 +211,8 @@ PIECES: list[Pieces | Admissible] = [
         "|y - j/4| <= 1/8, j = 0 .. 23",
         exact=normal,
         dtype="float16",
-        step=0.25,
-        reach=5.8,
+        step=HALF_STEP,
+        reach=HALF_REACH,
         degree=3,
         power=2,
         normal=4.1875,

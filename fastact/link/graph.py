@@ -67,6 +67,14 @@ class Graph:
         wanted.update(node.index for node in self.inputs)
         return [node for node in self.nodes if node.index in wanted]
 
+    def users(self) -> dict[Node, list[Node]]:
+        """The live nodes that an operand goes to, each as often as it is one of theirs."""
+        found: dict[Node, list[Node]] = {}
+        for node in self.live():
+            for a in node.args:
+                found.setdefault(a, []).append(node)
+        return found
+
     def part(self, outputs: list[Node]) -> Graph:
         """The same nodes with other outputs."""
         graph = Graph()

@@ -29,11 +29,7 @@ MOST = 2.0**16
 
 def contracted(graph: Graph) -> Graph:
     """A graph with such numbers as nodes "fraction" and "size_within" and such products as nodes "scale"."""
-    live = graph.live()
-    users: dict[Node, list[Node]] = {}
-    for node in live:
-        for a in node.args:
-            users.setdefault(a, []).append(node)
+    live, users = graph.live(), graph.users()
     powers: dict[Node, Node] = {}
     found: dict[Node, tuple[str, Node, object]] = {}
     for node in live:

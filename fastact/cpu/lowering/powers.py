@@ -36,11 +36,7 @@ class Power(NamedTuple):
 
 def scaled(graph: Graph) -> Graph:
     """A graph with what it has of such products as nodes of their own, "scale"."""
-    live = graph.live()
-    users: dict[Node, list[Node]] = {}
-    for node in live:
-        for a in node.args:
-            users.setdefault(a, []).append(node)
+    live, users = graph.live(), graph.users()
     found = {power.result: power for power in map(lambda node: _power(node, users), live) if power is not None}
     if not found:
         return graph
